@@ -1,0 +1,36 @@
+"""Who is asking, as a value that every write and every visibility question takes."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Self
+
+from access.roles import Role, held
+
+
+class ActorKind(StrEnum):
+    USER = "user"
+    TOKEN = "token"
+    SYSTEM = "system"
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """A user, an API token or a part of Keyreeve itself. `label` is safe to show and to keep."""
+
+    kind: ActorKind
+    id: str
+    label: str
+    roles: frozenset[Role]
+    user_id: int | None = None
+
+    @classmethod
+    def system(cls, name: str) -> Self:
+        return cls(ActorKind.SYSTEM, name, name, frozenset({Role.ADMINISTRATOR}))
+
+    def has(self, role: Role) -> bool:
+        return role in held(self.roles)
+
+    @property
+    def sees_everything(self) -> bool:
+        """Whether reads are unlimited; an owner reads what they answer for, and nobody without a role reads at all."""
+        return self.has(Role.AUDITOR)

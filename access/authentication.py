@@ -1,0 +1,48 @@
+"""How a request proves who is asking: a session for pages, an API token for programs, a one-time link at first."""
+
+from urllib.parse import urlencode
+
+from allauth.account.adapter import DefaultAccountAdapter
+from django.contrib.auth.tokens import default_token_generator
+from django.http import HttpRequest
+from knox.auth import TokenAuthentication
+from rest_framework.authentication import SessionAuthentication
+from rest_framework.request import Request
+
+from access.models import ApiToken, User
+
+
+class ClosedAccountAdapter(DefaultAccountAdapter):
+    """Accounts are made by administrators; nobody signs up."""
+
+    def is_open_for_signup(self, request: HttpRequest) -> bool:
+        return False
+
+
+class ApiTokenAuthentication(TokenAuthentication):
+    """`Authorization: Token kr_…`; the actor is the token, not the person who made it."""
+
+    def authenticate(self, request: Request) -> tuple[User, ApiToken] | None:
+        found = super().authenticate(request)
+        if found is not None:
+            request._request.actor = found[1].as_actor()  # type: ignore[attr-defined]
+        return found
+
+
+class PageSessionAuthentication(SessionAuthentication):
+    """A signed-in person may read the API in the browser; writes need the CSRF token as on pages."""
+
+    def authenticate_header(self, request: Request) -> str:
+        return "Token"
+
+
+def one_time_query(user: User) -> str:
+    """The query string of a sign-in link for `user`: valid for PASSWORD_RESET_TIMEOUT and dead after its first use."""
+    return urlencode({"user": user.pk, "key": default_token_generator.make_token(user)})
+
+
+def user_of_one_time_key(user_id: str, key: str) -> User | None:
+    if not user_id.isdecimal() or len(user_id) > 18:
+        return None
+    user = User.objects.filter(pk=int(user_id), is_active=True).first()
+    return user if user is not None and default_token_generator.check_token(user, key) else None

@@ -1,0 +1,33 @@
+"""What an audit entry can record: `subject.verb_in_past`. Adding one is a line that a reviewer sees."""
+
+from enum import StrEnum
+
+
+class Event(StrEnum):
+    USER_CREATED = "user.created"
+    USER_SIGNED_IN = "user.signed_in"
+    USER_SIGNED_OUT = "user.signed_out"
+    USER_SIGN_IN_REFUSED = "user.sign_in_refused"
+    USER_SIGN_IN_LINK_ISSUED = "user.sign_in_link_issued"
+    TOKEN_ISSUED = "token.issued"
+    CONNECTION_CREATED = "connection.created"
+    CONNECTION_CHANGED = "connection.changed"
+    CONNECTION_SYNC_REQUESTED = "connection.sync_requested"
+    CONNECTION_SYNCED = "connection.synced"
+    OWNER_CREATED = "owner.created"
+    OWNER_CHANGED = "owner.changed"
+    ENVIRONMENT_CREATED = "environment.created"
+    CREDENTIAL_OWNER_ASSIGNED = "credential.owner_assigned"
+    CREDENTIAL_ENVIRONMENT_ASSIGNED = "credential.environment_assigned"
+    CREDENTIAL_DATES_RECORDED = "credential.dates_recorded"
+    SERVER_OWNER_ASSIGNED = "server.owner_assigned"
+    SERVER_ENVIRONMENT_ASSIGNED = "server.environment_assigned"
+    SERVER_ROLE_ASSIGNED = "server.role_assigned"
+    CLIENT_OWNER_ASSIGNED = "client.owner_assigned"
+    FINDINGS_EVALUATED = "findings.evaluated"
+    FINDING_ACKNOWLEDGED = "finding.acknowledged"
+    FINDING_REOPENED = "finding.reopened"
+    FINDING_WAIVED = "finding.waived"
+    WAIVER_WITHDRAWN = "waiver.withdrawn"
+    WAIVER_EXPIRED = "waiver.expired"
+    CHAIN_HEAD_SIGNED = "chain_head.signed"

@@ -1,0 +1,88 @@
+"""The navigation beside every page: what is where, and how much of it."""
+
+from typing import Any
+
+from django.db import connection
+from django.http import HttpRequest
+from django.urls import reverse
+
+from access.actors import Actor
+from access.permissions import may_read
+
+LIMIT = 10_000
+
+GROUPS: list[tuple[str, list[tuple[str, str, str, str]]]] = [
+    ("", [("overview", "overview", "Overview", "")]),
+    (
+        "Inventory",
+        [
+            ("server_list", "server", "Servers", "servers"),
+            ("client_list", "client", "Clients", "clients"),
+            ("credential_list", "key", "Credentials", "credentials"),
+            ("exposure_list", "eye", "Exposures", "exposures"),
+            ("owner_list", "person", "Owners", ""),
+        ],
+    ),
+    (
+        "Lifecycle",
+        [("finding_list", "flag", "Findings", "findings"), ("policy_list", "policy", "Policies", "")],
+    ),
+    ("Assurance", [("audit_list", "audit", "Audit", "")]),
+    ("Set-up", [("connection_list", "plug", "Connections", "")]),
+]
+# One statement; each part stops at the limit, so it costs the same at any size.
+COUNTS = """
+SELECT {}
+""".format(
+    ",\n".join(
+        f"(SELECT count(*) FROM (SELECT 1 FROM {table} WHERE {condition} LIMIT {LIMIT + 1}) {name}) AS {name}"
+        for name, table, condition in [
+            ("servers", "inventory_mcpserver", "gone_at IS NULL"),
+            ("clients", "inventory_mcpclient", "gone_at IS NULL"),
+            ("credentials", "inventory_credential", "gone_at IS NULL"),
+            ("exposures", "inventory_exposure", "gone_at IS NULL"),
+            ("findings", "lifecycle_finding", "resolved_at IS NULL AND state = 'open'"),
+        ]
+    )
+)
+
+
+def shown(count: int) -> str:
+    return f"{LIMIT:,}+".replace(",", "\u202f") if count > LIMIT else f"{count:,}".replace(",", "\u202f")
+
+
+def counts(actor: Actor) -> dict[str, str]:
+    """How many there are of each noun; nothing for an owner, whose numbers are theirs alone."""
+    if not actor.sees_everything:
+        return {}
+    with connection.cursor() as cursor:
+        cursor.execute(COUNTS)
+        row = cursor.fetchone()
+        return {column.name: shown(value) for column, value in zip(cursor.description, row, strict=True)}
+
+
+def navigation(request: HttpRequest) -> dict[str, Any]:
+    """The template context `nav`. Fragments and pages for the unknown have none."""
+    actor: Actor = getattr(request, "actor", None)  # type: ignore[assignment]
+    if actor is None or request.headers.get("HX-Request") or not may_read(actor):
+        return {}
+    numbers = counts(actor)
+    path = request.path
+    groups = []
+    for label, entries in GROUPS:
+        shown_entries = []
+        for name, icon, title, noun in entries:
+            url = reverse(name)
+            count = numbers.get(noun, "")
+            shown_entries.append(
+                {
+                    "url": url,
+                    "icon": icon,
+                    "label": title,
+                    "count": count,
+                    "tone": "t-crit" if noun in {"findings", "exposures"} and count not in {"", "0"} else "",
+                    "current": path == url if url == "/" else path.startswith(url),
+                }
+            )
+        groups.append({"label": label, "entries": shown_entries})
+    return {"nav": groups}

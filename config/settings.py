@@ -1,0 +1,264 @@
+"""Settings, all read from the environment through `config.env`. README lists the variables."""
+
+import os
+import secrets
+import sys
+from pathlib import Path
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import platformdirs
+from csp.constants import NONE, SELF
+from django.core.exceptions import ImproperlyConfigured
+
+from config import env
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+VERSION = "0.1.0"
+
+DEBUG = env.flag("KEYREEVE_DEBUG")
+PORT = env.number("KEYREEVE_PORT", 8000, least=1, most=65535)
+BIND = env.text("KEYREEVE_BIND", "127.0.0.1")
+ALLOWED_HOSTS = list(env.names("KEYREEVE_HOSTS", ("localhost", "127.0.0.1", "[::1]")))
+HTTPS = env.flag("KEYREEVE_HTTPS")
+ESTATE_NAME = env.text("KEYREEVE_ESTATE_NAME", "This estate")
+
+
+def default_home() -> Path:
+    """The embedded server drops to a user of its own under root and must reach its folder, which /root forbids."""
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        return Path("/var/lib/keyreeve")
+    return Path(platformdirs.user_data_dir("keyreeve", appauthor=False))
+
+
+KEYREEVE_HOME = Path(env.text("KEYREEVE_HOME") or default_home()).expanduser().absolute()
+
+
+def key_from_home(name: str) -> str | None:
+    """What the first start wrote there. None before it, so that commands without a database need no folder."""
+    try:
+        return (KEYREEVE_HOME / name).read_text().strip()
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+SECRET_KEY = env.secret("KEYREEVE_SECRET_KEY") or key_from_home("secret.key") or secrets.token_urlsafe(48)
+FINGERPRINT_KEY: bytes | None = env.secret("KEYREEVE_FINGERPRINT_KEY").encode() or None
+SCANNER_CACHE_DIR = Path(env.text("KEYREEVE_SCANNER_CACHE") or platformdirs.user_cache_dir("keyreeve", appauthor=False))
+CHAIN_HEADS_DIR = Path(env.text("KEYREEVE_CHAIN_HEADS") or KEYREEVE_HOME / "chain-heads")
+
+# ── Database and broker ────────────────────────────────────────────────────────────────────────
+DATABASE_URL = env.secret("DATABASE_URL")
+EMBEDDED_DATA_DIR = KEYREEVE_HOME / "pg"
+
+
+def database_from(url: str) -> dict[str, object]:
+    """Django's settings for `postgresql://user:password@host:port/name?option=value`; a socket folder as `?host=/…`."""
+    parts = urlsplit(url)
+    if parts.scheme not in {"postgres", "postgresql"}:
+        raise ImproperlyConfigured("DATABASE_URL must begin with postgresql://")
+    options = dict(parse_qsl(parts.query))
+    return {
+        "NAME": unquote(parts.path.lstrip("/")) or "keyreeve",
+        "USER": unquote(parts.username or ""),
+        "PASSWORD": unquote(parts.password or ""),
+        "HOST": options.pop("host", None) or parts.hostname or "",
+        "PORT": str(parts.port or ""),
+        "OPTIONS": options,
+    }
+
+
+if DATABASE_URL:
+    _database = database_from(DATABASE_URL)
+else:
+    _database = {"NAME": "keyreeve", "USER": "postgres", "HOST": str(EMBEDDED_DATA_DIR), "OPTIONS": {}}
+_database["OPTIONS"] = {"pool": {"min_size": 1, "max_size": 4}, **_database["OPTIONS"]}  # type: ignore[dict-item]
+DATABASES = {"default": {"ENGINE": "django.db.backends.postgresql", "CONN_MAX_AGE": 0, **_database}}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+BROKER_URL = env.secret("KEYREEVE_BROKER_URL")
+CELERY_BROKER_URL = BROKER_URL or "pgmq://"
+if not BROKER_URL:
+    _conninfo = {"host": "HOST", "port": "PORT", "user": "USER", "password": "PASSWORD", "dbname": "NAME"}
+    CELERY_BROKER_TRANSPORT_OPTIONS = {
+        "conn_string": " ".join(
+            "{}='{}'".format(key, str(_database[name]).replace("\\", "\\\\").replace("'", "\\'"))
+            for key, name in _conninfo.items()
+            if _database.get(name)
+        ),
+        "init_extension": False,
+        "use_notify": True,
+        "notify_throttle_interval_ms": 50,
+        "polling_interval": 0.2,
+        "wait_time_seconds": 0,
+        "visibility_timeout": 300,
+    }
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+CELERY_WORKER_PREFETCH_MULTIPLIER = 4
+CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_DEFAULT_QUEUE = "default"
+CELERY_TASK_ROUTES = {
+    "inventory.tasks.sync_connection": {"queue": "sync"},
+    "lifecycle.tasks.evaluate_findings": {"queue": "evaluate"},
+}
+CELERY_TIMEZONE = "UTC"
+
+# ── Applications ───────────────────────────────────────────────────────────────────────────────
+INSTALLED_APPS = [
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.humanize",
+    "django.contrib.messages",
+    "django.contrib.postgres",
+    "django.contrib.sessions",
+    "django.contrib.staticfiles",
+    "allauth",
+    "allauth.account",
+    "csp",
+    "django_filters",
+    "django_htmx",
+    "drf_spectacular",
+    "knox",
+    "rest_framework",
+    "web",
+    "access",
+    "audit",
+    "inventory",
+    "lifecycle",
+    "config",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+    "access.middleware.ActorMiddleware",
+]
+ROOT_URLCONF = "config.urls"
+WSGI_APPLICATION = "config.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "config.navigation.navigation",
+            ],
+        },
+    }
+]
+
+# ── People ─────────────────────────────────────────────────────────────────────────────────────
+AUTH_USER_MODEL = "access.User"
+AUTHENTICATION_BACKENDS = [
+    "django.contrib.auth.backends.ModelBackend",
+    "allauth.account.auth_backends.AuthenticationBackend",
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+LOGIN_URL = "account_login"
+LOGIN_REDIRECT_URL = "/"
+ACCOUNT_ADAPTER = "access.authentication.ClosedAccountAdapter"
+ACCOUNT_LOGIN_METHODS = {"email", "username"}
+ACCOUNT_SIGNUP_FIELDS = ["email*", "username*", "password1*"]
+ACCOUNT_EMAIL_VERIFICATION = "none"
+ACCOUNT_PREVENT_ENUMERATION = True
+ACCOUNT_RATE_LIMITS = {"login_failed": "10/m/ip,5/15m/key"}
+PASSWORD_RESET_TIMEOUT = 24 * 3600  # also the life of a one-time sign-in link, seconds
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+SESSION_COOKIE_AGE = 12 * 3600
+SESSION_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
+CSRF_COOKIE_HTTPONLY = True
+CSRF_COOKIE_SAMESITE = "Strict"
+CSRF_TRUSTED_ORIGINS = [f"https://{host}" for host in ALLOWED_HOSTS] if HTTPS else []
+
+# ── Security floor ─────────────────────────────────────────────────────────────────────────────
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [NONE],
+        "script-src": [SELF],
+        "style-src": [SELF],
+        "img-src": [SELF, "data:"],
+        "font-src": [SELF],
+        "connect-src": [SELF],
+        "form-action": [SELF],
+        "base-uri": [NONE],
+        "frame-ancestors": [NONE],
+        "manifest-src": [SELF],
+    }
+}
+SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+DATA_UPLOAD_MAX_MEMORY_SIZE = 2_621_440
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 2_000
+
+# ── API ────────────────────────────────────────────────────────────────────────────────────────
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "access.authentication.ApiTokenAuthentication",
+        "access.authentication.PageSessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["access.permissions.MayRead"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "web.problems.problem_handler",
+    "UNAUTHENTICATED_USER": None,
+}
+KNOX_TOKEN_MODEL = "access.ApiToken"
+REST_KNOX = {"AUTH_HEADER_PREFIX": "Token", "TOKEN_PREFIX": "kr_", "AUTO_REFRESH": False}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Keyreeve",
+    "DESCRIPTION": "Inventory and lifecycle of non-human identities.",
+    "VERSION": VERSION,
+    "OAS_VERSION": "3.1.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+    "COMPONENT_SPLIT_REQUEST": True,
+}
+
+# ── The rest ───────────────────────────────────────────────────────────────────────────────────
+LANGUAGE_CODE = "en-gb"
+TIME_ZONE = "UTC"
+USE_I18N = False
+USE_TZ = True
+STATIC_URL = "/static/"
+STATIC_ROOT = Path(env.text("KEYREEVE_STATIC_ROOT") or BASE_DIR / ".static")
+STATICFILES_DIRS = [BASE_DIR / "static"]
+TESTING = "pytest" in sys.modules
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
+        if DEBUG or TESTING
+        else "whitenoise.storage.CompressedManifestStaticFilesStorage"
+    },
+}
+WHITENOISE_USE_FINDERS = DEBUG or TESTING
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": env.text("KEYREEVE_LOG_LEVEL", "WARNING").upper()},
+}

@@ -1,0 +1,147 @@
+"""MCP clients, what they use and what they may use."""
+
+from typing import ClassVar, Self
+
+from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import GinIndex
+from django.db import models
+
+from access.actors import Actor
+from inventory.models.base import Row, prefix_query, words
+from inventory.models.connections import Connection
+from inventory.models.credentials import Credential
+from inventory.models.owners import Environment, Owner
+from inventory.models.servers import AuthorizationServer, McpServer
+from inventory.states import Admission, Registration, Storage
+
+
+class McpClientQuerySet(models.QuerySet["McpClient"]):
+    def visible_to(self, actor: Actor) -> Self:
+        if actor.sees_everything:
+            return self
+        return self.filter(owner__in=Owner.objects.visible_to(actor).values("pk"))
+
+    def present(self) -> Self:
+        return self.filter(gone_at=None)
+
+    def matching(self, text: str) -> Self:
+        query = prefix_query(text)
+        return self.annotate(_words=words("name", "client_id", "host")).filter(_words=query) if query else self.none()
+
+
+class McpClient(Row):
+    """A host program or registered OAuth client that reaches MCP servers."""
+
+    identity_key = models.TextField(unique=True, editable=False)
+    connection = models.ForeignKey(Connection, models.PROTECT, related_name="+")
+    name = models.CharField(max_length=300)
+    product = models.CharField(max_length=60, blank=True)
+    host = models.CharField(max_length=200, blank=True)
+    client_id = models.CharField(max_length=300, blank=True)
+    authorization_server = models.ForeignKey(
+        AuthorizationServer, models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+    registration = models.CharField(max_length=20, choices=Registration, default=Registration.CONFIG_FILE)
+    redirect_uris = ArrayField(models.TextField(), default=list, blank=True)
+    grant_types = ArrayField(models.CharField(max_length=80), default=list, blank=True)
+    software_id = models.CharField(max_length=200, blank=True)
+    owner = models.ForeignKey(Owner, models.SET_NULL, null=True, blank=True, related_name="+")
+    admission = models.CharField(max_length=20, choices=Admission, default=Admission.ADMITTED)
+    first_seen_at = models.DateTimeField()
+    last_seen_at = models.DateTimeField(null=True, blank=True)
+    gone_at = models.DateTimeField(null=True, blank=True)
+
+    objects = McpClientQuerySet.as_manager()
+
+    class Meta(Row.Meta):
+        verbose_name = "MCP client"
+        constraints: ClassVar = [
+            models.CheckConstraint(condition=models.Q(admission__in=Admission.values), name="client_admission_is_known"),
+            models.CheckConstraint(
+                condition=models.Q(registration__in=Registration.values), name="client_registration_is_known"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(gone_at=None) | models.Q(last_seen_at__isnull=False),
+                name="client_gone_was_last_seen_some_time",
+            ),
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["name", "id"], name="client_by_name"),
+            GinIndex(words("name", "client_id", "host"), name="client_by_words"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class UseQuerySet(models.QuerySet["Use"]):
+    def present(self) -> Self:
+        return self.filter(gone_at=None)
+
+
+class Use(Row):
+    """Which client reaches which server with which credential, and where that is written down.
+
+    `environment` is set only where it differs from the server's own.
+    """
+
+    connection = models.ForeignKey(Connection, models.PROTECT, related_name="+")
+    client = models.ForeignKey(McpClient, models.CASCADE, related_name="+")
+    server = models.ForeignKey(McpServer, models.CASCADE, related_name="+")
+    credential = models.ForeignKey(Credential, models.CASCADE, null=True, blank=True, related_name="+")
+    environment = models.ForeignKey(Environment, models.SET_NULL, null=True, blank=True, related_name="+")
+    file = models.TextField()
+    pointer = models.TextField()
+    held_as = models.CharField(max_length=20, choices=Storage, blank=True)
+    is_disabled = models.BooleanField(default=False)
+    first_seen_at = models.DateTimeField()
+    last_seen_at = models.DateTimeField(null=True, blank=True)
+    gone_at = models.DateTimeField(null=True, blank=True)
+
+    objects = UseQuerySet.as_manager()
+
+    class Meta(Row.Meta):
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["connection", "file", "pointer", "client", "server", "credential"],
+                condition=models.Q(gone_at=None),
+                nulls_distinct=False,
+                name="use_one_open_per_place",
+            ),
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["credential"], condition=models.Q(gone_at=None), name="use_present_by_credential"),
+            models.Index(fields=["server"], condition=models.Q(gone_at=None), name="use_present_by_server"),
+            models.Index(fields=["client"], condition=models.Q(gone_at=None), name="use_present_by_client"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.file}#{self.pointer}"
+
+
+class Grant(Row):
+    """Which tools, scopes and resources one client may reach on one server, and who approved it until when."""
+
+    client = models.ForeignKey(McpClient, models.CASCADE, related_name="+")
+    server = models.ForeignKey(McpServer, models.CASCADE, related_name="+")
+    tools = ArrayField(models.CharField(max_length=300), default=list, blank=True)
+    scopes = ArrayField(models.CharField(max_length=200), default=list, blank=True)
+    resources = ArrayField(models.TextField(), default=list, blank=True)
+    approved_by = models.ForeignKey(Owner, models.SET_NULL, null=True, blank=True, related_name="+")
+    approved_at = models.DateTimeField(null=True, blank=True)
+    ends_at = models.DateTimeField(null=True, blank=True)
+    withdrawn_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta(Row.Meta):
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["client", "server"], condition=models.Q(withdrawn_at=None), name="grant_one_per_client_and_server"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(approved_at=None) | models.Q(ends_at__gt=models.F("approved_at")),
+                name="grant_approved_ends_after_it_begins",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.client} on {self.server}"

@@ -1,0 +1,194 @@
+"""Credentials as slots, their versions as metadata, and the places where a literal secret was seen."""
+
+from datetime import datetime
+from typing import ClassVar, Self
+
+from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import GinIndex
+from django.db import models
+from django.db.models.functions import Coalesce
+
+from access.actors import Actor
+from inventory.models.base import Row, prefix_query, words
+from inventory.models.connections import Connection
+from inventory.models.owners import Environment, Owner
+from inventory.states import ENDED, CredentialKind, CredentialStatus, Severity, Storage, TrustModel
+
+
+class CredentialQuerySet(models.QuerySet["Credential"]):
+    def visible_to(self, actor: Actor) -> Self:
+        if actor.sees_everything:
+            return self
+        mine = Owner.objects.visible_to(actor).values("pk")
+        return self.filter(models.Q(owner__in=mine) | models.Q(custodian__in=mine))
+
+    def live(self) -> Self:
+        """Still seen somewhere and not known to have ended."""
+        return self.filter(gone_at=None).exclude(status__in=ENDED)
+
+    def unowned(self) -> Self:
+        return self.filter(models.Q(owner=None) | models.Q(owner__is_active=False))
+
+    def exposed(self) -> Self:
+        return self.filter(models.Exists(Exposure.objects.present().filter(credential=models.OuterRef("pk"))))
+
+    def expiring_before(self, horizon: datetime) -> Self:
+        return self.filter(expires_at__lt=horizon)
+
+    def matching(self, text: str) -> Self:
+        query = prefix_query(text)
+        return self.annotate(_words=words("name", "issuer", "hint")).filter(_words=query) if query else self.none()
+
+
+class Credential(Row):
+    """The slot an identity authenticates with: purpose, owner, dates. Holds no secret.
+
+    Issue date, fingerprint, hint and external id are copied from the current version, and `risk` and
+    `open_findings` are written by the evaluation, so that rules and lists need no join.
+    """
+
+    identity_key = models.TextField(unique=True, editable=False)
+    connection = models.ForeignKey(Connection, models.PROTECT, related_name="+")
+    name = models.CharField(max_length=300)
+    kind = models.CharField(max_length=30, choices=CredentialKind)
+    issuer = models.CharField(max_length=100, blank=True)
+    trust_model = models.CharField(max_length=20, choices=TrustModel, default=TrustModel.UNKNOWN)
+    subject = models.CharField("on behalf of", max_length=200, blank=True)
+    owner = models.ForeignKey(Owner, models.SET_NULL, null=True, blank=True, related_name="+")
+    custodian = models.ForeignKey(Owner, models.SET_NULL, null=True, blank=True, related_name="+")
+    environment = models.ForeignKey(Environment, models.SET_NULL, null=True, blank=True, related_name="+")
+    storage = models.CharField(max_length=20, choices=Storage)
+    reference = models.TextField(blank=True)
+    scopes = ArrayField(models.CharField(max_length=200), default=list, blank=True)
+    status = models.CharField(max_length=20, choices=CredentialStatus, default=CredentialStatus.UNKNOWN)
+    external_id = models.CharField(max_length=200, blank=True)
+    fingerprint = models.CharField(max_length=80, blank=True)
+    hint = models.CharField(max_length=40, blank=True)
+    issued_at = models.DateTimeField(null=True, blank=True)
+    last_used_at = models.DateTimeField(null=True, blank=True)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    first_seen_at = models.DateTimeField()
+    last_seen_at = models.DateTimeField(null=True, blank=True)
+    gone_at = models.DateTimeField(null=True, blank=True)
+    # The secret is at least as old as this; exactly as old when the issue date is known.
+    known_since = models.GeneratedField(
+        expression=Coalesce("issued_at", "first_seen_at"), output_field=models.DateTimeField(), db_persist=True
+    )
+    risk = models.PositiveSmallIntegerField(choices=Severity, default=Severity.NONE, editable=False)
+    open_findings = models.PositiveIntegerField(default=0, editable=False)
+
+    objects = CredentialQuerySet.as_manager()
+
+    class Meta(Row.Meta):
+        constraints: ClassVar = [
+            models.CheckConstraint(condition=models.Q(kind__in=CredentialKind.values), name="credential_kind_is_known"),
+            models.CheckConstraint(
+                condition=models.Q(status__in=CredentialStatus.values), name="credential_status_is_known"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(storage__in=Storage.values), name="credential_storage_is_known"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(trust_model__in=TrustModel.values), name="credential_trust_model_is_known"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(gone_at=None) | models.Q(last_seen_at__isnull=False),
+                name="credential_gone_was_last_seen_some_time",
+            ),
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["risk", "id"], name="credential_by_risk"),
+            models.Index(fields=["name", "id"], name="credential_by_name"),
+            models.Index(fields=["known_since", "id"], name="credential_by_age"),
+            models.Index(fields=["owner", "id"], name="credential_by_owner"),
+            models.Index(fields=["fingerprint"], condition=~models.Q(fingerprint=""), name="credential_by_fingerprint"),
+            models.Index(fields=["external_id"], condition=~models.Q(external_id=""), name="credential_by_external_id"),
+            GinIndex(words("name", "issuer", "hint"), name="credential_by_words"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def is_live(self) -> bool:
+        return self.gone_at is None and self.status not in ENDED
+
+
+class CredentialVersion(Row):
+    """One issued value of a credential, as metadata."""
+
+    credential = models.ForeignKey(Credential, models.CASCADE, related_name="+")
+    external_id = models.CharField(max_length=200, blank=True)
+    fingerprint = models.CharField(max_length=80, blank=True)
+    hint = models.CharField(max_length=40, blank=True)
+    issued_at = models.DateTimeField(null=True, blank=True)
+    first_seen_at = models.DateTimeField()
+    suspended_at = models.DateTimeField(null=True, blank=True)
+    destroyed_at = models.DateTimeField(null=True, blank=True)
+    is_current = models.BooleanField(default=True)
+
+    class Meta(Row.Meta):
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["credential"], condition=models.Q(is_current=True), name="version_at_most_one_current"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(is_current=False) | models.Q(destroyed_at=None), name="version_current_is_not_destroyed"
+            ),
+        ]
+        indexes: ClassVar = [models.Index(fields=["credential", "-id"], name="version_by_credential")]
+
+    def __str__(self) -> str:
+        return self.hint or self.external_id or str(self.pk)
+
+
+class ExposureQuerySet(models.QuerySet["Exposure"]):
+    def visible_to(self, actor: Actor) -> Self:
+        if actor.sees_everything:
+            return self
+        return self.filter(credential__in=Credential.objects.visible_to(actor).values("pk"))
+
+    def present(self) -> Self:
+        return self.filter(gone_at=None)
+
+    def matching(self, text: str) -> Self:
+        query = prefix_query(text)
+        return self.annotate(_words=words("file")).filter(_words=query) if query else self.none()
+
+
+class Exposure(Row):
+    """A literal secret seen at a place. The secret itself is never kept."""
+
+    credential = models.ForeignKey(Credential, models.CASCADE, related_name="+")
+    connection = models.ForeignKey(Connection, models.PROTECT, related_name="+")
+    host = models.CharField(max_length=200, blank=True)
+    file = models.TextField()
+    pointer = models.TextField()
+    is_readable_by_others = models.BooleanField(null=True, blank=True)
+    first_seen_at = models.DateTimeField()
+    last_seen_at = models.DateTimeField(null=True, blank=True)
+    gone_at = models.DateTimeField(null=True, blank=True)
+
+    objects = ExposureQuerySet.as_manager()
+
+    class Meta(Row.Meta):
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["connection", "file", "pointer", "credential"],
+                condition=models.Q(gone_at=None),
+                name="exposure_one_open_per_place_and_credential",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(gone_at=None) | models.Q(last_seen_at__isnull=False),
+                name="exposure_gone_was_last_seen_some_time",
+            ),
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["credential", "-id"], name="exposure_by_credential"),
+            models.Index(fields=["credential"], condition=models.Q(gone_at=None), name="exposure_present"),
+            models.Index(fields=["file", "id"], name="exposure_by_file"),
+            GinIndex(words("file"), name="exposure_by_words"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.file}#{self.pointer}"

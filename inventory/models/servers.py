@@ -1,0 +1,153 @@
+"""MCP servers, the authorization servers in front of them, their tools, and how they answer the checklist."""
+
+from typing import ClassVar, Self
+
+from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import GinIndex
+from django.db import models
+
+from access.actors import Actor
+from inventory.models.base import Row, prefix_query, words
+from inventory.models.connections import Connection
+from inventory.models.owners import Environment, Owner
+from inventory.states import ServerRole, Severity, Transport, Verdict
+
+
+class AuthorizationServer(Row):
+    """Who issues tokens for a server, as its metadata says (RFC 8414)."""
+
+    issuer = models.TextField(unique=True)
+    metadata = models.JSONField(default=dict)
+    capabilities = ArrayField(models.CharField(max_length=40), default=list, blank=True)
+    is_external = models.BooleanField(null=True, blank=True)
+    first_seen_at = models.DateTimeField()
+    checked_at = models.DateTimeField(null=True, blank=True)
+
+    def __str__(self) -> str:
+        return self.issuer
+
+
+class McpServerQuerySet(models.QuerySet["McpServer"]):
+    def visible_to(self, actor: Actor) -> Self:
+        if actor.sees_everything:
+            return self
+        mine = Owner.objects.visible_to(actor).values("pk")
+        return self.filter(
+            models.Q(iam_owner__in=mine) | models.Q(platform_owner__in=mine) | models.Q(application_owner__in=mine)
+        )
+
+    def present(self) -> Self:
+        return self.filter(gone_at=None)
+
+    def matching(self, text: str) -> Self:
+        query = prefix_query(text)
+        return self.annotate(_words=words("name", "package", "url")).filter(_words=query) if query else self.none()
+
+
+class McpServer(Row):
+    """A server that some client is configured to reach, or that was seen live."""
+
+    identity_key = models.TextField(unique=True, editable=False)
+    connection = models.ForeignKey(Connection, models.PROTECT, related_name="+")
+    name = models.CharField(max_length=300)
+    transport = models.CharField(max_length=10, choices=Transport)
+    url = models.TextField(blank=True)
+    launcher = models.CharField(max_length=40, blank=True)
+    package = models.TextField(blank=True)
+    package_version = models.CharField(max_length=200, blank=True)
+    is_pinned = models.BooleanField(null=True, blank=True)
+    command = models.TextField(blank=True)
+    environment = models.ForeignKey(Environment, models.SET_NULL, null=True, blank=True, related_name="+")
+    role = models.CharField(max_length=20, choices=ServerRole, default=ServerRole.UNCLASSIFIED)
+    iam_owner = models.ForeignKey(Owner, models.SET_NULL, null=True, blank=True, related_name="+")
+    platform_owner = models.ForeignKey(Owner, models.SET_NULL, null=True, blank=True, related_name="+")
+    application_owner = models.ForeignKey(Owner, models.SET_NULL, null=True, blank=True, related_name="+")
+    vendor = models.CharField(max_length=200, blank=True)
+    protocol_versions = ArrayField(models.CharField(max_length=20), default=list, blank=True)
+    authentication = models.CharField(max_length=40, blank=True)
+    authorization_server = models.ForeignKey(
+        AuthorizationServer, models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+    first_seen_at = models.DateTimeField()
+    last_seen_at = models.DateTimeField(null=True, blank=True)
+    gone_at = models.DateTimeField(null=True, blank=True)
+    risk = models.PositiveSmallIntegerField(choices=Severity, default=Severity.NONE, editable=False)
+    open_findings = models.PositiveIntegerField(default=0, editable=False)
+
+    objects = McpServerQuerySet.as_manager()
+
+    class Meta(Row.Meta):
+        verbose_name = "MCP server"
+        constraints: ClassVar = [
+            models.CheckConstraint(condition=models.Q(transport__in=Transport.values), name="server_transport_is_known"),
+            models.CheckConstraint(condition=models.Q(role__in=ServerRole.values), name="server_role_is_known"),
+            models.CheckConstraint(
+                condition=models.Q(gone_at=None) | models.Q(last_seen_at__isnull=False),
+                name="server_gone_was_last_seen_some_time",
+            ),
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["name", "id"], name="server_by_name"),
+            models.Index(fields=["risk", "id"], name="server_by_risk"),
+            models.Index(fields=["environment", "id"], name="server_by_environment"),
+            GinIndex(words("name", "package", "url"), name="server_by_words"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Tool(Row):
+    """A tool a server offers. A definition that changed after its approval is marked, not overwritten."""
+
+    server = models.ForeignKey(McpServer, models.CASCADE, related_name="+")
+    name = models.CharField(max_length=300)
+    is_read_only = models.BooleanField(null=True, blank=True)
+    is_destructive = models.BooleanField(null=True, blank=True)
+    is_open_world = models.BooleanField(null=True, blank=True)
+    schema_digest = models.CharField(max_length=64)
+    approved_digest = models.CharField(max_length=64, blank=True)
+    first_seen_at = models.DateTimeField()
+    gone_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta(Row.Meta):
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["server", "name"], name="tool_name_is_unique_per_server"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def is_changed(self) -> bool:
+        return bool(self.approved_digest) and self.approved_digest != self.schema_digest
+
+
+class PostureCheck(Row):
+    """What one check of the authorization checklist said about one subject."""
+
+    server = models.ForeignKey(McpServer, models.CASCADE, null=True, blank=True, related_name="+")
+    authorization_server = models.ForeignKey(AuthorizationServer, models.CASCADE, null=True, blank=True, related_name="+")
+    check_id = models.CharField(max_length=40)
+    verdict = models.CharField(max_length=20, choices=Verdict)
+    evidence = models.JSONField(default=dict)
+    specification = models.CharField(max_length=40, blank=True)
+    checked_at = models.DateTimeField()
+
+    class Meta(Row.Meta):
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                condition=models.Q(server__isnull=False, authorization_server=None)
+                | models.Q(server=None, authorization_server__isnull=False),
+                name="posture_check_has_one_subject",
+            ),
+            models.UniqueConstraint(
+                fields=["server", "authorization_server", "check_id"],
+                nulls_distinct=False,
+                name="posture_check_one_per_subject_and_check",
+            ),
+            models.CheckConstraint(condition=models.Q(verdict__in=Verdict.values), name="posture_verdict_is_known"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.check_id} {self.verdict}"

@@ -1,0 +1,6 @@
+"""What inventory tells whoever listens: apps above connect to it, so inventory need not know them."""
+
+from django.dispatch import Signal
+
+# A sync ended and its rows are committed. Arguments: run (SyncRun).
+synced = Signal()

@@ -1,0 +1,110 @@
+"""The vocabulary of the inventory: what a row can be."""
+
+from django.db.models import IntegerChoices, TextChoices
+
+
+class Severity(IntegerChoices):
+    """How bad the worst open finding is. Ordered, so that sorting by it is sorting by risk."""
+
+    NONE = 0, "None"
+    LOW = 1, "Low"
+    MEDIUM = 2, "Medium"
+    HIGH = 3, "High"
+    CRITICAL = 4, "Critical"
+
+
+class OwnerKind(TextChoices):
+    PERSON = "person", "Person"
+    TEAM = "team", "Team"
+
+
+class ConnectionKind(TextChoices):
+    MCP_CONFIG = "mcp_config", "MCP client configuration"
+    MCP_SERVER = "mcp_server", "MCP servers"
+    OAUTH = "oauth", "Authorization server"
+    AWS = "aws", "AWS account"
+    POSTGRES = "postgres", "PostgreSQL"
+    FEED = "feed", "Feed"
+
+
+class RunState(TextChoices):
+    RUNNING = "running", "Running"
+    COMPLETE = "complete", "Complete"
+    PARTIAL = "partial", "Partial"
+    FAILED = "failed", "Failed"
+
+
+class Transport(TextChoices):
+    STDIO = "stdio", "stdio"
+    HTTP = "http", "HTTP"
+    SSE = "sse", "SSE"
+    WEBSOCKET = "websocket", "WebSocket"
+    UNKNOWN = "unknown", "Unknown"
+
+
+class ServerRole(TextChoices):
+    UNCLASSIFIED = "unclassified", "Unclassified"
+    TOOL_ENDPOINT = "tool_endpoint", "Tool endpoint"
+    DELEGATED_LAYER = "delegated_layer", "Delegated authorization layer"
+    MIXED = "mixed", "Mixed"
+
+
+class Registration(TextChoices):
+    PRE_REGISTERED = "pre_registered", "Pre-registered"
+    CIMD = "cimd", "Client ID metadata document"
+    DYNAMIC = "dynamic", "Dynamic"
+    CONFIG_FILE = "config_file", "Configuration file"
+
+
+class Admission(TextChoices):
+    QUARANTINED = "quarantined", "Quarantined"
+    ADMITTED = "admitted", "Admitted"
+    SUSPENDED = "suspended", "Suspended"
+    REMOVED = "removed", "Removed"
+
+
+class CredentialKind(TextChoices):
+    API_KEY = "api_key", "API key"
+    OAUTH_ACCESS_TOKEN = "oauth_access_token", "Access token"
+    OAUTH_REFRESH_TOKEN = "oauth_refresh_token", "Refresh token"
+    OAUTH_CLIENT_SECRET = "oauth_client_secret", "Client secret"
+    REGISTRATION_TOKEN = "registration_token", "Registration token"
+    AWS_ACCESS_KEY = "aws_access_key", "AWS access key"
+    DATABASE_PASSWORD = "database_password", "Database password"
+    PERSONAL_ACCESS_TOKEN = "personal_access_token", "Personal access token"
+    OTHER = "other", "Other"
+
+
+class TrustModel(TextChoices):
+    STATIC_SERVICE = "static_service", "Static service"
+    USER_CONSENTED = "user_consented", "User-consented"
+    UNKNOWN = "unknown", "Unknown"
+
+
+class CredentialStatus(TextChoices):
+    ACTIVE = "active", "Active"
+    ROTATING = "rotating", "Rotating"
+    SUSPENDED = "suspended", "Suspended"
+    DESTROYED = "destroyed", "Destroyed"
+    EXPIRED = "expired", "Expired"
+    UNKNOWN = "unknown", "Unknown"
+
+
+# Nobody can use these any more; every other status, unknown included, counts as live.
+ENDED = (CredentialStatus.DESTROYED, CredentialStatus.EXPIRED)
+
+
+class Storage(TextChoices):
+    """Where discovery found the credential's value kept."""
+
+    LITERAL = "literal", "Literal in a file"
+    REFERENCE = "reference", "Reference"
+    TOKEN_STORE = "token_store", "Client's token store"
+    PROVIDER = "provider", "Known from its provider"
+
+
+class Verdict(TextChoices):
+    MET = "met", "Met"
+    VIOLATED = "violated", "Violated"
+    UNKNOWN = "unknown", "Unknown"
+    NOT_APPLICABLE = "not_applicable", "Not applicable"
