@@ -1,0 +1,379 @@
+"""What every page is made of. Shapes and words first: no tag says anything by colour alone.
+
+Tags that stand in every row of a list build their few elements with `format_html`; pictures and larger parts
+have templates under `components/`.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from django import template
+from django.templatetags.static import static
+from django.utils import timezone
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString, mark_safe
+
+from web import pictures, wording
+
+register = template.Library()
+
+NOTHING = mark_safe("")
+
+
+def _now(context: template.Context) -> datetime:
+    """The page's instant, so that everything on it agrees; an `as of` page sets it to a past one."""
+    now = context.get("now")
+    return now if isinstance(now, datetime) else timezone.now()
+
+
+# ── Icons ──────────────────────────────────────────────────────────────────────────────────────
+
+
+@register.simple_tag
+def icon(name: str) -> SafeString:
+    """A drawing of `static/icons.svg`; it is decoration, the word stands beside it."""
+    return format_html(
+        '<svg class="icon" viewBox="0 0 24 24" aria-hidden="true"><use href="{}#i-{}"/></svg>',
+        static("icons.svg"),
+        name,
+    )
+
+
+# ── Severity, state, verdict ───────────────────────────────────────────────────────────────────
+
+SEVERITIES: dict[object, tuple[str, str, int]] = {  # class, word, notches
+    4: ("crit", "Critical", 4),
+    3: ("high", "High", 3),
+    2: ("med", "Medium", 2),
+    1: ("low", "Low", 1),
+    0: ("info", "None", 0),
+    "info": ("info", "Info", 0),
+}
+
+
+def _notches(count: int) -> SafeString:
+    bars = "".join(
+        f'<rect class="{"on" if i < count else "off"}" x="{1 + 3.6 * i:.1f}" y="2" width="2" height="12" rx="1"/>'
+        for i in range(4)
+    )
+    stroke = '<path d="M0 12.5 15.5 3.5" stroke="currentColor" stroke-width="1.8" stroke-linecap="round"/>'
+    gate = stroke if count == 4 else ""
+    return mark_safe(  # noqa: S308 - drawn above from numbers of ours
+        f'<svg viewBox="0 0 16 16" fill="currentColor" aria-hidden="true">{bars}{gate}</svg>'
+    )
+
+
+TALLIES = {count: _notches(count) for count in range(5)}
+
+
+def _severity(level: Any) -> tuple[str, str, int]:
+    if level in SEVERITIES:
+        return SEVERITIES[level]
+    for known in SEVERITIES.values():
+        if str(level).lower() in {known[0], known[1].lower()}:
+            return known
+    raise ValueError(f"{level!r} is no severity")
+
+
+@register.simple_tag
+def severity(level: Any, form: str = "") -> SafeString:
+    """The tally and the word. `form`: `badge`, or `tally` where the word is for screen readers only."""
+    css, word, notches = _severity(level)
+    shown = format_html('<span class="vh">{}</span>', word) if form == "tally" else word
+    return format_html(
+        '<span class="{}sev {}">{}{}</span>', "badge " if form == "badge" else "", css, TALLIES[notches], shown
+    )
+
+
+@register.simple_tag
+def severities(counts: Mapping[Any, int] | None) -> SafeString:
+    """How many of each, worst first: `{4: 1, 3: 2}`."""
+    found = sorted(((_severity(level), count) for level, count in (counts or {}).items()), key=lambda it: -it[0][2])
+    parts = [(css, TALLIES[notches], count, word.lower()) for (css, word, notches), count in found if count]
+    if not parts:
+        return mark_safe('<span class="vh">none</span>')
+    return format_html(
+        '<span class="sev-counts">{}</span>',
+        format_html_join("", '<span class="sev {}">{}{}<span class="vh"> {}</span></span>', parts),
+    )
+
+
+STATES: dict[str, tuple[str, str]] = {  # tone, icon; the word is the value itself, in sentence case
+    # credentials and versions
+    "active": ("good", "active"),
+    "rotating": ("busy", "busy"),
+    "overlap": ("busy", "overlap"),
+    "suspended": ("off", "pause"),
+    "destroyed": ("off", "ended"),
+    "expired": ("off", "clock"),
+    "unknown": ("off", "unknown"),
+    # operations and syncs
+    "proposed": ("off", "todo"),
+    "pending": ("off", "todo"),
+    "running": ("busy", "busy"),
+    "waiting": ("busy", "clock"),
+    "stalled": ("bad", "stop"),
+    "completed": ("good", "met"),
+    "complete": ("good", "met"),
+    "partial": ("bad", "warn"),
+    "failed": ("bad", "stop"),
+    "cancelled": ("off", "ended"),
+    "superseded": ("off", "transfer"),
+    # findings, waivers and exposures
+    "open": ("bad", "flag"),
+    "waived": ("off", "pause"),
+    "resolved": ("good", "met"),
+    "present": ("bad", "stop"),
+    "gone": ("off", "met"),
+    # clients
+    "quarantined": ("bad", "lock"),
+    "admitted": ("good", "met"),
+    "removed": ("off", "ended"),
+}
+
+
+@register.simple_tag
+def state(status: Any, word: str = "") -> SafeString:
+    """A status as shape and word; `word` says more than the status does, such as `Rotating 3/8`."""
+    value = str(getattr(status, "value", status) or "unknown")
+    tone, drawing = STATES.get(value, ("off", "todo"))
+    said = word or value.replace("_", " ").capitalize()
+    return format_html('<span class="state {}">{}{}</span>', tone, icon(drawing), said)
+
+
+VERDICTS = {
+    "met": ("met", "met", "Met"),
+    "violated": ("violated", "violated", "Violated"),
+    "unknown": ("unknown", "unknown", "Unknown"),
+    "not_applicable": ("na", "na", "Not applicable"),
+}
+
+
+@register.simple_tag
+def verdict(value: Any) -> SafeString:
+    """What a rule or check says. Anything but a known verdict is unknown, never met."""
+    css, drawing, word = VERDICTS.get(str(getattr(value, "value", value)), VERDICTS["unknown"])
+    return format_html('<span class="state verdict {}">{}{}</span>', css, icon(drawing), word)
+
+
+# ── People and hints ───────────────────────────────────────────────────────────────────────────
+
+
+@register.filter
+def initials(name: Any) -> str:
+    return wording.initials(str(name))
+
+
+@register.simple_tag
+def who(owner: Any, nobody: str = "No owner") -> SafeString:
+    """A person (round), a team (square), or nobody (dashed). Takes anything with `.name` and `.kind`."""
+    if not owner:
+        return format_html(
+            '<span class="who"><span class="avatar none" aria-hidden="true">?</span>'
+            '<span class="t-crit">{}</span></span>',
+            nobody,
+        )
+    shape = "avatar team" if str(getattr(owner, "kind", "")) == "team" else "avatar"
+    gone = NOTHING if getattr(owner, "is_active", True) else mark_safe('<span class="t-crit">inactive</span>')
+    return format_html(
+        '<span class="who"><span class="{}" aria-hidden="true">{}</span>{}{}{}</span>',
+        shape,
+        wording.initials(owner.name),
+        owner.name,
+        " " if gone else "",
+        gone,
+    )
+
+
+@register.simple_tag
+def hint(text: str | None) -> SafeString:
+    """The public part of a secret: prefix and last four. Nothing when there is none."""
+    return format_html('<code class="hint">{}</code>', text) if text else NOTHING
+
+
+# ── Time ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def _time(at: date, words: str, css: str = "") -> SafeString:
+    title = wording.instant(at.astimezone(UTC)) if isinstance(at, datetime) else at.isoformat()
+    machine = at.astimezone(UTC).isoformat().replace("+00:00", "Z") if isinstance(at, datetime) else at.isoformat()
+    extra = format_html(' class="{}"', css) if css else NOTHING
+    return format_html('<time datetime="{}" title="{}"{}>{}</time>', machine, title, extra, words)
+
+
+def _word(text: str) -> SafeString:
+    return format_html('<span class="faint">{}</span>', text)
+
+
+@register.simple_tag(takes_context=True)
+def since(context: template.Context, at: datetime | None, otherwise: str = "never") -> SafeString:
+    """How long ago, with the full instant behind it: `3 h`. `otherwise` is the word when there is no time."""
+    return _time(at, wording.since(at, _now(context))) if at else _word(otherwise)
+
+
+@register.simple_tag(takes_context=True)
+def due(context: template.Context, at: datetime | None, otherwise: str = "") -> SafeString:
+    """`in 4 d`, `41 d late`: orange when soon, red when late."""
+    if not at:
+        return _word(otherwise) if otherwise else NOTHING
+    words, tone = wording.due(at, _now(context))
+    return _time(at, words, tone_class(tone))
+
+
+@register.simple_tag(takes_context=True)
+def day(context: template.Context, at: date | None, otherwise: str = "never") -> SafeString:
+    """An absolute day, as records say it: `23 Nov`, `4 May 2027`."""
+    return _time(at, wording.day(at, _now(context))) if at else _word(otherwise)
+
+
+@register.simple_tag(takes_context=True)
+def moment(context: template.Context, at: datetime | None, otherwise: str = "never") -> SafeString:
+    """An absolute instant to the minute: `23 Nov 09:14`."""
+    if not at:
+        return _word(otherwise)
+    utc = at.astimezone(UTC)
+    return _time(at, f"{wording.day(utc, _now(context))} {utc:%H:%M}")
+
+
+def _days(length: timedelta | int | None) -> int | None:
+    return length.days if isinstance(length, timedelta) else length
+
+
+@register.simple_tag(takes_context=True)
+def age(
+    context: template.Context,
+    issued: datetime | None,
+    limit: timedelta | int | None = None,
+    first_seen: datetime | None = None,
+) -> SafeString:
+    """Days since `issued`, and a bar against the limit when there is one.
+
+    When only `first_seen` is known it is at least that old; when nothing is, the bar is drawn open.
+    """
+    start = issued or first_seen
+    most = _days(limit)
+    if start is None:
+        return format_html(
+            '<span class="age"><span class="n faint">unknown</span><svg viewBox="0 0 64 12" aria-hidden="true">'
+            '<rect class="c-none" x="0.5" y="4" width="63" height="4" rx="1"/></svg></span>'
+        )
+    days = max((_now(context) - start).days, 0)
+    number = f"{wording.thousands(days)} d"
+    if issued is None:
+        number = format_html('<span aria-hidden="true">≥ </span><span class="vh">at least </span>{}', number)
+    if most is None:
+        return format_html('<span class="age"><span class="n">{}</span></span>', number)
+    bar = pictures.age_bar(days, most)
+    beyond = (
+        format_html('<rect class="c-crit" x="42.7" y="2" width="{}" height="8" rx="1"/>', bar.beyond)
+        if bar.beyond
+        else NOTHING
+    )
+    return format_html(
+        '<span class="age"><span class="n{}">{}</span><svg viewBox="0 0 64 12" aria-hidden="true">'
+        '<rect class="{}" x="0.5" y="4" width="63" height="4" rx="1"/>'
+        '<rect class="{}" y="4" width="{}" height="4" rx="1"/>{}'
+        '<path class="s-limit" d="M42.7 1v10"/></svg><span class="vh">of {} allowed</span></span>',
+        f" {tone_class(bar.tone)}" if bar.tone else "",
+        number,
+        "c-track" if issued else "c-none",
+        "c-high" if bar.tone == "high" else "c-ink",
+        bar.within,
+        beyond,
+        wording.plural(most, "day"),
+    )
+
+
+# ── Pictures ───────────────────────────────────────────────────────────────────────────────────
+
+
+@register.inclusion_tag("components/spark.html")
+def spark(points: Iterable[float], label: str) -> dict[str, Any]:
+    """A direction, beside the number that it belongs to."""
+    drawn = pictures.spark(list(points) or [0])
+    line = "M" + "L".join(f"{x} {y}" for x, y in drawn)
+    return {"line": line, "end": drawn[-1], "label": label}
+
+
+@register.inclusion_tag("components/meterbar.html")
+def meterbar(share: float, target: float = 1.0) -> dict[str, Any]:
+    """A share between 0 and 1 with a tick at its target. It stands beside the number that says the same."""
+    return {"width": round(120 * min(max(share, 0), 1), 1), "tick": round(120 * target, 1), "is_met": share >= target}
+
+
+def _parts(parts: Iterable[pictures.Part | Sequence[Any]]) -> list[pictures.Part]:
+    return [part if isinstance(part, pictures.Part) else pictures.Part(*part) for part in parts]
+
+
+@register.inclusion_tag("components/parts_bar.html")
+def parts_bar(parts: Iterable[pictures.Part | Sequence[Any]], label: str) -> dict[str, Any]:
+    """Parts of a whole, each `(tone, value, word)`; `{% legend parts %}` gives the same in numbers."""
+    return {"segments": pictures.segments(_parts(parts)), "label": label}
+
+
+@register.inclusion_tag("components/legend.html")
+def legend(parts: Iterable[pictures.Part | Sequence[Any]]) -> dict[str, Any]:
+    return {"parts": _parts(parts)}
+
+
+@register.inclusion_tag("components/heat.html")
+def heat(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], caption: str) -> dict[str, Any]:
+    """Counts by severity and age: rows are `{"severity": 4, "cells": [{"count", "url", "is_late"}, …]}`."""
+    most = max((cell["count"] for row in rows for cell in row["cells"]), default=0) or 1
+    drawn = [
+        {
+            "severity": row["severity"],
+            "css": _severity(row["severity"])[0],
+            "cells": [{**cell, "step": min(int(cell["count"] / most * 3) + 1, 3)} for cell in row["cells"]],
+            "total": sum(cell["count"] for cell in row["cells"]),
+        }
+        for row in rows
+    ]
+    return {"rows": drawn, "columns": columns, "caption": caption}
+
+
+@register.inclusion_tag("components/duelist.html")
+def duelist(days: Sequence[Mapping[str, Any]], today: date) -> dict[str, Any]:
+    """The coming days as tallies: `{"on": date, "url": str, "counts": {"rotation": 3, "expiry": 1, …}}` each."""
+    drawn = []
+    for each in days:
+        counts, on = each["counts"], each["on"]
+        words = [wording.plural(counts[kind], said) for kind, said in pictures.TALLY_KINDS.items() if counts.get(kind)]
+        drawn.append(
+            {
+                "url": each["url"],
+                "name": "Today" if on == today else f"{on:%a}",
+                "number": f"{on.day} {on:%b}" if on.day == 1 else str(on.day),
+                "is_today": on == today,
+                "is_rest": on.weekday() >= 5,
+                "marks": list(pictures.tally(counts)),
+                "words": ", ".join(words),
+            }
+        )
+    return {"days": drawn}
+
+
+# ── Words ──────────────────────────────────────────────────────────────────────────────────────
+
+
+@register.filter
+def thousands(number: int | float | None) -> str:
+    return "" if number is None else wording.thousands(number)
+
+
+@register.filter
+def capped(count: Any) -> str:
+    """`10 000+` for a count that stopped there; plain numbers pass."""
+    return wording.thousands(count) if isinstance(count, int) else str(count)
+
+
+@register.filter
+def plural(count: Any, words: str) -> str:
+    return wording.plural(count, words)
+
+
+@register.filter
+def tone_class(tone: str) -> str:
+    """The class that colours text: only trouble has one."""
+    return f"t-{tone}" if tone in {"crit", "high", "med"} else ""
