@@ -70,9 +70,13 @@ def verify(links: Iterable[Link], *, previous: bytes = GENESIS, after: int = 0) 
         if link.seq != seq + 1:
             return Verified(count, seq, previous, Break(link.seq, f"entry {seq + 1} is missing"))
         if digest(previous, link.text) != link.hash:
-            return Verified(count, seq, previous, Break(link.seq, f"entry {link.seq} does not follow from the one before"))
+            return Verified(
+                count, seq, previous, Break(link.seq, f"entry {link.seq} does not follow from the one before")
+            )
         wrong = disagreement(link)
         if wrong:
-            return Verified(count, seq, previous, Break(link.seq, f"entry {link.seq}: {wrong} differs from what was sealed"))
+            return Verified(
+                count, seq, previous, Break(link.seq, f"entry {link.seq}: {wrong} differs from what was sealed")
+            )
         count, seq, previous = count + 1, link.seq, link.hash
     return Verified(count, seq, previous, None)

@@ -78,9 +78,7 @@ class AuditEntry(models.Model):
             models.Index(fields=["event", "-seq"], name="audit_entry_by_event"),
             models.Index(fields=["actor_kind", "actor_id", "-seq"], name="audit_entry_by_actor"),
             models.Index(fields=["at"], name="audit_entry_by_time"),
-            GinIndex(
-                SearchVector("subject_label", "actor_label", config="simple"), name="audit_entry_by_words"
-            ),
+            GinIndex(SearchVector("subject_label", "actor_label", config="simple"), name="audit_entry_by_words"),
         ]
 
     def __str__(self) -> str:

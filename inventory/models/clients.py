@@ -56,7 +56,9 @@ class McpClient(Row):
     class Meta(Row.Meta):
         verbose_name = "MCP client"
         constraints: ClassVar = [
-            models.CheckConstraint(condition=models.Q(admission__in=Admission.values), name="client_admission_is_known"),
+            models.CheckConstraint(
+                condition=models.Q(admission__in=Admission.values), name="client_admission_is_known"
+            ),
             models.CheckConstraint(
                 condition=models.Q(registration__in=Registration.values), name="client_registration_is_known"
             ),
@@ -135,7 +137,9 @@ class Grant(Row):
     class Meta(Row.Meta):
         constraints: ClassVar = [
             models.UniqueConstraint(
-                fields=["client", "server"], condition=models.Q(withdrawn_at=None), name="grant_one_per_client_and_server"
+                fields=["client", "server"],
+                condition=models.Q(withdrawn_at=None),
+                name="grant_one_per_client_and_server",
             ),
             models.CheckConstraint(
                 condition=models.Q(approved_at=None) | models.Q(ends_at__gt=models.F("approved_at")),

@@ -85,9 +85,7 @@ class Credential(Row):
             models.CheckConstraint(
                 condition=models.Q(status__in=CredentialStatus.values), name="credential_status_is_known"
             ),
-            models.CheckConstraint(
-                condition=models.Q(storage__in=Storage.values), name="credential_storage_is_known"
-            ),
+            models.CheckConstraint(condition=models.Q(storage__in=Storage.values), name="credential_storage_is_known"),
             models.CheckConstraint(
                 condition=models.Q(trust_model__in=TrustModel.values), name="credential_trust_model_is_known"
             ),
@@ -133,7 +131,8 @@ class CredentialVersion(Row):
                 fields=["credential"], condition=models.Q(is_current=True), name="version_at_most_one_current"
             ),
             models.CheckConstraint(
-                condition=models.Q(is_current=False) | models.Q(destroyed_at=None), name="version_current_is_not_destroyed"
+                condition=models.Q(is_current=False) | models.Q(destroyed_at=None),
+                name="version_current_is_not_destroyed",
             ),
         ]
         indexes: ClassVar = [models.Index(fields=["credential", "-id"], name="version_by_credential")]

@@ -37,7 +37,9 @@ class Owner(Row):
     class Meta(Row.Meta):
         constraints: ClassVar = [
             models.UniqueConstraint(
-                Lower("email"), condition=~models.Q(email=""), name="owner_email_is_unique",
+                Lower("email"),
+                condition=~models.Q(email=""),
+                name="owner_email_is_unique",
                 violation_error_message="Another owner has this e-mail address.",
             ),
             models.UniqueConstraint(

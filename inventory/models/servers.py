@@ -79,7 +79,9 @@ class McpServer(Row):
     class Meta(Row.Meta):
         verbose_name = "MCP server"
         constraints: ClassVar = [
-            models.CheckConstraint(condition=models.Q(transport__in=Transport.values), name="server_transport_is_known"),
+            models.CheckConstraint(
+                condition=models.Q(transport__in=Transport.values), name="server_transport_is_known"
+            ),
             models.CheckConstraint(condition=models.Q(role__in=ServerRole.values), name="server_role_is_known"),
             models.CheckConstraint(
                 condition=models.Q(gone_at=None) | models.Q(last_seen_at__isnull=False),
@@ -127,7 +129,9 @@ class PostureCheck(Row):
     """What one check of the authorization checklist said about one subject."""
 
     server = models.ForeignKey(McpServer, models.CASCADE, null=True, blank=True, related_name="+")
-    authorization_server = models.ForeignKey(AuthorizationServer, models.CASCADE, null=True, blank=True, related_name="+")
+    authorization_server = models.ForeignKey(
+        AuthorizationServer, models.CASCADE, null=True, blank=True, related_name="+"
+    )
     check_id = models.CharField(max_length=40)
     verdict = models.CharField(max_length=20, choices=Verdict)
     evidence = models.JSONField(default=dict)

@@ -18,7 +18,9 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--heads", type=Path, default=None, help="Folder of exported heads to compare with.")
-        parser.add_argument("--public-key", default="", help="Ed25519 public key in hex that the heads must be signed with.")
+        parser.add_argument(
+            "--public-key", default="", help="Ed25519 public key in hex that the heads must be signed with."
+        )
         parser.add_argument("--format", choices=["text", "json"], default="text")
 
     def handle(self, *args: Any, **options: Any) -> None:

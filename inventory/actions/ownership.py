@@ -1,0 +1,137 @@
+"""Who answers for what, where it runs, and what a server is for."""
+
+from typing import Any, Literal
+
+from django.db.models import QuerySet
+
+from access.actors import Actor
+from audit.actions import action, record
+from audit.events import Event
+from inventory.errors import NothingChosen, OwnerInactive
+from inventory.models import Credential, Environment, McpClient, McpServer, Owner
+from inventory.states import OwnerKind, ServerRole
+
+ServerOwnerRole = Literal["iam_owner", "platform_owner", "application_owner"]
+
+
+def label(row: object | None) -> str | None:
+    return None if row is None else str(row)
+
+
+@action
+def create_owner(*, kind: OwnerKind, name: str, email: str, external_id: str = "", actor: Actor) -> Owner:
+    owner = Owner(kind=kind, name=name, email=email, external_id=external_id)
+    owner.full_clean()
+    owner.save(force_insert=True)
+    record(Event.OWNER_CREATED, actor=actor, subject=owner, detail={"kind": kind})
+    return owner
+
+
+@action
+def change_owner(owner: Owner, *, actor: Actor, reason: str = "", **values: Any) -> None:
+    """Change an owner's own facts, `is_active` among them. Records which fields changed."""
+    changed = {name: value for name, value in values.items() if getattr(owner, name) != value}
+    if not changed:
+        return
+    for name, value in changed.items():
+        setattr(owner, name, value)
+    owner.full_clean()
+    owner.save(update_fields=list(changed))
+    record(
+        Event.OWNER_CHANGED,
+        actor=actor,
+        subject=owner,
+        detail={"changed": {name: label(value) for name, value in changed.items()}, "reason": reason},
+    )
+
+
+def _chosen(rows: Any, actor: Actor, *relations: str) -> list[Any]:
+    """The rows of a queryset that `actor` may see, locked in one order. Raises NothingChosen when there is none."""
+    visible = rows.visible_to(actor).select_for_update(of=("self",)).order_by("pk")
+    chosen = list(visible.select_related(*relations) if relations else visible)
+    if not chosen:
+        raise NothingChosen
+    return chosen
+
+
+def _must_be_active(owner: Owner) -> None:
+    if not owner.is_active:
+        raise OwnerInactive(owner)
+
+
+@action
+def assign_owner(credentials: QuerySet[Credential], owner: Owner, *, actor: Actor, reason: str) -> int:
+    """Make `owner` accountable for `credentials` from now on; how many changed hands. One entry per credential."""
+    _must_be_active(owner)
+    chosen = _chosen(credentials, actor, "owner")
+    moved = [credential for credential in chosen if credential.owner_id != owner.pk]
+    Credential.objects.filter(pk__in=[credential.pk for credential in moved]).update(owner=owner)
+    for credential in moved:
+        record(
+            Event.CREDENTIAL_OWNER_ASSIGNED,
+            actor=actor,
+            subject=credential,
+            detail={"from": label(credential.owner), "to": str(owner), "reason": reason},
+        )
+    return len(moved)
+
+
+@action
+def assign_environment(
+    rows: QuerySet[Credential] | QuerySet[McpServer], environment: Environment | None, *, actor: Actor
+) -> int:
+    """Say where credentials or servers are used; how many changed."""
+    event = Event.CREDENTIAL_ENVIRONMENT_ASSIGNED if rows.model is Credential else Event.SERVER_ENVIRONMENT_ASSIGNED
+    chosen = _chosen(rows, actor, "environment")
+    moved = [row for row in chosen if row.environment_id != (environment.pk if environment else None)]
+    rows.model._default_manager.filter(pk__in=[row.pk for row in moved]).update(environment=environment)
+    for row in moved:
+        record(event, actor=actor, subject=row, detail={"from": label(row.environment), "to": label(environment)})
+    return len(moved)
+
+
+@action
+def assign_server_owner(
+    servers: QuerySet[McpServer], role: ServerOwnerRole, owner: Owner, *, actor: Actor, reason: str
+) -> int:
+    """Make `owner` the IAM, platform or application owner of `servers`; how many changed."""
+    _must_be_active(owner)
+    chosen = _chosen(servers, actor, role)
+    moved = [server for server in chosen if getattr(server, f"{role}_id") != owner.pk]
+    McpServer.objects.filter(pk__in=[server.pk for server in moved]).update(**{role: owner})
+    for server in moved:
+        record(
+            Event.SERVER_OWNER_ASSIGNED,
+            actor=actor,
+            subject=server,
+            detail={"as": role, "from": label(getattr(server, role)), "to": str(owner), "reason": reason},
+        )
+    return len(moved)
+
+
+@action
+def assign_server_role(servers: QuerySet[McpServer], role: ServerRole, *, actor: Actor) -> int:
+    """Classify servers: tool endpoint, delegated authorization layer, or both; how many changed."""
+    chosen = _chosen(servers, actor)
+    moved = [server for server in chosen if server.role != role]
+    McpServer.objects.filter(pk__in=[server.pk for server in moved]).update(role=role)
+    for server in moved:
+        record(Event.SERVER_ROLE_ASSIGNED, actor=actor, subject=server, detail={"from": server.role, "to": role})
+    return len(moved)
+
+
+@action
+def assign_client_owner(clients: QuerySet[McpClient], owner: Owner, *, actor: Actor, reason: str) -> int:
+    """Make `owner` accountable for `clients`; how many changed."""
+    _must_be_active(owner)
+    chosen = _chosen(clients, actor, "owner")
+    moved = [client for client in chosen if client.owner_id != owner.pk]
+    McpClient.objects.filter(pk__in=[client.pk for client in moved]).update(owner=owner)
+    for client in moved:
+        record(
+            Event.CLIENT_OWNER_ASSIGNED,
+            actor=actor,
+            subject=client,
+            detail={"from": label(client.owner), "to": str(owner), "reason": reason},
+        )
+    return len(moved)

@@ -1,0 +1,119 @@
+"""Claim a connection, journal the run, and end it: the bookkeeping around a reconciliation."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+from django.db import transaction
+
+from access.actors import Actor
+from audit.actions import action, record
+from audit.events import Event
+from inventory.actions.reconcile import Reconciliation
+from inventory.errors import LeaseLost
+from inventory.models import Connection, SyncRun
+from inventory.states import RunState
+
+LEASE = timedelta(minutes=5)
+KEPT_PROBLEMS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A worker's time-limited claim on a connection; every later write repeats the token."""
+
+    connection: Connection
+    run: SyncRun
+    token: UUID
+
+
+def claim(connection_id: UUID, *, now: datetime, actor: Actor, due_only: bool = False) -> Lease | None:
+    """Claim a connection and begin its run. None when another worker holds it, or when it is not due after all."""
+    token = uuid4()
+    with transaction.atomic():
+        free = Connection.objects.filter(pk=connection_id).exclude(lease_until__gt=now)
+        if due_only:
+            free = free.filter(is_enabled=True, due_at__lte=now)
+        if not free.update(lease_token=token, lease_until=now + LEASE):
+            return None
+        connection = Connection.objects.get(pk=connection_id)
+        # A run that is still open under a lease that has run out belonged to a worker that died.
+        SyncRun.objects.filter(connection=connection, finished_at=None).update(
+            state=RunState.FAILED, finished_at=now, error="The worker died before the run ended."
+        )
+        run = SyncRun(connection=connection, started_at=now, requested_by=actor.label)
+        run.save(force_insert=True)
+    return Lease(connection, run, token)
+
+
+def renew(lease: Lease, *, now: datetime, done: int, total: int | None) -> None:
+    """Show how far the run is and keep the claim. Raises LeaseLost when somebody else has it."""
+    held = Connection.objects.filter(pk=lease.connection.pk, lease_token=lease.token)
+    if not held.update(lease_until=now + LEASE):
+        raise LeaseLost
+    SyncRun.objects.filter(pk=lease.run.pk).update(done=done, total=total)
+
+
+def _release(lease: Lease, *, now: datetime, **values: Any) -> None:
+    held = Connection.objects.filter(pk=lease.connection.pk, lease_token=lease.token)
+    due = now + lease.connection.interval
+    if not held.update(lease_token=None, lease_until=None, due_at=due, **values):
+        raise LeaseLost
+
+
+@action
+def complete(
+    lease: Lease,
+    listing: Reconciliation,
+    *,
+    now: datetime,
+    done: int,
+    problems: list[dict[str, Any]],
+    unread: list[str],
+    actor: Actor,
+) -> SyncRun:
+    """Apply the listing and end the run, in one transaction with its single audit entry."""
+    _release(lease, now=now, last_complete_at=now)
+    listing.apply(unread=unread)
+    run = lease.run
+    run.state = RunState.PARTIAL if unread else RunState.COMPLETE
+    run.finished_at = now
+    run.done = run.total = done
+    run.counts = listing.counts
+    run.problems = problems[:KEPT_PROBLEMS]
+    run.error = f"{len(problems)} files could not be read." if problems else ""
+    run.digest = listing.digest
+    run.save()
+    record(
+        Event.CONNECTION_SYNCED,
+        actor=actor,
+        subject=lease.connection,
+        detail={
+            "run": str(run.pk),
+            "state": run.state,
+            "read": done,
+            "unread": len(unread),
+            "changes": run.counts,
+            "digest": run.digest,
+        },
+    )
+    return run
+
+
+@action
+def fail(lease: Lease, *, now: datetime, error: str, actor: Actor) -> SyncRun:
+    """End the run without touching the inventory."""
+    _release(lease, now=now)
+    run = lease.run
+    run.state = RunState.FAILED
+    run.finished_at = now
+    run.error = error
+    run.save()
+    record(
+        Event.CONNECTION_SYNCED,
+        actor=actor,
+        subject=lease.connection,
+        detail={"run": str(run.pk), "state": run.state, "error": error},
+    )
+    return run

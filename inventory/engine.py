@@ -1,0 +1,103 @@
+"""Runs one sync of one connection: claim, list, stage, apply. Whatever happens, the run ends in a row that says so."""
+
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+
+from access.actors import Actor
+from inventory.actions.reconcile import Reconciliation
+from inventory.actions.syncs import Lease, claim, complete, fail, renew
+from inventory.discovery.keys import fingerprint_key
+from inventory.discovery.listing import Discovered, rows
+from inventory.discovery.model import FoundFile
+from inventory.discovery.scan import scan
+from inventory.models import SyncRun
+from inventory.signals import synced
+from inventory.states import ConnectionKind
+
+BATCH = 200
+Clock = Callable[[], datetime]
+Progress = Callable[[int, int | None], None]
+
+
+class NoSuchListing(Exception):
+    """Connections of this kind cannot be listed."""
+
+
+def unseen(_done: int, _total: int | None) -> None:
+    """Progress that nobody watches."""
+
+
+def sync(
+    connection_id: UUID, *, clock: Clock, actor: Actor, due_only: bool = False, progress: Progress = unseen
+) -> SyncRun | None:
+    """Sync a connection now. None when another worker has it, or when it is not due after all."""
+    lease = claim(connection_id, now=clock(), actor=actor, due_only=due_only)
+    if lease is None:
+        return None
+    listing = Reconciliation(lease.connection, now=lease.run.started_at)
+    try:
+        listing.open()
+        run = _listed(lease, listing, clock=clock, actor=actor, progress=progress)
+    except BaseException as exc:
+        fail(lease, now=clock(), error=f"{type(exc).__name__} while listing.", actor=actor)
+        raise
+    finally:
+        listing.close()
+    synced.send(sender=SyncRun, run=run)
+    return run
+
+
+def _listed(lease: Lease, listing: Reconciliation, *, clock: Clock, actor: Actor, progress: Progress) -> SyncRun:
+    if lease.connection.kind != ConnectionKind.MCP_CONFIG:
+        raise NoSuchListing(NoSuchListing.__doc__)
+    known: dict[str, Any] = lease.connection.settings
+    paths = None if known.get("this_machine") else [Path(path) for path in known.get("paths", [])]
+    total: int | None = None
+
+    def found_total(count: int) -> None:
+        nonlocal total
+        total = count
+
+    key, _persistent = fingerprint_key(settings.KEYREEVE_HOME, settings.FINGERPRINT_KEY)
+    files = scan(paths, key=key, cache_dir=settings.SCANNER_CACHE_DIR, progress=found_total)
+    problems: list[dict[str, Any]] = []
+    unread: list[str] = []
+    done = 0
+    for batch in batches(files):
+        listing.stage(row for file in batch for row in _rows(file, lease))
+        for file in batch:
+            if file.error:
+                unread.append(file.path)
+            problems.extend(_problems(file))
+        done += len(batch)
+        renew(lease, now=clock(), done=done, total=total)
+        progress(done, total)
+    return complete(lease, listing, now=clock(), done=done, problems=problems, unread=unread, actor=actor)
+
+
+def _rows(file: FoundFile, lease: Lease) -> Iterator[Discovered]:
+    host = str(lease.connection.settings.get("host", lease.connection.name))
+    return rows(file, scope=str(lease.connection.pk), host=host)
+
+
+def _problems(file: FoundFile) -> Iterator[dict[str, Any]]:
+    if file.error:
+        yield {"file": file.path, "line": file.error_line, "reason": file.error}
+    for entry in file.entry_errors:
+        yield {"file": file.path, "pointer": entry.pointer, "reason": entry.reason}
+
+
+def batches(files: Iterator[FoundFile]) -> Iterator[list[FoundFile]]:
+    batch: list[FoundFile] = []
+    for file in files:
+        batch.append(file)
+        if len(batch) >= BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch

@@ -1,0 +1,26 @@
+"""What can go wrong in the inventory, in sentences that are safe to show."""
+
+
+class InventoryError(Exception):
+    """Base of the inventory's named errors."""
+
+
+class OwnerInactive(InventoryError):
+    """This owner has left. Choose an active one."""
+
+    def __init__(self, owner: object) -> None:
+        super().__init__(f"{owner} has left. Choose an active owner.")
+
+
+class NothingChosen(InventoryError):
+    """Nothing that you may change was chosen."""
+
+    def __init__(self) -> None:
+        super().__init__(NothingChosen.__doc__)
+
+
+class LeaseLost(InventoryError):
+    """Another worker has taken this sync over."""
+
+    def __init__(self) -> None:
+        super().__init__(LeaseLost.__doc__)
