@@ -169,6 +169,15 @@
     dress();
   }
 
+  /* Empty filters stay out of the address. */
+  document.addEventListener("submit", (event) => {
+    if (event.target.matches("form[data-lean]")) $$("input, select", event.target).forEach((input) => { if (input.value === "") input.disabled = true; });
+  });
+  document.addEventListener("htmx:configRequest", (event) => {
+    if (!event.detail.elt.closest?.("form[data-lean]")) return;
+    for (const [name, value] of [...event.detail.formData]) if (value === "") event.detail.formData.delete(name);
+  });
+
   /* Toasts leave by themselves, unless they report a fault or somebody is reading them. */
   const linger = (toast) => {
     if (toast.dataset.lingers || toast.matches(".bad")) return;

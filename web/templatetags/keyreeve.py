@@ -377,3 +377,98 @@ def plural(count: Any, words: str) -> str:
 def tone_class(tone: str) -> str:
     """The class that colours text: only trouble has one."""
     return f"t-{tone}" if tone in {"crit", "high", "med"} else ""
+
+
+# ── Forms ──────────────────────────────────────────────────────────────────────────────────────
+
+
+@register.inclusion_tag("components/form_faults.html")
+def form_faults(form: Any) -> dict[str, Any]:
+    """Above a form that was refused: how many fields need somebody, with links to them. Nothing otherwise."""
+    return {"general": list(form.non_field_errors()), "fields": [bound for bound in form if bound.errors]}
+
+
+@register.inclusion_tag("components/field.html")
+def field(bound: Any) -> dict[str, Any]:
+    """Label above, error below, help last."""
+    return {"field": bound}
+
+
+# ── Lists ──────────────────────────────────────────────────────────────────────────────────────
+
+CELLS = "_cells"
+
+
+class CellNode(template.Node):
+    def __init__(self, key: str, nodelist: template.NodeList) -> None:
+        self.key = key
+        self.nodelist = nodelist
+
+    def render(self, context: template.Context) -> SafeString:
+        cells = context[CELLS]
+        if self.key in cells:
+            cells[self.key] = self.nodelist.render(context)
+        return NOTHING
+
+
+@register.tag("cell")
+def cell(parser: template.base.Parser, token: template.base.Token) -> CellNode:
+    """`{% cell "owner" %}…{% endcell %}` in a row template: what stands in that column, if it is shown."""
+    bits = token.split_contents()
+    if len(bits) != 2 or bits[1][0] not in "\"'":
+        raise template.TemplateSyntaxError('cell takes the key of a column: {% cell "owner" %}')
+    nodelist = parser.parse(("endcell",))
+    parser.delete_first_token()
+    return CellNode(bits[1].strip("\"'"), nodelist)
+
+
+@register.simple_tag(takes_context=True)
+def row_cells(context: template.Context, row: Any) -> SafeString:
+    """The cells of one row, in the order of the list's columns; none is ever missing from one row alone."""
+    listing = context["list"]
+    cells: dict[str, Any] = dict.fromkeys((column.key for column in listing.columns), None)
+    if listing.page.row_template and context.template is not None:
+        with context.push(row=row, **{CELLS: cells}):
+            context.template.engine.get_template(listing.page.row_template).render(context)
+    first, *others = listing.columns
+    parts = [format_html('<th scope="row" class="wide {}">{}</th>', first.classes, _name_cell(first, cells, row))]
+    for column in others:
+        content = cells[column.key]
+        if content is None:
+            content = _text(column.value(row)) if column.value else ""
+        parts.append(format_html('<td class="{}">{}</td>', column.classes, content))
+    return mark_safe("".join(parts))  # noqa: S308 - every part was formatted above
+
+
+def _text(value: Any) -> Any:
+    return "" if value is None else value
+
+
+def _name_cell(column: Any, cells: Mapping[str, Any], row: Any) -> Any:
+    content = cells[column.key]
+    if content is not None:
+        return content
+    name = _text(column.value(row)) if column.value else row
+    if not hasattr(row, "get_absolute_url"):
+        return format_html('<span class="name cut">{}</span>', name)
+    return format_html('<a class="name cut" href="{}">{}</a>', row.get_absolute_url(), name)
+
+
+@register.simple_tag(takes_context=True)
+def row_attributes(context: template.Context, row: Any) -> SafeString:
+    css = context["list"].page.row_css
+    name = css(row) if css else ""
+    return format_html(' class="{}"', name) if name else NOTHING
+
+
+@register.simple_tag(takes_context=True)
+def row_label(context: template.Context, row: Any) -> str:
+    return str(context["list"].page.row_label(row))
+
+
+@register.simple_tag(takes_context=True)
+def swaps(context: template.Context, url: str) -> SafeString:
+    """The attributes of a link within a list: a plain link, and a swap of the list where script runs."""
+    return format_html(
+        'href="{0}" hx-get="{0}" hx-target="#{1}" hx-swap="outerHTML" hx-push-url="true"', url, context["list"].root
+    )

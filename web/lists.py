@@ -1,0 +1,433 @@
+"""A list page as data: columns, filters, orders, saved views. One URL gives the page, the fragment and the CSV.
+
+An app declares one `ListPage` and one row template, and its view is `return LIST.respond(request, queryset)`:
+
+    CREDENTIALS = ListPage(
+        name="credentials", title="Credentials", noun="credential",
+        columns=(
+            Column("name", "Credential", value=attrgetter("name"), sort="name"),
+            Column("owner", "Owner", value=attrgetter("owner"), priority=2),
+        ),
+        orderings=(Ordering("name", ("name",), ascending_words="by name", descending_words="by name, backwards"),),
+        filterset=CredentialFilter,
+        row_template="inventory/_credential_row.html",
+    )
+
+The row template gives the cells that need more than text: `{% cell "owner" %}{% who row.owner %}{% endcell %}`.
+Cells stand where their columns stand, whatever their order in the template.
+"""
+
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any
+
+from django import forms
+from django.db.models import QuerySet
+from django.http import HttpRequest, QueryDict
+from django.http.response import HttpResponseBase
+from django.utils import timezone
+
+from web.csvfiles import CHUNK, Field, csv_response
+from web.pages import render_page_or_fragment
+from web.paging import BadCursor, Capped, Ordering, Page, capped_count, capped_counts, page
+
+TAB_LIMIT = 1_000  # a tab's count is a hint, so it looks at fewer rows than the list's own
+KEPT = frozenset({"sort", "cursor", "col", "format"})  # parameters of the list itself; all others are filters
+
+
+@dataclass(frozen=True)
+class Column:
+    key: str
+    label: str
+    value: Callable[[Any], Any] | None = None  # text for the cell, and what the CSV holds
+    sort: str = ""  # name of an ordering
+    priority: int = 1  # 2 to 4: the higher, the earlier it leaves a narrow table
+    is_numeric: bool = False
+    is_shown: bool = True  # unless somebody chooses otherwise
+    is_label_hidden: bool = False
+    css: str = ""
+
+    @property
+    def classes(self) -> str:
+        parts = ("num" if self.is_numeric else "", f"p{self.priority}" if self.priority > 1 else "", self.css)
+        return " ".join(part for part in parts if part)
+
+
+@dataclass(frozen=True)
+class View:
+    """A saved view: a tab that is a query string."""
+
+    label: str
+    query: str = ""
+    is_counted: bool = True
+
+
+@dataclass(frozen=True)
+class Bulk:
+    """What can be done with the picked rows. The form posts `id` once per row; the answer asks what it must ask."""
+
+    label: str
+    url: str
+    icon: str = ""
+    key: str = ""
+    tone: str = ""  # primary or danger
+
+
+@dataclass(frozen=True)
+class Empty:
+    """What an empty list says: why it is empty and the way out."""
+
+    title: str
+    text: str = ""
+    url: str = ""
+    label: str = ""
+
+
+@dataclass(frozen=True)
+class Chip:
+    label: str
+    text: str
+    query: str  # without this filter
+    url: str
+
+
+@dataclass(frozen=True)
+class Head:
+    column: Column
+    url: str = ""
+    direction: str = ""  # ascending or descending when the list is sorted by it
+
+
+@dataclass(frozen=True)
+class Tab:
+    label: str
+    url: str
+    is_current: bool
+    count: Capped | None
+
+
+@dataclass(frozen=True)
+class ListPage:
+    name: str  # in ids and in the CSV's file name
+    title: str
+    noun: str  # `credential`, or `entry,entries`
+    columns: Sequence[Column]
+    orderings: Sequence[Ordering]  # the first is the default, in the direction it is declared with
+    filterset: type[Any] | None = None
+    row_template: str = ""
+    views: Sequence[View] = ()
+    empty: Empty = Empty("Nothing here yet")
+    row_css: Callable[[Any], str] | None = None
+    row_label: Callable[[Any], str] = str
+    group: Callable[[Any], Hashable] | None = None  # rows of one group follow each other in every order offered
+    group_template: str = ""
+    size: int = 50
+    template: str = "web/list.html"
+    fragment: str = "web/_table.html"
+    csv: Sequence[Field] = ()  # instead of the columns' values
+
+    def respond(
+        self,
+        request: HttpRequest,
+        queryset: QuerySet[Any],
+        *,
+        bulk: Sequence[Bulk] = (),
+        context: Mapping[str, Any] | None = None,
+    ) -> HttpResponseBase:
+        """The page, the fragment or the CSV of what `queryset` and the query string leave."""
+        listing = Listing(self, request, queryset, bulk)
+        if request.GET.get("format") == "csv" and not listing.faults:
+            rows = listing.ordering.apply(listing.queryset).iterator(chunk_size=CHUNK)
+            return csv_response(rows, self.csv_fields, f"keyreeve-{self.name}-{timezone.now():%Y-%m-%d}.csv")
+        return render_page_or_fragment(
+            request,
+            self.template,
+            self.fragment,
+            {"list": listing, **(context or {})},
+            status=400 if listing.faults else 200,
+        )
+
+    @property
+    def csv_fields(self) -> Sequence[Field]:
+        return self.csv or [(column.key, column.value) for column in self.columns if column.value]
+
+
+@dataclass
+class Listing:
+    """One asked-for list: the declaration, read with the query string. Templates know it as `list`."""
+
+    page: ListPage
+    request: HttpRequest
+    given: QuerySet[Any]
+    bulk: Sequence[Bulk] = ()
+    faults: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.params = self.request.GET
+        self.filters = self._filterset(self.params)
+        self.queryset = self.given
+        if self.filters is not None:
+            if self.filters.form.is_valid():
+                self.queryset = self.filters.qs
+            else:
+                self.faults += self._form_faults()
+        self.ordering = self._ordering()
+        self.columns = self._columns()
+        self.chips = list(self._chips())
+        self.result = self._page()
+        self.rows = self.result.rows
+
+    # ── Reading the query string ──
+
+    def _filterset(self, params: QueryDict) -> Any:
+        if self.page.filterset is None:
+            return None
+        return self.page.filterset(params, queryset=self.given, request=self.request)
+
+    def _form_faults(self) -> list[str]:
+        form = self.filters.form
+        return [
+            f"{form.fields[name].label or name}: {' '.join(errors)}" if name in form.fields else " ".join(errors)
+            for name, errors in form.errors.items()
+        ]
+
+    def _ordering(self) -> Ordering:
+        default = self.page.orderings[0]
+        asked = self.params.get("sort", "")
+        if not asked:
+            return default
+        for ordering in self.page.orderings:
+            if ordering.name == asked.removeprefix("-"):
+                return ordering.directed(descending=asked.startswith("-"))
+        self.faults.append(f"This list cannot be sorted by “{asked[:40]}”.")
+        return default
+
+    def _columns(self) -> list[Column]:
+        """The first column names the row and always stays."""
+        chosen = set(self.params.getlist("col"))
+        first, *others = self.page.columns
+        return [first, *(each for each in others if (each.key in chosen if chosen else each.is_shown))]
+
+    def _page(self) -> Page[Any]:
+        if self.faults:
+            return Page([], None, None)
+        try:
+            result = page(self.queryset, self.ordering, self.params.get("cursor"), self.page.size)
+        except BadCursor as exc:
+            self.faults.append(str(exc))
+            return Page([], None, None)
+        if not result.rows and self.params.get("cursor"):  # that part of the list is gone: begin again
+            return page(self.queryset, self.ordering, None, self.page.size)
+        return result
+
+    # ── Addresses ──
+
+    def url(self, params: QueryDict) -> str:
+        query = params.urlencode()
+        return f"{self.request.path}?{query}" if query else self.request.path
+
+    def _changed(self, *, keep_cursor: bool = False, **changes: str | None) -> QueryDict:
+        params = self.params.copy()
+        for name in () if keep_cursor else ("cursor", "format"):
+            params.pop(name, None)
+        for name, value in changes.items():
+            params.pop(name, None)
+            if value:
+                params[name] = value
+        return params
+
+    @property
+    def csv_url(self) -> str:
+        return self.url(self._changed(cursor=None, format="csv")) if self.page.csv_fields else ""
+
+    @property
+    def first_url(self) -> str:
+        return self.url(self._changed())
+
+    @property
+    def next_url(self) -> str:
+        return self.url(self._changed(cursor=self.result.next)) if self.result.next else ""
+
+    @property
+    def previous_url(self) -> str:
+        return self.url(self._changed(cursor=self.result.previous)) if self.result.previous else ""
+
+    @property
+    def clear_url(self) -> str:
+        return self.url(_only(self.params, {"sort", "col"}))
+
+    @property
+    def root(self) -> str:
+        """The id of the element that htmx swaps."""
+        return f"list-{self.page.name}"
+
+    # ── What the template shows ──
+
+    @property
+    def noun(self) -> str:
+        return self.page.noun.partition(",")[0]
+
+    @property
+    def nouns(self) -> str:
+        one, _, many = self.page.noun.partition(",")
+        return many or f"{one}s"
+
+    @property
+    def count(self) -> Capped:
+        if not hasattr(self, "_count"):
+            self._count = Capped(0) if self.faults else capped_count(self.queryset)
+        return self._count
+
+    @property
+    def heads(self) -> Iterator[Head]:
+        orderings = {ordering.name: ordering for ordering in self.page.orderings}
+        for column in self.columns:
+            ordering = orderings.get(column.sort)
+            if ordering is None:
+                yield Head(column)
+                continue
+            is_current = ordering.name == self.ordering.name
+            target = ordering.directed(descending=not self.ordering.descending) if is_current else ordering
+            direction = ("descending" if self.ordering.descending else "ascending") if is_current else ""
+            yield Head(column, self.url(self._changed(sort=target.parameter)), direction)
+
+    @property
+    def tabs(self) -> list[Tab]:
+        views = self.page.views
+        queries = [QueryDict(view.query) for view in views]
+        counted = [i for i, view in enumerate(views) if view.is_counted]
+        counts = dict(zip(counted, capped_counts([self._left_by(queries[i]) for i in counted], TAB_LIMIT), strict=True))
+        current = self._current_view(queries)
+        return [Tab(view.label, self.url(queries[i]), i == current, counts.get(i)) for i, view in enumerate(views)]
+
+    def _left_by(self, params: QueryDict) -> QuerySet[Any]:
+        filters = self._filterset(params)
+        return self.given if filters is None else filters.qs
+
+    def _current_view(self, queries: Sequence[QueryDict]) -> int | None:
+        """The narrowest view that the present filters contain; a view without filters contains them all."""
+        present = {pair for pair in _pairs(self.params) if pair[0] not in KEPT}
+        fitting = [(len(pairs), i) for i, query in enumerate(queries) if (pairs := set(_pairs(query))) <= present]
+        return max(fitting, key=lambda it: (it[0], -it[1]))[1] if fitting else None
+
+    def _chips(self) -> Iterator[Chip]:
+        if self.filters is None or not self.filters.form.is_valid():
+            return
+        form = self.filters.form
+        for name, form_field in form.fields.items():
+            if name == "q":
+                continue
+            for raw, text in _shown_values(form_field, form.cleaned_data.get(name)):
+                params = _without(self._changed(), name, raw, form.fields)
+                yield Chip(_chip_label(form_field, name), text, params.urlencode(), self.url(params))
+
+    @property
+    def filter_fields(self) -> list[Any]:
+        if self.filters is None:
+            return []
+        return [bound for bound in self.filters.form if bound.name != "q"]
+
+    @property
+    def search(self) -> str | None:
+        """What is searched for; None when the list has no search."""
+        has_search = self.filters is not None and "q" in self.filters.form.fields
+        return self.params.get("q", "") if has_search else None
+
+    @property
+    def is_narrowed(self) -> bool:
+        return bool(self.chips or self.search)
+
+    @property
+    def kept_for_filters(self) -> list[tuple[str, str]]:
+        """What a filter form passes on besides its own fields."""
+        return [pair for pair in _pairs(self.params) if pair[0] in {"sort", "col"}]
+
+    @property
+    def kept_for_search(self) -> list[tuple[str, str]]:
+        return [pair for pair in _pairs(self.params) if pair[0] not in {"q", "cursor", "format"}]
+
+    @property
+    def kept_for_columns(self) -> list[tuple[str, str]]:
+        return [pair for pair in _pairs(self.params) if pair[0] not in {"col", "cursor", "format"}]
+
+    @property
+    def column_choices(self) -> list[tuple[Column, bool]]:
+        shown = {column.key for column in self.columns}
+        return [(column, column.key in shown) for column in self.page.columns[1:]]
+
+    @property
+    def groups(self) -> list[tuple[Hashable, list[Any]]]:
+        if self.page.group is None:
+            return [(None, self.rows)]
+        return [(key, list(rows)) for key, rows in groupby(self.rows, key=self.page.group)]
+
+    @property
+    def width(self) -> int:
+        return len(self.columns) + bool(self.bulk)
+
+    @property
+    def best_drop(self) -> tuple[Chip, Capped] | None:
+        """The filter to drop so that an empty list shows most again."""
+        if not self.chips or self.rows:
+            return None
+        counts = capped_counts([self._left_by(QueryDict(chip.query)) for chip in self.chips], TAB_LIMIT)
+        chip, count = max(zip(self.chips, counts, strict=True), key=lambda it: it[1].value)
+        return (chip, count) if count else None
+
+
+def _pairs(params: QueryDict) -> list[tuple[str, str]]:
+    return [(name, value) for name, values in params.lists() for value in values if value]
+
+
+def _only(params: QueryDict, names: set[str]) -> QueryDict:
+    kept = QueryDict(mutable=True)
+    for name in names & set(params):
+        kept.setlist(name, params.getlist(name))
+    return kept
+
+
+def _without(params: QueryDict, name: str, raw: str, fields: Mapping[str, Any]) -> QueryDict:
+    """One value of one filter taken out. A range spreads over `name_min`, `name_after` and the like."""
+    for each in list(params):
+        if each == name and raw:
+            params.setlist(each, [value for value in params.getlist(each) if value != raw])
+            if not params.getlist(each):
+                del params[each]
+        elif each == name or (each.startswith(f"{name}_") and each not in fields):
+            del params[each]
+    return params
+
+
+def _chip_label(form_field: forms.Field, name: str) -> str:
+    label = str(form_field.label or name.replace("_", " "))
+    label = label if label[:2].isupper() else label[:1].lower() + label[1:]
+    return f"{label} is" if isinstance(form_field, forms.ChoiceField | forms.ModelChoiceField) else label
+
+
+def _shown_values(form_field: Any, value: Any) -> list[tuple[str, str]]:
+    """`(raw, words)` of each value set; a boolean and a date are said in words."""
+    if value in (None, "", [], ()) or (hasattr(value, "exists") and not value):
+        return []
+    if isinstance(value, bool):
+        return [("", "yes" if value else "no")]
+    if isinstance(value, slice):
+        ends = [f"{word} {end}" for word, end in (("from", value.start), ("to", value.stop)) if end is not None]
+        return [("", " ".join(ends))]
+    if isinstance(form_field, forms.ModelMultipleChoiceField):
+        return [(str(form_field.prepare_value(each)), str(each)) for each in value]
+    if isinstance(form_field, forms.ModelChoiceField):
+        return [("", str(value))]
+    if isinstance(form_field, forms.MultipleChoiceField | forms.ChoiceField):
+        words = dict(_flat(form_field.choices))
+        values = value if isinstance(value, list) else [value]
+        return [(str(each), str(words.get(str(each), each))) for each in values]
+    return [("", str(value))]
+
+
+def _flat(choices: Any) -> Iterator[tuple[str, Any]]:
+    for value, label in choices:
+        if isinstance(label, list | tuple):
+            yield from _flat(label)
+        else:
+            yield str(value), label
