@@ -177,7 +177,7 @@ def _decoded(cursor: str) -> tuple[Any, Any, Any]:
     return parameter, arrow, values
 
 
-def _typed(value: Any, field: models.Field[Any, Any]) -> Any:
+def _typed(value: Any, field: "models.Field[Any, Any]") -> Any:
     """The value as its column has it. A cursor comes from outside, so nothing is believed."""
     try:
         if value is None or isinstance(value, list | dict):
