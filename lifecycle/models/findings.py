@@ -1,0 +1,218 @@
+"""Violated rules as rows, and the accepted risks among them."""
+
+from datetime import datetime, timedelta
+from typing import ClassVar, Self
+
+from django.db import models
+from django.db.models import F, Q
+
+from access.actors import Actor
+from inventory.models import Credential, McpServer
+from inventory.models.base import Row
+from inventory.states import Severity
+from lifecycle.rules import RULES, Rule
+from lifecycle.states import (
+    COUNTED,
+    FINAL,
+    LONGEST_WAIVER,
+    LONGEST_WAIVER_OF_CRITICAL,
+    FindingState,
+    Resolution,
+)
+
+SEVERITIES = [severity for severity in Severity if severity is not Severity.NONE]
+
+
+class FindingQuerySet(models.QuerySet["Finding"]):
+    def visible_to(self, actor: Actor) -> Self:
+        if actor.sees_everything:
+            return self
+        return self.filter(
+            Q(credential__in=Credential.objects.visible_to(actor).values("pk"))
+            | Q(server__in=McpServer.objects.visible_to(actor).values("pk"))
+        )
+
+    def unresolved(self) -> Self:
+        """Violated as far as anybody knows, waived ones included."""
+        return self.filter(resolved_at=None)
+
+    def open(self) -> Self:
+        """Unresolved and not waived: what counts as risk."""
+        return self.filter(resolved_at=None, state__in=COUNTED)
+
+    def waived(self) -> Self:
+        return self.filter(resolved_at=None, state=FindingState.WAIVED)
+
+    def overdue(self, now: datetime) -> Self:
+        return self.open().filter(due_at__lt=now)
+
+    def for_credential(self, credential: Credential) -> Self:
+        return self.filter(credential=credential)
+
+    def for_server(self, server: McpServer) -> Self:
+        return self.filter(server=server)
+
+    def matching(self, text: str) -> Self:
+        """Whose subject or rule is named like that."""
+        named = [slug for slug, rule in RULES.items() if text.strip() and text.strip().lower() in rule.name.lower()]
+        return self.filter(
+            Q(credential__in=Credential.objects.matching(text).values("pk"))
+            | Q(server__in=McpServer.objects.matching(text).values("pk"))
+            | Q(rule__in=named)
+        )
+
+
+class Finding(Row):
+    """A rule that a subject violates: opened, refreshed and resolved by the evaluation alone.
+
+    The evidence holds dates and limits, never counts of days, so that a row need not change for a day to pass.
+    """
+
+    rule = models.SlugField(max_length=60, db_index=False)
+    credential = models.ForeignKey(
+        Credential, models.CASCADE, null=True, blank=True, related_name="+", db_index=False
+    )
+    server = models.ForeignKey(McpServer, models.CASCADE, null=True, blank=True, related_name="+", db_index=False)
+    severity = models.PositiveSmallIntegerField(choices=Severity)
+    state = models.CharField(max_length=20, choices=FindingState, default=FindingState.OPEN)
+    evidence = models.JSONField(default=dict)
+    opened_at = models.DateTimeField()
+    refreshed_at = models.DateTimeField()
+    due_at = models.DateTimeField()
+    acknowledged_at = models.DateTimeField(null=True, blank=True)
+    acknowledged_by = models.CharField(max_length=200, blank=True)
+    resolved_at = models.DateTimeField(null=True, blank=True)
+    resolution = models.CharField(max_length=20, choices=Resolution, blank=True)
+
+    objects = FindingQuerySet.as_manager()
+
+    class Meta(Row.Meta):
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                condition=Q(credential__isnull=False, server=None) | Q(credential=None, server__isnull=False),
+                name="finding_has_one_subject",
+            ),
+            models.CheckConstraint(condition=Q(state__in=FindingState.values), name="finding_state_is_known"),
+            models.CheckConstraint(condition=Q(severity__in=SEVERITIES), name="finding_severity_is_known"),
+            models.CheckConstraint(
+                condition=Q(state__in=FINAL, resolved_at__isnull=False, resolution__in=Resolution.values)
+                | ~Q(state__in=FINAL) & Q(resolved_at=None, resolution=""),
+                name="finding_resolved_exactly_when_final",
+            ),
+            models.CheckConstraint(
+                condition=~Q(state=FindingState.ACKNOWLEDGED) | Q(acknowledged_at__isnull=False),
+                name="finding_acknowledged_some_time",
+            ),
+            models.UniqueConstraint(
+                fields=["credential", "rule"],
+                condition=Q(resolved_at=None, credential__isnull=False),
+                name="finding_one_unresolved_per_credential_and_rule",
+            ),
+            models.UniqueConstraint(
+                fields=["server", "rule"],
+                condition=Q(resolved_at=None, server__isnull=False),
+                name="finding_one_unresolved_per_server_and_rule",
+            ),
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["severity", "id"], condition=Q(resolved_at=None), name="finding_by_severity"),
+            models.Index(fields=["due_at", "id"], condition=Q(resolved_at=None), name="finding_by_due_date"),
+            models.Index(fields=["rule", "id"], condition=Q(resolved_at=None), name="finding_by_rule"),
+            models.Index(fields=["resolved_at", "id"], condition=~Q(resolved_at=None), name="finding_by_resolution"),
+            models.Index(fields=["credential", "-id"], condition=~Q(credential=None), name="finding_by_credential"),
+            models.Index(fields=["server", "-id"], condition=~Q(server=None), name="finding_by_server"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def declaration(self) -> Rule | None:
+        """The rule as this release declares it; None for a rule that is no longer shipped."""
+        return RULES.get(self.rule)
+
+    @property
+    def name(self) -> str:
+        return self.declaration.name if self.declaration else self.rule
+
+    @property
+    def controls(self) -> tuple[str, ...]:
+        return self.declaration.controls if self.declaration else ()
+
+    @property
+    def subject(self) -> Credential | McpServer:
+        subject = self.credential if self.credential_id else self.server
+        assert subject is not None  # by constraint
+        return subject
+
+    def title_now(self, now: datetime) -> str:
+        """A sentence about the world as it is at `now`: "131 days old; the policy allows 60"."""
+        return self.declaration.title_of(self.evidence, now) if self.declaration else self.rule
+
+    def is_overdue(self, now: datetime) -> bool:
+        return self.state in COUNTED and self.due_at < now
+
+
+class WaiverQuerySet(models.QuerySet["Waiver"]):
+    def visible_to(self, actor: Actor) -> Self:
+        if actor.sees_everything:
+            return self
+        return self.filter(finding__in=Finding.objects.visible_to(actor).values("pk"))
+
+    def active(self) -> Self:
+        return self.filter(withdrawn_at=None, expired_at=None)
+
+    def ended(self, now: datetime) -> Self:
+        """Active on paper, but past their end."""
+        return self.active().filter(ends_at__lte=now)
+
+
+class Waiver(Row):
+    """A reasoned acceptance of one finding's risk, by name and until a day."""
+
+    finding = models.ForeignKey(Finding, models.CASCADE, related_name="+")
+    reason = models.TextField()
+    severity = models.PositiveSmallIntegerField(choices=Severity)
+    requested_by = models.CharField(max_length=200)
+    approved_by = models.CharField(max_length=200)
+    granted_at = models.DateTimeField()
+    ends_at = models.DateTimeField()
+    withdrawn_at = models.DateTimeField(null=True, blank=True)
+    withdrawn_by = models.CharField(max_length=200, blank=True)
+    expired_at = models.DateTimeField(null=True, blank=True)
+
+    objects = WaiverQuerySet.as_manager()
+
+    class Meta(Row.Meta):
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["finding"],
+                condition=Q(withdrawn_at=None, expired_at=None),
+                name="waiver_one_active_per_finding",
+            ),
+            models.CheckConstraint(condition=~Q(reason=""), name="waiver_has_a_reason"),
+            models.CheckConstraint(condition=Q(ends_at__gt=F("granted_at")), name="waiver_ends_after_it_begins"),
+            models.CheckConstraint(
+                condition=Q(ends_at__lte=F("granted_at") + LONGEST_WAIVER), name="waiver_lasts_at_most_90_days"
+            ),
+            models.CheckConstraint(
+                condition=~Q(severity=Severity.CRITICAL) | Q(ends_at__lte=F("granted_at") + LONGEST_WAIVER_OF_CRITICAL),
+                name="waiver_of_critical_lasts_at_most_30_days",
+            ),
+            models.CheckConstraint(
+                condition=Q(withdrawn_at=None) | Q(expired_at=None), name="waiver_is_withdrawn_or_expired_not_both"
+            ),
+        ]
+        indexes: ClassVar = [
+            models.Index(
+                fields=["ends_at"], condition=Q(withdrawn_at=None, expired_at=None), name="waiver_active_by_end"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"waiver until {self.ends_at:%Y-%m-%d}"
+
+    @staticmethod
+    def longest(severity: int) -> timedelta:
+        """How long a waiver of a finding that severe may last."""
+        return LONGEST_WAIVER_OF_CRITICAL if severity == Severity.CRITICAL else LONGEST_WAIVER

@@ -1,0 +1,9 @@
+"""The rules as declarations, grouped by subject. `docs/rules.md` says what each of them means."""
+
+from lifecycle.rules.credentials import CREDENTIAL_RULES
+from lifecycle.rules.declaration import Evidence, Rule, Subject
+from lifecycle.rules.servers import SERVER_RULES
+
+RULES: dict[str, Rule] = {rule.slug: rule for rule in (*CREDENTIAL_RULES, *SERVER_RULES)}
+
+__all__ = ["RULES", "Evidence", "Rule", "Subject"]

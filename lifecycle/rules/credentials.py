@@ -1,0 +1,217 @@
+"""Rules about credentials. `v` is a row of CREDENTIAL_FACTS: live credentials only, with what binds and uses them."""
+
+from inventory.states import Severity
+from lifecycle.rules.declaration import Evidence, Rule, Subject
+from lifecycle.rules.wording import counted
+
+
+def _hard_coded(e: Evidence) -> str:
+    more = int(e.values["places"]) - 1
+    words = f"Literal secret in {e.text('file')}" + (f" and {counted(more, 'more place')}" if more else "")
+    return f"{words}, readable by other users" if e.has("readable_by_others") else words
+
+
+def _unrotated(e: Evidence) -> str:
+    age = e.since("known_since")
+    # First seen then and issued some time before: the true age can only be higher.
+    words = f"At least {age}" if e.has("issued_before") else age
+    return f"{words} old; the policy allows {e.limit('max_age', beside=age)}"
+
+
+def _stale(e: Evidence) -> str:
+    idle = e.since("last_used_at")
+    return f"Unused for {idle}; the policy allows {e.limit('max_idle', beside=idle)}"
+
+
+def _lifetime(e: Evidence) -> str:
+    life = e.limit("lifetime", beside="")
+    return f"Lives {life}; the policy allows {e.limit('max_lifetime', beside=life)}"
+
+
+CREDENTIAL_RULES = (
+    Rule(
+        slug="hard-coded",
+        name="Hard-coded secret",
+        subject=Subject.CREDENTIAL,
+        severity=Severity.HIGH,
+        controls=("PR.AA-01", "PR.DS-10", "NHI2:2025", "MCP01:2025", "ASI03"),
+        why="Whoever can read the file, a backup of it or a screen that shows it can use the secret, and nobody will know.",
+        remediation="Rotate the secret, and let the configuration refer to a secret store instead.",
+        violated="v.exposures > 0",
+        raised="v.readable_by_others OR v.criticality >= 3",
+        evidence={
+            "places": "v.exposures",
+            "file": "v.exposed_file",
+            "readable_by_others": "v.readable_by_others",
+            "criticality": "v.criticality",
+        },
+        title=_hard_coded,
+    ),
+    Rule(
+        slug="reused-across-environments",
+        name="Reused across environments",
+        subject=Subject.CREDENTIAL,
+        severity=Severity.HIGH,
+        controls=("PR.AA-05", "PR.IR-01", "NHI8:2025", "MCP01:2025", "ASI08"),
+        why="A leak in the least guarded environment opens the most guarded one.",
+        remediation="Issue one credential per environment, then rotate this one.",
+        applies="v.uses > 0",
+        violated="v.environments > 1",
+        unknown="v.uses > 1 AND v.unplaced_uses > 0",
+        evidence={"environments": "v.environments", "names": "v.environment_names"},
+        title=lambda e: f"One secret serves {', '.join(e.values['names'])}",
+    ),
+    Rule(
+        slug="reused-across-clients",
+        name="Reused across clients",
+        subject=Subject.CREDENTIAL,
+        severity=Severity.MEDIUM,
+        controls=("PR.AA-02", "PR.AA-01", "NHI9:2025", "MCP01:2025", "ASI03"),
+        why="What one client does cannot be told from what another does, and it cannot be taken from one alone.",
+        remediation="Issue one credential per client, then rotate this one.",
+        applies="v.uses > 0",
+        violated="v.clients > 1",
+        evidence={"clients": "v.clients"},
+        title=lambda e: f"One secret serves {e.count('clients', 'client')}",
+    ),
+    Rule(
+        slug="reused-across-servers",
+        name="Reused across servers",
+        subject=Subject.CREDENTIAL,
+        severity=Severity.MEDIUM,
+        controls=("PR.AA-02", "PR.AA-01", "NHI9:2025", "MCP01:2025", "ASI03"),
+        why="Each of the servers can act as every other one, and the weakest of them guards the secret of all.",
+        remediation="Issue one credential per server, then rotate this one.",
+        applies="v.uses > 0",
+        violated="v.servers > 1",
+        evidence={"servers": "v.servers"},
+        title=lambda e: f"One secret serves {e.count('servers', 'server')}",
+    ),
+    Rule(
+        slug="no-owner",
+        name="No owner",
+        subject=Subject.CREDENTIAL,
+        severity=Severity.MEDIUM,
+        controls=("PR.AA-01", "GV.RR-02", "NHI1:2025", "MCP02:2025", "ASI03"),
+        why="Nobody decides about it, so it is neither rotated nor revoked when its purpose ends.",
+        remediation="Assign an owner, or revoke what nobody claims.",
+        violated="v.owner_id IS NULL",
+        title=lambda _: "Nobody answers for it",
+    ),
+    Rule(
+        slug="owner-inactive",
+        name="Owner inactive",
+        subject=Subject.CREDENTIAL,
+        severity=Severity.HIGH,
+        controls=("PR.AA-01", "GV.RR-02", "NHI1:2025", "MCP02:2025", "ASI03"),
+        why="The owner has left, and may still hold the secret.",
+        remediation="Rotate the secret and assign an active owner, or revoke it.",
+        applies="v.owner_id IS NOT NULL",
+        violated="NOT v.owner_is_active",
+        evidence={"owner": "v.owner_name"},
+        title=lambda e: f"Its owner {e.text('owner')} is no longer active",
+    ),
+    Rule(
+        slug="unrotated",
+        name="Unrotated",
+        subject=Subject.CREDENTIAL,
+        severity=Severity.MEDIUM,
+        controls=("PR.AA-01", "NHI7:2025", "MCP01:2025", "ASI03"),
+        why="The longer a secret lives, the more copies of it exist and the longer an unnoticed leak stays useful.",
+        remediation="Rotate the secret.",
+        applies="v.max_age IS NOT NULL",
+        violated="v.rotate_by <= %(now)s",
+        # Younger than the limit as far as it was seen, but nobody knows since when it exists.
+        unknown="v.issued_at IS NULL",
+        evidence={
+            "known_since": "v.known_since",
+            "issued_before": "v.issued_at IS NULL",
+            "rotate_by": "v.rotate_by",
+            "max_age": "extract(epoch FROM v.max_age)::bigint",
+            "policy": "v.policy",
+        },
+        title=_unrotated,
+    ),
+    Rule(
+        slug="stale",
+        name="Stale",
+        subject=Subject.CREDENTIAL,
+        severity=Severity.MEDIUM,
+        controls=("PR.AA-01", "PR.AA-05", "NHI1:2025", "MCP01:2025", "ASI03"),
+        why="What nobody uses can only be misused.",
+        remediation="Revoke it, or ask its owner what it is kept for.",
+        applies="v.max_idle IS NOT NULL",
+        violated="v.stale_at <= %(now)s",
+        unknown="v.last_used_at IS NULL",
+        evidence={
+            "last_used_at": "v.last_used_at",
+            "stale_at": "v.stale_at",
+            "max_idle": "extract(epoch FROM v.max_idle)::bigint",
+            "policy": "v.policy",
+        },
+        title=_stale,
+    ),
+    Rule(
+        slug="no-expiry",
+        name="No expiry",
+        subject=Subject.CREDENTIAL,
+        severity=Severity.MEDIUM,
+        controls=("PR.AA-01", "NHI7:2025", "MCP01:2025", "ASI03"),
+        why="Nothing but a person's memory will ever end it.",
+        remediation="Issue one that expires, then revoke this one.",
+        applies="v.requires_expiry",
+        # Only whoever issued it can say that it never expires; a file that holds it says nothing about that.
+        violated="v.expires_at IS NULL AND v.storage = 'provider'",
+        unknown="v.expires_at IS NULL",
+        evidence={"policy": "v.policy"},
+        title=lambda _: "Never expires; the policy wants an expiry",
+    ),
+    Rule(
+        slug="lifetime-too-long",
+        name="Lifetime too long",
+        subject=Subject.CREDENTIAL,
+        severity=Severity.MEDIUM,
+        controls=("PR.AA-01", "NHI7:2025", "MCP01:2025", "ASI03"),
+        why="An expiry limits a leak only as much as it is near.",
+        remediation="Shorten the lifetime where it is issued, then rotate.",
+        applies="v.max_lifetime IS NOT NULL",
+        # Issued when it was first seen or before, so this is the shortest life it can have.
+        violated="v.expires_at - v.known_since > v.max_lifetime",
+        unknown="v.expires_at IS NULL OR v.issued_at IS NULL",
+        evidence={
+            "lifetime": "extract(epoch FROM v.expires_at - v.known_since)::bigint",
+            "max_lifetime": "extract(epoch FROM v.max_lifetime)::bigint",
+            "expires_at": "v.expires_at",
+            "policy": "v.policy",
+        },
+        title=_lifetime,
+    ),
+    Rule(
+        slug="expired-still-active",
+        name="Expired, still there",
+        subject=Subject.CREDENTIAL,
+        severity=Severity.MEDIUM,
+        controls=("PR.AA-01", "NHI1:2025", "MCP01:2025", "ASI03"),
+        why="Either its expiry is not enforced or something still relies on a dead secret.",
+        remediation="Revoke it where it was issued, and remove it where it is configured.",
+        applies="v.expires_at IS NOT NULL",
+        violated="v.expires_at <= %(now)s",
+        raised="v.status = 'active' OR v.criticality >= 3",
+        evidence={"expires_at": "v.expires_at", "status": "v.status"},
+        title=lambda e: f"Expired {e.since('expires_at')} ago and still there",
+    ),
+    Rule(
+        slug="disabled-everywhere",
+        name="Disabled everywhere",
+        subject=Subject.CREDENTIAL,
+        severity=Severity.LOW,
+        controls=("PR.AA-01", "NHI1:2025", "MCP01:2025", "ASI03"),
+        why="Every entry that holds it is switched off, yet the secret works as long as nobody revokes it.",
+        remediation="Revoke it and remove the entries.",
+        applies="v.uses > 0",
+        violated="v.enabled_uses = 0",
+        raised="false",
+        evidence={"uses": "v.uses"},
+        title=lambda _: "Every server entry that holds it is switched off",
+    ),
+)
