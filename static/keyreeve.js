@@ -41,19 +41,25 @@
 
   /* Picking rows */
   const picks = () => $$(".pick");
-  const clearPicks = () => { $$(".pick:checked").forEach((box) => { box.checked = false; }); markAll(); };
+  const clearPicks = () => { $$(".pick:checked").forEach((box) => { box.checked = false; }); markPicks(); };
   const markAll = () => $$("[data-pick-all]").forEach((all) => {
     const boxes = $$(".pick", all.closest("table"));
     const count = boxes.filter((box) => box.checked).length;
     all.checked = count > 0 && count === boxes.length;
     all.indeterminate = count > 0 && count < boxes.length;
   });
+  const markPicks = () => {
+    markAll();
+    $$("[data-picked]").forEach((label) => { label.textContent = `${$$(".pick:checked", label.closest("form")).length} picked`; });
+  };
   let lastPicked = null;
+  markPicks();
   document.addEventListener("change", (event) => {
     if (event.target.matches("[data-pick-all]")) {
       $$(".pick", event.target.closest("table")).forEach((box) => { box.checked = event.target.checked; });
     }
-    if (event.target.matches(".pick")) { lastPicked = event.target; markAll(); }
+    if (event.target.matches(".pick")) { lastPicked = event.target; }
+    if (event.target.matches("[data-pick-all], .pick")) markPicks();
     if (event.target.matches("[data-keys-toggle]")) remember("keys", event.target.checked ? "on" : "off");
   });
   const pickUpTo = (box) => {
@@ -61,7 +67,7 @@
     const [from, to] = [boxes.indexOf(lastPicked ?? box), boxes.indexOf(box)].sort((a, b) => a - b);
     boxes.slice(Math.max(from, 0), to + 1).forEach((each) => { each.checked = true; });
     lastPicked = box;
-    markAll();
+    markPicks();
   };
 
   /* The cursor: a brass notch that takes the real focus along. */
@@ -115,7 +121,7 @@
     if (key === "j" || key === "k") { move(key === "j" ? 1 : -1); return true; }
     const row = cursor();
     const box = row && $(".pick", row);
-    if (key === "x" && box) { box.checked = !box.checked; lastPicked = box; markAll(); return true; }
+    if (key === "x" && box) { box.checked = !box.checked; lastPicked = box; markPicks(); return true; }
     if (key === "X" && box) { pickUpTo(box); return true; }
     if (key === "Enter" && row && event.target.closest("a, button, summary, label, input") === null) { $("th a, a.what, a", row)?.click(); return true; }
     const target = key.length === 1 && key !== " " && keyed(key);
@@ -151,6 +157,7 @@
     /* Places to go are on the page already and are narrowed while the search is under way. */
     const narrow = () => $$("[data-places] li", palette).forEach((item) => {
       item.hidden = !item.textContent.toLowerCase().includes(field.value.trim().toLowerCase());
+      item.closest("[data-places]").hidden = $$("[data-places] li:not([hidden])", palette).length === 0;
     });
     field.addEventListener("input", () => { narrow(); activate(shown()[0]); });
     field.addEventListener("keydown", (event) => {
@@ -198,7 +205,7 @@
     const slot = $("#dialog-slot");
     const fetched = slot && $("dialog:not([open])", slot);
     if (fetched) { open(fetched); return; }
-    markAll();
+    markPicks();
     const faults = $("[role=alert]", fragment);
     if (faults) { faults.tabIndex = -1; faults.focus(); return; }
     if (document.activeElement === document.body && fragment.isConnected) {

@@ -389,9 +389,11 @@ def form_faults(form: Any) -> dict[str, Any]:
 
 
 @register.inclusion_tag("components/field.html")
-def field(bound: Any) -> dict[str, Any]:
-    """Label above, error below, help last."""
-    return {"field": bound}
+def field(bound: Any, label: str = "") -> dict[str, Any]:
+    """Label above, error below, help last. A placeholder that only repeats the label is dropped."""
+    if bound.field.widget.attrs.get("placeholder") == bound.label:
+        del bound.field.widget.attrs["placeholder"]
+    return {"field": bound, "label": label or bound.label}
 
 
 # ── Lists ──────────────────────────────────────────────────────────────────────────────────────
@@ -467,8 +469,8 @@ def row_label(context: template.Context, row: Any) -> str:
 
 
 @register.simple_tag(takes_context=True)
-def swaps(context: template.Context, url: str) -> SafeString:
+def swaps(context: template.Context, url: str, how: str = "outerHTML") -> SafeString:
     """The attributes of a link within a list: a plain link, and a swap of the list where script runs."""
     return format_html(
-        'href="{0}" hx-get="{0}" hx-target="#{1}" hx-swap="outerHTML" hx-push-url="true"', url, context["list"].root
+        'href="{0}" hx-get="{0}" hx-target="#{1}" hx-swap="{2}" hx-push-url="true"', url, context["list"].root, how
     )

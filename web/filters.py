@@ -1,0 +1,21 @@
+"""Filters that lists share."""
+
+from typing import Any
+
+import django_filters
+from django import forms
+
+
+class YesNoFilter(django_filters.BooleanFilter):
+    """A boolean that says yes, no or either; the stock one says `unknown` for either and leaves it in the address."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        choices = [("", "Either"), ("true", "Yes"), ("false", "No")]
+        super().__init__(*args, **{"widget": forms.Select(choices=choices), **kwargs})
+
+
+class DayFilter(django_filters.DateFilter):
+    """A day with the browser's own picker. Two of them (`…_after`, `…_before`) make a range, each with its label."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{"widget": forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"), **kwargs})
