@@ -1,0 +1,182 @@
+"""Evaluation: every rule over the whole estate, against the same predicates written by hand over bare rows."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from statistics import median
+
+from django.db import connection
+
+from access.actors import Actor
+from bench.measure import Row, timed
+from bench.scratch import scratch_database
+from lifecycle.actions.evaluation import evaluate
+
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
+ACTOR = Actor.system("benchmark")
+FULL_BUDGET = 2.0  # times the limit
+IDLE_BUDGET = 0.05  # seconds
+SMALL = 10_000
+
+# An estate of %(size)s credentials: mixed kinds, ages of up to 400 days, a tenth without an owner, a third whose last
+# use nobody knows, every seventh in a file, every fifth used in two places.
+ESTATE = """
+INSERT INTO inventory_connection (kind, name, settings, interval, is_enabled, created_at)
+VALUES ('feed', 'bench', '{}', interval '1 h', true, %(now)s);
+INSERT INTO inventory_owner (kind, name, email, external_id, is_active)
+SELECT 'person', 'Owner ' || n, '', '', n %% 50 > 0 FROM generate_series(1, 1000) n;
+INSERT INTO inventory_mcpserver (identity_key, connection_id, name, transport, url, launcher, package, package_version,
+  command, role, vendor, protocol_versions, authentication, environment_id, is_pinned, first_seen_at, risk, open_findings)
+SELECT 's' || n, c.id, 'server ' || n, 'stdio', '', 'npx', 'package-' || n, '', '', 'unclassified', '', '{}', '',
+       (SELECT e.id FROM inventory_environment e ORDER BY e.name LIMIT 1 OFFSET n %% 4), n %% 3 > 0, %(now)s, 0, 0
+FROM inventory_connection c, generate_series(1, greatest(%(size)s / 100, 2)) n;
+INSERT INTO inventory_mcpclient (identity_key, connection_id, name, product, host, client_id, registration,
+  redirect_uris, grant_types, software_id, admission, first_seen_at)
+SELECT 'c' || n, c.id, 'client ' || n, '', 'host', '', 'config_file', '{}', '{}', '', 'admitted', %(now)s
+FROM inventory_connection c, generate_series(1, greatest(%(size)s / 200, 2)) n;
+INSERT INTO inventory_credential (identity_key, connection_id, name, kind, issuer, trust_model, subject, owner_id,
+  environment_id, storage, reference, scopes, status, external_id, fingerprint, hint, issued_at, last_used_at, expires_at,
+  first_seen_at, risk, open_findings)
+SELECT 'k' || n, c.id, 'credential ' || n,
+       (ARRAY['api_key', 'aws_access_key', 'personal_access_token', 'database_password', 'oauth_client_secret'])[1 + n %% 5],
+       'issuer', 'static_service', '',
+       CASE WHEN n %% 10 > 0 THEN (SELECT array_agg(o.id ORDER BY o.id) FROM inventory_owner o)[1 + n %% 1000] END,
+       (SELECT array_agg(e.id ORDER BY e.name) FROM inventory_environment e)[1 + n %% 4],
+       (ARRAY['provider', 'literal', 'reference'])[1 + n %% 3], '', '{}', 'active', '', '', '',
+       CASE WHEN n %% 4 > 0 THEN %(now)s - (n %% 400) * interval '1 day' - interval '12 h' END,
+       CASE WHEN n %% 3 > 0 THEN %(now)s - (n %% 90) * interval '1 day' - interval '12 h' END,
+       CASE WHEN n %% 6 = 0 THEN %(now)s + (n %% 300 - 20) * interval '1 day' - interval '12 h' END,
+       %(now)s - (n %% 200) * interval '1 day' - interval '12 h', 0, 0
+FROM inventory_connection c, generate_series(1, %(size)s) n;
+INSERT INTO inventory_exposure (credential_id, connection_id, host, file, pointer, is_readable_by_others, first_seen_at)
+SELECT r.id, r.connection_id, 'host', '/home/somebody/.config/' || r.n || '.json', '/env/KEY', r.n %% 2 = 0, %(now)s
+FROM (SELECT k.id, k.connection_id, row_number() OVER (ORDER BY k.id) AS n FROM inventory_credential k) r WHERE r.n %% 7 = 0;
+WITH s AS (SELECT array_agg(id ORDER BY id) AS ids FROM inventory_mcpserver),
+     c AS (SELECT array_agg(id ORDER BY id) AS ids FROM inventory_mcpclient)
+INSERT INTO inventory_use (connection_id, client_id, server_id, credential_id, file, pointer, held_as, is_disabled,
+  first_seen_at)
+SELECT r.connection_id, c.ids[1 + r.n %% cardinality(c.ids)], s.ids[1 + (r.n + again) %% cardinality(s.ids)], r.id,
+       'file', '/' || again, 'literal', false, %(now)s
+FROM (SELECT k.id, k.connection_id, row_number() OVER (ORDER BY k.id) AS n FROM inventory_credential k) r
+CROSS JOIN generate_series(0, 1) again CROSS JOIN s CROSS JOIN c
+WHERE again = 0 OR r.n %% 5 = 0;
+"""
+
+# What is to be found, by hand and in the shortest way: a row for each violation with the keys that a finding has,
+# but without evidence, history, counts or references that the database would have to check.
+BARE_TABLE = """
+CREATE TABLE bare (id uuid PRIMARY KEY DEFAULT keyreeve_uuid7(), rule text NOT NULL, subject uuid NOT NULL,
+                   severity smallint NOT NULL, opened_at timestamptz NOT NULL, due_at timestamptz NOT NULL);
+CREATE UNIQUE INDEX ON bare (subject, rule);
+CREATE INDEX ON bare (severity, id);
+CREATE INDEX ON bare (due_at, id);
+CREATE INDEX ON bare (rule, id);
+"""
+BARE = """
+INSERT INTO bare (rule, subject, severity, opened_at, due_at)
+SELECT v.rule, v.id, v.severity, %(now)s, %(now)s + interval '30 d'
+FROM inventory_credential c
+JOIN lifecycle_policy p ON p.kinds = ARRAY[c.kind]
+LEFT JOIN inventory_owner o ON o.id = c.owner_id
+LEFT JOIN inventory_environment e ON e.id = c.environment_id
+LEFT JOIN (SELECT credential_id, count(*) AS n FROM inventory_exposure WHERE gone_at IS NULL GROUP BY 1) x
+  ON x.credential_id = c.id
+LEFT JOIN (SELECT credential_id, count(*) AS n FROM inventory_use WHERE gone_at IS NULL GROUP BY 1) u
+  ON u.credential_id = c.id
+CROSS JOIN LATERAL (VALUES
+  ('hard-coded', c.id, 3 + (e.criticality = 3)::int, x.n > 0),
+  ('reused-across-servers', c.id, 2 + (e.criticality = 3)::int, u.n > 1),
+  ('reused-across-environments', c.id, 3 + (e.criticality = 3)::int, u.n > 1),
+  ('no-owner', c.id, 2 + (e.criticality = 3)::int, c.owner_id IS NULL),
+  ('owner-inactive', c.id, 3 + (e.criticality = 3)::int, NOT o.is_active),
+  ('unrotated', c.id, 2 + (e.criticality = 3)::int, c.known_since + p.max_age <= %(now)s),
+  ('stale', c.id, 2 + (e.criticality = 3)::int, c.last_used_at + p.max_idle <= %(now)s),
+  ('no-expiry', c.id, 2 + (e.criticality = 3)::int,
+   p.requires_expiry AND c.expires_at IS NULL AND c.storage = 'provider'),
+  ('expired-still-active', c.id, 3 + (e.criticality = 3)::int, c.expires_at <= %(now)s)
+) v (rule, id, severity, is_violated)
+WHERE c.gone_at IS NULL AND v.is_violated
+"""
+
+
+def run(sizes: tuple[int, ...] = (SMALL, 1_000_000)) -> list[Row]:
+    return [row for size in sizes for row in _run(size)]
+
+
+def _run(size: int) -> Iterator[Row]:
+    with scratch_database():
+        _fill(size)
+        bare, found = _bare()
+        with timed() as first:
+            opened = evaluate(NOW, actor=ACTOR, full=True)
+        _vacuum()
+        with timed() as second:
+            again = evaluate(NOW, actor=ACTOR, full=True)
+        if opened.opened < found or again.changed:
+            raise AssertionError(f"{opened.opened} findings of at least {found} opened, then {again.changed} changed")
+        idle = []
+        for minute in range(1, 22):
+            with timed() as watch:
+                evaluate(NOW + timedelta(minutes=minute), actor=ACTOR)
+            idle.append(watch.seconds)
+        with timed() as due:
+            tomorrow = evaluate(NOW + timedelta(hours=13), actor=ACTOR)
+    yield _against("evaluation: everything is new", size, first.seconds, bare)
+    yield _against("evaluation: full, nothing has changed", size, second.seconds, bare)
+    yield Row(
+        name="evaluation: nothing is due",
+        size=size,
+        value=round(median(idle) * 1_000, 1),
+        unit="ms",
+        limit=None,
+        ratio=None,
+        budget=f"≤ {IDLE_BUDGET * 1_000:.0f} ms",
+        ok=median(idle) <= IDLE_BUDGET,
+    )
+    yield Row(
+        name=f"evaluation: a day's due dates ({tomorrow.subjects} subjects{', in full' if tomorrow.is_full else ''})",
+        size=size,
+        value=round(due.seconds, 3),
+        unit="s",
+        limit=None,
+        ratio=None,
+        budget="none",
+        ok=True,
+    )
+
+
+def _against(name: str, size: int, seconds: float, limit: float) -> Row:
+    return Row(
+        name=name,
+        size=size,
+        value=round(seconds, 3),
+        unit="s",
+        limit=round(limit, 3),
+        ratio=round(seconds / limit, 2),
+        budget=f"≤ {FULL_BUDGET:.0f} × the limit",
+        ok=seconds <= FULL_BUDGET * limit,
+    )
+
+
+def _fill(size: int) -> None:
+    with connection.cursor() as cursor:
+        for statement in ESTATE.split(";\n"):
+            if statement.strip():
+                cursor.execute(statement, {"size": size, "now": NOW})
+    _vacuum()
+
+
+def _vacuum() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("VACUUM ANALYZE")
+        cursor.execute("CHECKPOINT")
+
+
+def _bare() -> tuple[float, int]:
+    """How long the shortest way takes, and how many violations it finds."""
+    with connection.cursor() as cursor:
+        cursor.execute(BARE_TABLE)
+        with timed() as watch:
+            cursor.execute(BARE, {"now": NOW})
+            found = cursor.rowcount
+        cursor.execute("DROP TABLE bare")
+    return watch.seconds, found

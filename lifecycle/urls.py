@@ -1,0 +1,16 @@
+from django.urls import path
+
+from lifecycle.views import credentials, findings, policies
+
+urlpatterns = [
+    path("credentials/", credentials.credential_list, name="credential_list"),
+    path("credentials/<uuid:pk>/", credentials.credential_detail, name="credential_detail"),
+    path("servers/<uuid:pk>/", credentials.server_detail, name="server_detail"),
+    path("findings/", findings.finding_list, name="finding_list"),
+    path("findings/acknowledge/", findings.finding_acknowledge, name="finding_acknowledge"),
+    path("findings/waive/", findings.finding_waive, name="finding_waive"),
+    path("findings/<uuid:pk>/", findings.finding_detail, name="finding_detail"),
+    path("waivers/<uuid:pk>/withdraw/", findings.waiver_withdraw, name="waiver_withdraw"),
+    path("policies/", policies.policy_list, name="policy_list"),
+    path("rules/<slug:slug>/", findings.rule_detail, name="rule_detail"),
+]

@@ -1,0 +1,219 @@
+"""Credentials by risk, and everything known about one of them."""
+
+from operator import attrgetter
+from typing import Any
+from uuid import UUID
+
+from django.contrib.postgres.aggregates import ArrayAgg
+from django.db.models import OuterRef, Q, QuerySet, Subquery
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.shortcuts import get_object_or_404, render
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.http import require_GET
+
+from access.actors import Actor
+from access.permissions import requires_reader
+from access.roles import Role
+from inventory.models import Credential, CredentialVersion, Exposure, McpServer, Use
+from inventory.states import ENDED
+from lifecycle.filters import CredentialPageFilter
+from lifecycle.models import Finding, Obligation
+from lifecycle.views import ties, timeline
+from web.lists import Bulk, Column, Empty, ListPage, View
+from web.paging import Ordering
+
+MOST = 200  # rows of one kind on a detail page
+
+CREDENTIALS = ListPage(
+    name="credentials",
+    title="Credentials",
+    noun="credential",
+    columns=(
+        Column("name", "Credential", value=attrgetter("name"), sort="name"),
+        Column("hint", "Hint", value=attrgetter("hint"), priority=2),
+        Column("kind", "Kind", value=lambda row: row.get_kind_display(), priority=4, css="muted"),
+        Column("servers", "Server", value=attrgetter("servers"), priority=4),
+        Column("environment", "Env", value=attrgetter("environment"), priority=3, css="muted"),
+        Column("owner", "Owner", value=attrgetter("owner"), priority=2),
+        Column("age", "Age", value=attrgetter("known_since"), sort="age"),
+        Column("last_used", "Last used", value=attrgetter("last_used_at"), priority=3, is_numeric=True),
+        Column("expires", "Expires", value=attrgetter("expires_at"), priority=3),
+        Column("findings", "Findings", value=attrgetter("open_findings"), sort="risk"),
+        Column("status", "Status", value=attrgetter("status"), priority=2),
+        Column("storage", "Held as", value=lambda row: row.get_storage_display(), is_shown=False, priority=3),
+        Column("issuer", "Issuer", value=attrgetter("issuer"), is_shown=False, priority=3),
+        Column("trust_model", "Trust model", value=lambda row: row.get_trust_model_display(), is_shown=False),
+        Column("seen", "First seen", value=attrgetter("first_seen_at"), is_shown=False, sort="seen", priority=3),
+    ),
+    orderings=(
+        Ordering("risk", ("risk",), True, "least at risk first", "most severe first"),
+        Ordering("name", ("name",), False, "by name", "by name, backwards"),
+        Ordering("age", ("known_since",), False, "oldest first", "youngest first"),
+        Ordering("seen", (), True, "first seen first", "newest first"),
+    ),
+    filterset=CredentialPageFilter,
+    row_template="lifecycle/_credential_cells.html",
+    views=(
+        View("All", "gone=false"),
+        View("Unrotated", "finding=unrotated"),
+        View("Orphans", "gone=false&has_owner=false"),
+        View("Stale", "finding=stale"),
+        View("Exposed", "gone=false&exposed=true"),
+        View("Gone", "gone=true"),
+    ),
+    row_css=lambda row: "ended" if row.gone_at or row.status in ENDED else "",
+    empty=Empty(
+        "No credentials yet",
+        "Keyreeve finds them in the configuration of MCP clients. Add a place to look, or sync one that is there.",
+        "/connections/",
+        "Open connections",
+    ),
+)
+
+
+def listed(actor: Actor) -> QuerySet[Credential]:
+    """Credentials with what a row shows; the subqueries run for the rows of one page only."""
+    servers = (
+        McpServer.objects.filter(
+            pk__in=Use.objects.present().filter(credential=OuterRef(OuterRef("pk"))).values("server")
+        )
+        .order_by()
+        .values("connection__kind")
+    )
+    obligation = Obligation.objects.filter(credential=OuterRef("pk"))
+    return (
+        Credential.objects.visible_to(actor)
+        .select_related("owner", "environment")
+        .annotate(
+            max_age=Subquery(obligation.values("policy__max_age")[:1]),
+            servers=Subquery(servers.annotate(names=ArrayAgg("name", distinct=True)).values("names")[:1]),
+        )
+    )
+
+
+@require_GET
+@requires_reader
+def credential_list(request: HttpRequest) -> HttpResponseBase:
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    bulk = (
+        [
+            Bulk("Assign owner…", reverse("credential_assign_owner"), "person", "o"),
+            Bulk("Set environment…", reverse("credential_assign_environment"), "server"),
+        ]
+        if actor.has(Role.REVIEWER)
+        else []
+    )
+    return CREDENTIALS.respond(request, listed(actor), bulk=bulk)
+
+
+@require_GET
+@requires_reader
+def credential_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    now = timezone.now()
+    related = ("owner", "custodian", "environment", "connection")
+    credential = get_object_or_404(Credential.objects.visible_to(actor).select_related(*related), pk=pk)
+    uses = list(
+        Use.objects.filter(credential=credential).select_related("client", "server__environment").order_by("-id")[:MOST]
+    )
+    for use in uses:
+        use.credential = credential
+    present = [use for use in uses if use.gone_at is None]
+    exposures = list(Exposure.objects.filter(credential=credential).order_by("gone_at", "-id")[:MOST])
+    findings = list(Finding.objects.for_credential(credential).order_by("resolved_at", "-severity", "due_at")[:MOST])
+    unresolved = [finding for finding in findings if finding.resolved_at is None]
+    for finding in findings:
+        finding.credential = credential
+    return render(
+        request,
+        "lifecycle/credential_detail.html",
+        {
+            "credential": credential,
+            "obligation": Obligation.objects.filter(credential=credential).select_related("policy").first(),
+            "versions": list(CredentialVersion.objects.filter(credential=credential).order_by("-id")[:20]),
+            "uses": present,
+            "exposures": exposures,
+            "present_exposures": [exposure for exposure in exposures if exposure.gone_at is None],
+            "findings": [(finding, finding.title_now(now)) for finding in unresolved],
+            "controls": violated_controls(unresolved),
+            "ties": ties.of_uses(present, about=f"What {credential} ties together") if present else None,
+            "reach": reach(present),
+            "happenings": timeline.of_credential(
+                credential, findings=findings, exposures=exposures, uses=uses, now=now
+            ),
+            "can_assign": actor.has(Role.REVIEWER) or actor.has(Role.OWNER),
+            "now": now,
+        },
+    )
+
+
+def reach(uses: list[Use]) -> dict[str, int]:
+    """How many clients, servers and environments share the credential."""
+    placed = {use.environment_id or use.server.environment_id for use in uses}
+    return {
+        "clients": len({use.client_id for use in uses}),
+        "servers": len({use.server_id for use in uses}),
+        "environments": len(placed - {None}),
+    }
+
+
+def violated_controls(findings: list[Finding]) -> list[tuple[str, list[Any]]]:
+    """The NIST CSF subcategories that open findings speak against, each with those findings."""
+    found: dict[str, list[Any]] = {}
+    for finding in findings:
+        for control in finding.controls:
+            if "." in control and "-" in control:
+                found.setdefault(control, []).append(finding)
+    return sorted(found.items())
+
+
+@require_GET
+@requires_reader
+def server_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    now = timezone.now()
+    related = ("environment", "connection", "iam_owner", "platform_owner", "application_owner", "authorization_server")
+    server = get_object_or_404(McpServer.objects.visible_to(actor).select_related(*related), pk=pk)
+    uses = list(
+        Use.objects.filter(server=server).select_related("client", "credential__owner").order_by("-id")[:MOST]
+    )
+    for use in uses:
+        use.server = server
+    present = [use for use in uses if use.gone_at is None]
+    visible = set(
+        Credential.objects.visible_to(actor)
+        .filter(pk__in=[use.credential_id for use in present if use.credential_id])
+        .values_list("pk", flat=True)
+    )
+    credentials = {use.credential_id: use.credential for use in present if use.credential_id in visible}
+    of_either = Q(server=server) | Q(credential__in=list(visible))
+    findings = list(
+        Finding.objects.visible_to(actor)
+        .filter(of_either)
+        .select_related("credential", "server")
+        .order_by("resolved_at", "-severity", "due_at")[:MOST]
+    )
+    own = [finding for finding in findings if finding.server_id == server.pk]
+    shown = [use for use in present if use.credential_id is None or use.credential_id in visible]
+    return render(
+        request,
+        "lifecycle/server_detail.html",
+        {
+            "server": server,
+            "owners": [
+                ("iam_owner", "IAM owner", server.iam_owner),
+                ("platform_owner", "Platform owner", server.platform_owner),
+                ("application_owner", "Application owner", server.application_owner),
+            ],
+            "uses": shown,
+            "credentials": list(credentials.values()),
+            "findings": [(finding, finding.title_now(now)) for finding in findings if finding.resolved_at is None],
+            "ties": ties.of_uses(shown, about=f"Who reaches {server}") if shown else None,
+            "happenings": timeline.of_server(server, findings=own, uses=uses, now=now),
+            "can_assign": actor.has(Role.REVIEWER) or actor.has(Role.OWNER),
+            "can_classify": actor.has(Role.OPERATOR),
+            "now": now,
+        },
+    )

@@ -1,0 +1,39 @@
+"""What is asked of credentials, and how the estate answers each rule."""
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.utils import timezone
+from django.views.decorators.http import require_GET
+
+from access.actors import Actor
+from access.permissions import requires_reader
+from inventory.states import CredentialKind
+from lifecycle.models import Policy, RuleState
+from lifecycle.rules import RULES
+from lifecycle.views.findings import parts_of
+
+
+@require_GET
+@requires_reader
+def policy_list(request: HttpRequest) -> HttpResponse:
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    states = {state.rule: state for state in RuleState.objects.all()} if actor.sees_everything else {}
+    rules = sorted(RULES.values(), key=lambda rule: (rule.subject, -rule.severity, rule.name))
+    return render(
+        request,
+        "lifecycle/policy_list.html",
+        {
+            "policies": [(policy, kinds_of(policy)) for policy in Policy.objects.in_order().select_related("environment")],
+            "rules": [(rule, states.get(rule.slug), parts_of(states.get(rule.slug))) for rule in rules],
+            "evaluated_at": max((state.evaluated_at for state in states.values()), default=None),
+            "now": timezone.now(),
+        },
+    )
+
+
+def kinds_of(policy: Policy) -> str:
+    """What the policy's selector fits, in words."""
+    labels = dict(CredentialKind.choices)
+    kinds = ", ".join(str(labels.get(kind, kind)) for kind in policy.kinds) or "Every credential"
+    more = [str(part) for part in (policy.get_trust_model_display() if policy.trust_model else "", policy.environment) if part]
+    return f"{kinds} ({', '.join(more)})" if more else kinds

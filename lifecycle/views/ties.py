@@ -1,0 +1,71 @@
+"""The picture of what a credential or a server ties together, drawn from `Use` rows, with the same as a list."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from django.urls import reverse
+
+from inventory.models import Use
+from web.lanes import Edge, Lanes, Node, place
+
+MOST = 12  # boxes in one lane; the list beside the picture has them all
+LANES = ("Client", "MCP server", "Credential")
+
+
+@dataclass(frozen=True)
+class Ties:
+    picture: Lanes
+    lines: list[str]
+    left_out: int
+
+
+def _held(use: Use) -> str:
+    return {"literal": "literal", "reference": "reference", "token_store": "token store"}.get(use.held_as, "")
+
+
+def of_uses(uses: Iterable[Use], *, about: str) -> Ties:
+    """`uses` with client, server and credential loaded; the subject's own boxes are inked by the caller's choice."""
+    nodes: dict[str, Node] = {}
+    edges: dict[tuple[str, str], Edge] = {}
+    lines: list[str] = []
+    per_lane = [0, 0, 0]
+    left_out: set[str] = set()
+
+    def add(key: str, lane: int, text: str, sub: str, url: str, tone: str) -> str | None:
+        if key not in nodes:
+            if per_lane[lane] >= MOST:
+                left_out.add(key)
+                return None
+            per_lane[lane] += 1
+            nodes[key] = Node(key, lane, text, sub, url, tone)
+        return key
+
+    for use in uses:
+        client, server, credential = use.client, use.server, use.credential
+        literal = use.held_as == "literal"
+        tone = "bad" if literal else "on"
+        ends = [
+            add(f"c{client.pk}", 0, client.name, client.host, reverse("client_detail", args=[client.pk]), ""),
+            add(
+                f"s{server.pk}",
+                1,
+                server.name,
+                server.get_transport_display(),
+                reverse("server_detail", args=[server.pk]),
+                "",
+            ),
+        ]
+        if credential is not None:
+            url = reverse("credential_detail", args=[credential.pk])
+            ends.append(add(f"k{credential.pk}", 2, credential.name, credential.hint or credential.reference, url, tone))
+        for start, end in zip(ends, ends[1:], strict=False):
+            if start and end and (edges.get((start, end)) is None or literal):
+                edges[start, end] = Edge(start, end, tone if credential is not None else "")
+        held = f", by {_held(use)} in {use.file}" if credential is not None else f", named in {use.file}"
+        name = f" with {credential.name}" if credential is not None else ""
+        lines.append(f"{client.name} → {server.name}{name}{held}")
+    count = [sum(node.lane == lane for node in nodes.values()) for lane in range(3)]
+    description = f"{count[0]} clients, {count[1]} servers and {count[2]} credentials are tied together here."
+    lanes = LANES if count[2] else LANES[:2]
+    picture = place(lanes, list(nodes.values()), list(edges.values()), title=about, description=description)
+    return Ties(picture, list(dict.fromkeys(lines)), len(left_out))
