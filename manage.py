@@ -4,6 +4,9 @@
 import os
 import sys
 
+if sys.version_info < (3, 11):  # noqa: UP036  said before an import that older versions cannot read
+    sys.exit("Keyreeve needs Python 3.11 or newer, and this is {}.{}.".format(*sys.version_info))
+
 from django.core.management import execute_from_command_line
 
 if __name__ == "__main__":

@@ -2,17 +2,19 @@
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponseBase
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
-from rest_framework.views import APIView
 
 from access.actors import Actor
 from access.roles import Role
+
+if TYPE_CHECKING:
+    from rest_framework.views import APIView  # it imports this module by its settings
 
 View = Callable[..., HttpResponseBase]
 
@@ -46,6 +48,6 @@ def requires_reader(view: View) -> View:
 class MayRead(BasePermission):
     """Reads for every role; writes are allowed by the view that offers them."""
 
-    def has_permission(self, request: Request, view: APIView) -> bool:
+    def has_permission(self, request: Request, view: "APIView") -> bool:
         actor: Actor = request._request.actor  # type: ignore[attr-defined]
         return request.method in {"GET", "HEAD", "OPTIONS"} and may_read(actor)

@@ -41,7 +41,8 @@ def key_from_home(name: str) -> str | None:
         return None
 
 
-SECRET_KEY = env.secret("KEYREEVE_SECRET_KEY") or key_from_home("secret.key") or secrets.token_urlsafe(48)
+SECRET_KEY_GIVEN = env.secret("KEYREEVE_SECRET_KEY")
+SECRET_KEY = SECRET_KEY_GIVEN or key_from_home("secret.key") or secrets.token_urlsafe(48)
 FINGERPRINT_KEY: bytes | None = env.secret("KEYREEVE_FINGERPRINT_KEY").encode() or None
 SCANNER_CACHE_DIR = Path(env.text("KEYREEVE_SCANNER_CACHE") or platformdirs.user_cache_dir("keyreeve", appauthor=False))
 CHAIN_HEADS_DIR = Path(env.text("KEYREEVE_CHAIN_HEADS") or KEYREEVE_HOME / "chain-heads")
@@ -71,8 +72,16 @@ if DATABASE_URL:
     _database = database_from(DATABASE_URL)
 else:
     _database = {"NAME": "keyreeve", "USER": "postgres", "HOST": str(EMBEDDED_DATA_DIR), "OPTIONS": {}}
-_database["OPTIONS"] = {"pool": {"min_size": 1, "max_size": 4}, **_database["OPTIONS"]}  # type: ignore[dict-item]
-DATABASES = {"default": {"ENGINE": "django.db.backends.postgresql", "CONN_MAX_AGE": 0, **_database}}
+if env.flag("KEYREEVE_DB_POOL", default=True):
+    _database["OPTIONS"] = {"pool": {"min_size": 1, "max_size": 4}, **_database["OPTIONS"]}  # type: ignore[dict-item]
+DATABASES = {
+    "default": {
+        "ENGINE": "django.db.backends.postgresql",
+        "CONN_MAX_AGE": 0,
+        "TEST": {"TEMPLATE": env.text("KEYREEVE_TEST_TEMPLATE") or None},
+        **_database,
+    }
+}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 BROKER_URL = env.secret("KEYREEVE_BROKER_URL")

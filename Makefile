@@ -1,0 +1,47 @@
+# Everything here is one line over a command that can also be run by hand.
+PYTHON ?= python3
+BIN := .venv/bin
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: up test bench lint lock clean
+.DEFAULT_GOAL := up
+
+# Development is a superset of what runs, so either of the two stamps serves `up`.
+RUNTIME := .venv/.runtime
+DEV := .venv/.dev
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Keyreeve needs Python 3.11 or newer, and $(PYTHON) is %d.%d. Name another: make PYTHON=python3.11" % sys.version_info[:2])'
+	$(PYTHON) -m venv .venv
+
+$(RUNTIME): requirements/runtime.txt | $(BIN)/python
+	@cmp -s requirements/runtime.txt $(RUNTIME) || $(BIN)/python -m pip install --quiet --require-hashes -r requirements/runtime.txt
+	@cp requirements/runtime.txt $(RUNTIME)
+
+$(DEV): requirements/dev.txt | $(BIN)/python
+	@cmp -s requirements/dev.txt $(DEV) || $(BIN)/python -m pip install --quiet --require-hashes -r requirements/dev.txt
+	@cp requirements/dev.txt $(DEV) && cp requirements/runtime.txt $(RUNTIME)
+
+up: $(RUNTIME)
+	@exec $(BIN)/python manage.py up
+
+test: $(DEV)
+	$(BIN)/python -m pytest -n 2
+
+bench: $(DEV)
+	$(BIN)/python manage.py bench
+
+lint: $(DEV)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python manage.py makemigrations --check --dry-run
+	$(BIN)/python manage.py check --fail-level WARNING
+
+lock:
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate requirements/runtime.in -o requirements/runtime.txt
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate requirements/dev.in -c requirements/runtime.txt -o requirements/dev.txt
+
+clean:
+	rm -rf .venv .static .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,76 @@
+"""A pytest plugin: one embedded PostgreSQL for the whole run, ready before Django reads its settings.
+
+Under xdist the controller starts it and the workers inherit its address. Databases of tests are made from its empty
+`keyreeve` database, so that they have the collation and the queues' schema of a real one.
+"""
+
+import atexit
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from config.embedded import EmbeddedPostgres, install_queues
+from config.home import is_root
+
+PREFIX = "krt-"
+FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "200"}
+ENVIRONMENT = {
+    "KEYREEVE_SECRET_KEY": "only-for-tests",
+    "KEYREEVE_FINGERPRINT_KEY": "only-for-tests",
+    "KEYREEVE_DB_POOL": "0",
+    "KEYREEVE_TEST_TEMPLATE": "keyreeve",
+}
+STRICT = os.environ.get("KEYREEVE_STRICT") == "1"
+
+
+def needs(*names: str) -> str:
+    """The path of the first of these programs that is there. Without one the test is skipped; a strict run fails."""
+    for name in names:
+        if found := shutil.which(name):
+            return found
+    message = f"{' or '.join(names)} is not installed"
+    if STRICT:
+        pytest.fail(message)
+    pytest.skip(message)
+
+
+def short_folder() -> Path:
+    """A new folder whose path leaves room for a socket, and which the database's own user may pass through."""
+    folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir="/tmp"))
+    folder.chmod(0o711 if is_root() else 0o700)
+    return folder
+
+
+def sweep() -> None:
+    """End what test runs that were killed have left behind."""
+    for folder in Path("/tmp").glob(f"{PREFIX}*"):
+        owner = folder.name.removeprefix(PREFIX).partition("-")[0]
+        if owner.isdecimal() and not psutil.pid_exists(int(owner)) and folder.stat().st_uid == os.geteuid():
+            end(EmbeddedPostgres(folder / "pg"))
+
+
+def end(postgres: EmbeddedPostgres) -> None:
+    postgres.stop()
+    shutil.rmtree(postgres.folder.parent, ignore_errors=True)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_load_initial_conftests() -> Iterator[None]:
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        sweep()
+        home = short_folder()
+        postgres = EmbeddedPostgres(home / "pg", extra=FAST)
+        atexit.register(end, postgres)  # also where pytest gives up before the first test
+        postgres.start()
+        install_queues(postgres.conninfo())
+        os.environ.update(ENVIRONMENT)
+        (home / "static").mkdir()
+        os.environ["KEYREEVE_HOME"] = str(home)
+        os.environ["KEYREEVE_STATIC_ROOT"] = str(home / "static")
+        os.environ["DATABASE_URL"] = f"postgresql://postgres@/keyreeve?host={postgres.folder}"
+    return (yield)
