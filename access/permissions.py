@@ -35,9 +35,9 @@ def _guarded(view: View, allowed: Callable[[Actor], bool]) -> View:
     return guarded
 
 
-def requires(role: Role) -> Callable[[View], View]:
-    """Only actors who hold `role`, or one that implies it; anonymous requests are sent to sign in."""
-    return lambda view: _guarded(view, lambda actor: actor.has(role))
+def requires(*roles: Role) -> Callable[[View], View]:
+    """Only actors who hold one of `roles`, or one that implies it; anonymous requests are sent to sign in."""
+    return lambda view: _guarded(view, lambda actor: any(actor.has(role) for role in roles))
 
 
 def requires_reader(view: View) -> View:
