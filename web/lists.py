@@ -357,6 +357,10 @@ class Listing:
         return [(column, column.key in shown) for column in self.page.columns[1:]]
 
     @property
+    def is_grouped(self) -> bool:
+        return self.page.group is not None
+
+    @property
     def groups(self) -> list[tuple[Hashable, list[Any]]]:
         if self.page.group is None:
             return [(None, self.rows)]

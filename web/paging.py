@@ -110,8 +110,9 @@ class Keys:
     def beyond(self, values: Sequence[Any], *, backwards: bool) -> QuerySet[Any]:
         operator = "<" if self.ordering.descending != backwards else ">"
         edges = [Value(value, output_field=field) for value, field in zip(values, self.fields, strict=True)]
-        row = RowComparison([F(name) for name in self.names], edges, operator)
-        return self.sorted(backwards=backwards).filter(row)
+        beyond_edge: Any = RowComparison([F(name) for name in self.names], edges, operator)
+        rows: QuerySet[Any] = self.sorted(backwards=backwards).filter(beyond_edge)
+        return rows
 
     def cursor(self, row: Any, *, backwards: bool) -> str:
         values = [_plain(getattr(row, name)) for name in self.names]
@@ -222,11 +223,14 @@ def capped_count(queryset: QuerySet[Any], limit: int = COUNT_LIMIT) -> Capped:
 
 def capped_counts(querysets: Iterable[QuerySet[Any]], limit: int = COUNT_LIMIT) -> list[Capped]:
     """Several counts in one statement, as the tabs of a list need them."""
-    parts, params, answers, alias = [], [], [], "default"
+    parts: list[str] = []
+    params: list[Any] = []
+    answers: list[int | None] = []  # where in the row each count stands; None when it is known to be nought
+    alias = "default"
     for queryset in querysets:
         alias = queryset.db
         try:
-            rows = queryset.order_by().values_list(models.Value(1))[: limit + 1]
+            rows = queryset.order_by().values_list("pk")[: limit + 1]
             sql, values = rows.query.get_compiler(alias).as_sql()
         except EmptyResultSet:
             answers.append(None)

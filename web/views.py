@@ -41,7 +41,15 @@ def _examples(now: Any) -> dict[str, Any]:
         return now - timedelta(**length)
 
     def row(name: str, hint: str, kind: str, owner: Any, **more: Any) -> dict[str, Any]:
-        start = {"limit": 90, "issued": None, "first_seen": None, "used": None, "counts": {}, "word": "", "css": ""}
+        start: dict[str, Any] = {
+            "limit": 90,
+            "issued": None,
+            "first_seen": None,
+            "used": None,
+            "counts": {},
+            "word": "",
+            "css": "",
+        }
         return {"name": name, "hint": hint, "kind": kind, "owner": owner, **start, **more}
 
     rows = [

@@ -236,6 +236,12 @@ def moment(context: template.Context, at: datetime | None, otherwise: str = "nev
     return _time(at, f"{wording.day(utc, _now(context))} {utc:%H:%M}")
 
 
+UNKNOWN_AGE = mark_safe(
+    '<span class="age"><span class="n faint">unknown</span><svg viewBox="0 0 64 12" aria-hidden="true">'
+    '<rect class="c-none" x="0.5" y="4" width="63" height="4" rx="1"/></svg></span>'
+)
+
+
 def _days(length: timedelta | int | None) -> int | None:
     return length.days if isinstance(length, timedelta) else length
 
@@ -254,10 +260,7 @@ def age(
     start = issued or first_seen
     most = _days(limit)
     if start is None:
-        return format_html(
-            '<span class="age"><span class="n faint">unknown</span><svg viewBox="0 0 64 12" aria-hidden="true">'
-            '<rect class="c-none" x="0.5" y="4" width="63" height="4" rx="1"/></svg></span>'
-        )
+        return UNKNOWN_AGE
     days = max((_now(context) - start).days, 0)
     number = f"{wording.thousands(days)} d"
     if issued is None:

@@ -1,0 +1,114 @@
+"""Filters that narrow a list, for pages and the API alike. None of them joins, so none needs DISTINCT."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import django_filters
+from django import forms
+from django.db.models import Model, QuerySet
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema_field
+
+Choice = tuple[Any, str]
+
+
+class SearchFilter(django_filters.CharFilter):  # type: ignore[misc]
+    """Every word as the beginning of a word; the table's queryset says in which columns (`matching`)."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{"label": "Search", "max_length": 200, **kwargs})
+
+    def filter(self, qs: QuerySet[Any], value: str) -> QuerySet[Any]:
+        return qs.matching(value) if value else qs  # type: ignore[attr-defined]
+
+
+class ChoicesFilter(django_filters.MultipleChoiceFilter):  # type: ignore[misc]
+    """Any of the values given. `stands_for` says what a public value is in the column, where that differs."""
+
+    def __init__(
+        self, *args: Any, choices: Sequence[Choice], stands_for: Mapping[str, Any] | None = None, **kwargs: Any
+    ) -> None:
+        self.stands_for = stands_for or {}
+        allowed = ", ".join(str(value) for value, _ in choices)
+        refusal = {"invalid_choice": f"“%(value)s” is none of {allowed}."}
+        super().__init__(*args, **{"choices": choices, "error_messages": refusal, **kwargs})
+
+    def filter(self, qs: QuerySet[Any], value: Sequence[str]) -> QuerySet[Any]:
+        if not value:
+            return qs
+        return qs.filter(**{f"{self.field_name}__in": [self.stands_for.get(each, each) for each in value]})
+
+
+def level_choices(levels: Any, *, without: Sequence[Any] = ()) -> dict[str, Any]:
+    """An ordered enum by its lower-case labels, the worst first: `severity=critical`, not `severity=4`."""
+    kept = [level for level in sorted(levels, reverse=True) if level not in without]
+    return {
+        "choices": [(level.name.lower(), level.label) for level in kept],
+        "stands_for": {level.name.lower(): level.value for level in kept},
+    }
+
+
+class MomentField(forms.DateTimeField):
+    widget = forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d")
+    default_error_messages = {"invalid": "Give a day (2026-06-30) or an instant (2026-06-30T12:00:00Z)."}
+
+
+@extend_schema_field({"type": "string", "examples": ["2026-06-30", "2026-06-30T12:00:00Z"]})
+class MomentFilter(django_filters.Filter):  # type: ignore[misc]
+    """A day or an instant; a day is its first moment in UTC. `…_after` takes that moment in, `…_before` leaves it out."""
+
+    field_class = MomentField
+
+
+def after(field_name: str, label: str) -> MomentFilter:
+    return MomentFilter(field_name=field_name, lookup_expr="gte", label=label)
+
+
+def before(field_name: str, label: str) -> MomentFilter:
+    return MomentFilter(field_name=field_name, lookup_expr="lt", label=label)
+
+
+class FlagField(forms.TypedChoiceField):
+    def __init__(self, **kwargs: Any) -> None:
+        choices = [("", "Either"), ("true", "Yes"), ("false", "No")]
+        refusal = {"invalid_choice": "Say true or false."}
+        super().__init__(
+            **{"coerce": lambda value: value == "true", "empty_value": None, "error_messages": refusal, **kwargs},
+            choices=choices,
+        )
+
+
+@extend_schema_field(OpenApiTypes.BOOL)
+class FlagFilter(django_filters.Filter):  # type: ignore[misc]
+    """Yes, no or either. What is neither `true` nor `false` is refused, where the stock filter would let all through."""
+
+    field_class = FlagField
+
+
+class SetFilter(FlagFilter):
+    """Whether a column has a value."""
+
+    def filter(self, qs: QuerySet[Any], value: bool | None) -> QuerySet[Any]:
+        return qs if value is None else qs.filter(**{f"{self.field_name}__isnull": not value})
+
+
+def rows_of(model: type[Model]) -> Callable[[Any], QuerySet[Any]]:
+    """What may be named in a filter: what the asker may see."""
+
+    def visible(request: Any) -> QuerySet[Any]:
+        rows = model._default_manager.all()
+        actor = getattr(request, "actor", None)
+        return rows.visible_to(actor) if actor is not None and hasattr(rows, "visible_to") else rows
+
+    return visible
+
+
+@extend_schema_field(OpenApiTypes.UUID)
+class RowFilter(django_filters.ModelChoiceFilter):  # type: ignore[misc]
+    """One row by its id. An id that the asker may not see does not exist."""
+
+    def __init__(self, model: type[Model], *args: Any, **kwargs: Any) -> None:
+        refusal = {"invalid_choice": f"There is no {model._meta.verbose_name} with this id."}
+        super().__init__(
+            *args, **{"queryset": rows_of(model), "empty_label": "Any", "error_messages": refusal, **kwargs}
+        )
