@@ -25,7 +25,8 @@ VALUES ('feed', 'bench', '{}', interval '1 h', true, %(now)s);
 INSERT INTO inventory_owner (kind, name, email, external_id, is_active)
 SELECT 'person', 'Owner ' || n, '', '', n %% 50 > 0 FROM generate_series(1, 1000) n;
 INSERT INTO inventory_mcpserver (identity_key, connection_id, name, transport, url, launcher, package, package_version,
-  command, role, vendor, protocol_versions, authentication, environment_id, is_pinned, first_seen_at, risk, open_findings)
+  command, role, vendor, protocol_versions, authentication, environment_id, is_pinned, first_seen_at, risk,
+  open_findings)
 SELECT 's' || n, c.id, 'server ' || n, 'stdio', '', 'npx', 'package-' || n, '', '', 'unclassified', '', '{}', '',
        (SELECT e.id FROM inventory_environment e ORDER BY e.name LIMIT 1 OFFSET n %% 4), n %% 3 > 0, %(now)s, 0, 0
 FROM inventory_connection c, generate_series(1, greatest(%(size)s / 100, 2)) n;
@@ -34,10 +35,11 @@ INSERT INTO inventory_mcpclient (identity_key, connection_id, name, product, hos
 SELECT 'c' || n, c.id, 'client ' || n, '', 'host', '', 'config_file', '{}', '{}', '', 'admitted', %(now)s
 FROM inventory_connection c, generate_series(1, greatest(%(size)s / 200, 2)) n;
 INSERT INTO inventory_credential (identity_key, connection_id, name, kind, issuer, trust_model, subject, owner_id,
-  environment_id, storage, reference, scopes, status, external_id, fingerprint, hint, issued_at, last_used_at, expires_at,
-  first_seen_at, risk, open_findings)
+  environment_id, storage, reference, scopes, status, external_id, fingerprint, hint, issued_at, last_used_at,
+  expires_at, first_seen_at, risk, open_findings)
 SELECT 'k' || n, c.id, 'credential ' || n,
-       (ARRAY['api_key', 'aws_access_key', 'personal_access_token', 'database_password', 'oauth_client_secret'])[1 + n %% 5],
+       (ARRAY['api_key', 'aws_access_key', 'personal_access_token', 'database_password', 'oauth_client_secret'])
+         [1 + n %% 5],
        'issuer', 'static_service', '',
        CASE WHEN n %% 10 > 0 THEN (SELECT array_agg(o.id ORDER BY o.id) FROM inventory_owner o)[1 + n %% 1000] END,
        (SELECT array_agg(e.id ORDER BY e.name) FROM inventory_environment e)[1 + n %% 4],
@@ -49,7 +51,8 @@ SELECT 'k' || n, c.id, 'credential ' || n,
 FROM inventory_connection c, generate_series(1, %(size)s) n;
 INSERT INTO inventory_exposure (credential_id, connection_id, host, file, pointer, is_readable_by_others, first_seen_at)
 SELECT r.id, r.connection_id, 'host', '/home/somebody/.config/' || r.n || '.json', '/env/KEY', r.n %% 2 = 0, %(now)s
-FROM (SELECT k.id, k.connection_id, row_number() OVER (ORDER BY k.id) AS n FROM inventory_credential k) r WHERE r.n %% 7 = 0;
+FROM (SELECT k.id, k.connection_id, row_number() OVER (ORDER BY k.id) AS n FROM inventory_credential k) r
+WHERE r.n %% 7 = 0;
 WITH s AS (SELECT array_agg(id ORDER BY id) AS ids FROM inventory_mcpserver),
      c AS (SELECT array_agg(id ORDER BY id) AS ids FROM inventory_mcpclient)
 INSERT INTO inventory_use (connection_id, client_id, server_id, credential_id, file, pointer, held_as, is_disabled,

@@ -1,5 +1,12 @@
 from django.apps import AppConfig
 
+from inventory.signals import synced
+
 
 class LifecycleConfig(AppConfig):
     name = "lifecycle"
+
+    def ready(self) -> None:
+        from lifecycle.tasks import after_sync  # noqa: PLC0415  models must be loaded first
+
+        synced.connect(after_sync, dispatch_uid="lifecycle.after_sync")

@@ -113,11 +113,11 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name='Obligation',
             fields=[
-                ('credential', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='+', serialize=False, to='inventory.credential')),
+                ('credential', models.OneToOneField(db_constraint=False, on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='+', serialize=False, to='inventory.credential')),
                 ('rotate_by', models.DateTimeField(null=True)),
                 ('stale_at', models.DateTimeField(null=True)),
                 ('expires_at', models.DateTimeField(null=True)),
-                ('policy', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='lifecycle.policy')),
+                ('policy', models.ForeignKey(db_constraint=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='lifecycle.policy')),
             ],
         ),
         migrations.CreateModel(

@@ -69,9 +69,7 @@ class Finding(Row):
     """
 
     rule = models.SlugField(max_length=60, db_index=False)
-    credential = models.ForeignKey(
-        Credential, models.CASCADE, null=True, blank=True, related_name="+", db_index=False
-    )
+    credential = models.ForeignKey(Credential, models.CASCADE, null=True, blank=True, related_name="+", db_index=False)
     server = models.ForeignKey(McpServer, models.CASCADE, null=True, blank=True, related_name="+", db_index=False)
     severity = models.PositiveSmallIntegerField(choices=Severity)
     state = models.CharField(max_length=20, choices=FindingState, default=FindingState.OPEN)
@@ -142,7 +140,7 @@ class Finding(Row):
     @property
     def subject(self) -> Credential | McpServer:
         subject = self.credential if self.credential_id else self.server
-        assert subject is not None  # by constraint
+        assert subject is not None  # noqa: S101  by constraint
         return subject
 
     def title_now(self, now: datetime) -> str:

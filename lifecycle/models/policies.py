@@ -83,11 +83,14 @@ class Policy(Row):
 class Obligation(models.Model):
     """What its policy asks of one live credential, as dates. Time passing is a range in an index here.
 
-    Written by the evaluation alone. No policy is bound where none fits.
+    Written by the evaluation alone, from rows it has just read; a reference that the database checked again would
+    double its cost. No policy is bound where none fits.
     """
 
-    credential = models.OneToOneField(Credential, models.CASCADE, primary_key=True, related_name="+")
-    policy = models.ForeignKey(Policy, models.PROTECT, null=True, related_name="+")
+    credential = models.OneToOneField(
+        Credential, models.CASCADE, primary_key=True, related_name="+", db_constraint=False
+    )
+    policy = models.ForeignKey(Policy, models.PROTECT, null=True, related_name="+", db_constraint=False)
     rotate_by = models.DateTimeField(null=True)
     stale_at = models.DateTimeField(null=True)
     expires_at = models.DateTimeField(null=True)

@@ -35,7 +35,7 @@ CREDENTIAL_RULES = (
         subject=Subject.CREDENTIAL,
         severity=Severity.HIGH,
         controls=("PR.AA-01", "PR.DS-10", "NHI2:2025", "MCP01:2025", "ASI03"),
-        why="Whoever can read the file, a backup of it or a screen that shows it can use the secret, and nobody will know.",
+        why="Whoever reads the file, a backup of it or a screen that shows it can use the secret unnoticed.",
         remediation="Rotate the secret, and let the configuration refer to a secret store instead.",
         violated="v.exposures > 0",
         raised="v.readable_by_others OR v.criticality >= 3",

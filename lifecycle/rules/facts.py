@@ -34,7 +34,7 @@ used AS (
   GROUP BY u.credential_id
 ),
 exposed AS (
-  SELECT x.credential_id, count(*) AS exposures, coalesce(bool_or(x.is_readable_by_others), false) AS readable_by_others,
+  SELECT x.credential_id, count(*) AS exposures, bool_or(x.is_readable_by_others) AS readable_by_others,
          min(x.file COLLATE "C") AS exposed_file
   FROM inventory_exposure x WHERE x.gone_at IS NULL {{exposure}}
   GROUP BY x.credential_id
@@ -45,7 +45,8 @@ SELECT c.id, c.storage, c.status, c.owner_id, w.is_active AS owner_is_active,
        b.policy_id, b.policy, b.max_age, b.max_idle, b.max_lifetime, b.requires_expiry,
        c.known_since + b.max_age AS rotate_by, c.last_used_at + b.max_idle AS stale_at,
        greatest(e.criticality, u.criticality) AS criticality,
-       coalesce(x.exposures, 0) AS exposures, coalesce(x.readable_by_others, false) AS readable_by_others, x.exposed_file,
+       coalesce(x.exposures, 0) AS exposures, coalesce(x.readable_by_others, false) AS readable_by_others,
+       x.exposed_file,
        coalesce(u.uses, 0) AS uses, u.enabled_uses, u.unplaced_uses,
        CASE WHEN u.uses > 1 THEN (SELECT count(DISTINCT one) FROM unnest(u.clients) one) ELSE u.uses END AS clients,
        CASE WHEN u.uses > 1 THEN (SELECT count(DISTINCT one) FROM unnest(u.servers) one) ELSE u.uses END AS servers,

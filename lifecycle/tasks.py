@@ -1,0 +1,45 @@
+"""Doorbells of the lifecycle."""
+
+import logging
+from typing import Any
+
+from celery import shared_task
+from django.db import transaction
+from django.utils import timezone
+from kombu.exceptions import OperationalError
+
+from access.actors import Actor
+from lifecycle.actions import evaluation, findings, snapshots
+from lifecycle.errors import EvaluationUnderWay
+
+logger = logging.getLogger(__name__)
+
+
+@shared_task
+def evaluate_findings() -> None:
+    try:
+        evaluation.evaluate(timezone.now(), actor=Actor.system("evaluation"))
+    except EvaluationUnderWay:
+        logger.info("another evaluation is under way")  # what it overlooks the next one finds
+
+
+@shared_task
+def expire_waivers() -> None:
+    findings.expire_waivers(timezone.now(), actor=Actor.system("evaluation"))
+
+
+@shared_task
+def take_snapshot() -> None:
+    snapshots.take_snapshot(timezone.now())
+
+
+def after_sync(**_arguments: Any) -> None:
+    """Ring for an evaluation once the sync is committed. Without a broker the timetable finds the change."""
+    transaction.on_commit(_ring)
+
+
+def _ring() -> None:
+    try:
+        evaluate_findings.delay()
+    except OperationalError:
+        logger.warning("the broker cannot be reached; the regular evaluation will find what the sync changed")
