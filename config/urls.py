@@ -3,9 +3,20 @@
 from django.conf import settings
 from django.urls import URLPattern, URLResolver, include, path
 
+from config import health, views
+
 urlpatterns: list[URLPattern | URLResolver] = [
+    path("", views.overview, name="overview"),
+    path("search/", views.search, name="search"),
+    path("healthz", health.healthz, name="healthz"),
+    path("readyz", health.readyz, name="readyz"),
+    path("", include("access.urls")),
+    path("", include("inventory.urls")),
+    path("", include("lifecycle.urls")),
+    path("", include("audit.urls")),
     path("account/", include("allauth.account.urls")),
+    path("api/v1/", include("config.api")),
 ]
 
 if settings.DEBUG:
-    urlpatterns += []
+    urlpatterns.append(path("components/", include("web.urls")))

@@ -5,10 +5,11 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from urllib.parse import urlsplit
 
-from inventory.discovery.clients import label_of
+from inventory.discovery.clients import CLIENTS
 from inventory.discovery.model import Class, FoundCredential, FoundFile, FoundServer, Kind
 
 TOKEN_STORE = "token-store"
+LABELS = {client.slug: client.label for client in CLIENTS}
 TRANSPORTS = {"stdio", "http", "sse", "websocket"}
 # References that mean the same thing only on the machine, or in the file, that holds them.
 LOCAL_REFERENCES = ("env:", "file:", "command:", "config:")
@@ -124,7 +125,7 @@ def rows(file: FoundFile, *, scope: str, host: str) -> Iterator[Discovered]:
     product = file.client or "unrecognised"
     client = {
         "client_key": f"config:{scope}:{product}",
-        "client_name": label_of(file.client) if file.client else "Unrecognised client",
+        "client_name": LABELS.get(product, "Unrecognised client"),
         "client_product": product,
     }
     for server in file.servers:

@@ -176,9 +176,7 @@ def server_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
     now = timezone.now()
     related = ("environment", "connection", "iam_owner", "platform_owner", "application_owner", "authorization_server")
     server = get_object_or_404(McpServer.objects.visible_to(actor).select_related(*related), pk=pk)
-    uses = list(
-        Use.objects.filter(server=server).select_related("client", "credential__owner").order_by("-id")[:MOST]
-    )
+    uses = list(Use.objects.filter(server=server).select_related("client", "credential__owner").order_by("-id")[:MOST])
     for use in uses:
         use.server = server
     present = [use for use in uses if use.gone_at is None]

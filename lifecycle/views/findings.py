@@ -239,7 +239,9 @@ def finding_waive(request: HttpRequest) -> HttpResponse:
         except LifecycleError as exc:
             form.add_error(None, str(exc))
         else:
-            messages.success(request, f"You waived {plural(count, 'finding')} until {form.cleaned_data['until']:%-d %B}.")
+            messages.success(
+                request, f"You waived {plural(count, 'finding')} until {form.cleaned_data['until']:%-d %B}."
+            )
             return redirect("finding_detail", findings[0].pk) if len(findings) == 1 else redirect("finding_list")
     titles = [(finding, finding.title_now(now)) for finding in findings[:8]]
     context = {"form": form, "findings": titles, "count": len(findings), "more": max(len(findings) - 8, 0)}
@@ -296,5 +298,3 @@ def parts_of(state: RuleState | None) -> list[tuple[str, int, str]]:
     if state is None:
         return []
     return [("crit", state.violated, "Violated"), ("none", state.unknown, "Unknown"), ("ok", state.met, "Met")]
-
-

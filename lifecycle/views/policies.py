@@ -23,7 +23,9 @@ def policy_list(request: HttpRequest) -> HttpResponse:
         request,
         "lifecycle/policy_list.html",
         {
-            "policies": [(policy, kinds_of(policy)) for policy in Policy.objects.in_order().select_related("environment")],
+            "policies": [
+                (policy, kinds_of(policy)) for policy in Policy.objects.in_order().select_related("environment")
+            ],
             "rules": [(rule, states.get(rule.slug), parts_of(states.get(rule.slug))) for rule in rules],
             "evaluated_at": max((state.evaluated_at for state in states.values()), default=None),
             "now": timezone.now(),
@@ -35,5 +37,9 @@ def kinds_of(policy: Policy) -> str:
     """What the policy's selector fits, in words."""
     labels = dict(CredentialKind.choices)
     kinds = ", ".join(str(labels.get(kind, kind)) for kind in policy.kinds) or "Every credential"
-    more = [str(part) for part in (policy.get_trust_model_display() if policy.trust_model else "", policy.environment) if part]
+    more = [
+        str(part)
+        for part in (policy.get_trust_model_display() if policy.trust_model else "", policy.environment)
+        if part
+    ]
     return f"{kinds} ({', '.join(more)})" if more else kinds

@@ -57,7 +57,9 @@ def of_uses(uses: Iterable[Use], *, about: str) -> Ties:
         ]
         if credential is not None:
             url = reverse("credential_detail", args=[credential.pk])
-            ends.append(add(f"k{credential.pk}", 2, credential.name, credential.hint or credential.reference, url, tone))
+            ends.append(
+                add(f"k{credential.pk}", 2, credential.name, credential.hint or credential.reference, url, tone)
+            )
         for start, end in zip(ends, ends[1:], strict=False):
             if start and end and (edges.get((start, end)) is None or literal):
                 edges[start, end] = Edge(start, end, tone if credential is not None else "")

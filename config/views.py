@@ -1,0 +1,86 @@
+"""Pages that no app owns alone: the overview, and finding anything by name."""
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.http import require_GET
+
+from access.actors import Actor
+from access.permissions import requires_reader
+from audit.models import AuditEntry
+from config import overview as parts
+from inventory.models import Connection, Credential, Exposure, McpClient, McpServer, Owner, SyncRun
+from lifecycle.models import EvaluationMark, Finding
+from lifecycle.views.timeline import from_audit
+from web.pages import render_page_or_fragment
+from web.paging import capped_count
+
+FOUND = 6  # results of each kind in the palette
+QUIET = ("connection.synced", "findings.evaluated", "chain_head.signed")
+
+
+@require_GET
+@requires_reader
+def overview(request: HttpRequest) -> HttpResponse:
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    now = timezone.now()
+    if not parts.has_estate():
+        return render(request, "overview_empty.html", {"runs": last_runs(), "now": now})
+    figures = parts.figures(actor, now)
+    worst = parts.queue(actor, now)
+    exposures = Exposure.objects.visible_to(actor).present().select_related("credential").order_by("-id")[:6]
+    changes = AuditEntry.objects.visible_to(actor).exclude(event__in=QUIET)[:8]
+    mark = EvaluationMark.objects.first()
+    return render(
+        request,
+        "overview.html",
+        {
+            "figures": figures,
+            "queue": worst,
+            "lede": parts.lede(figures, capped_count(Finding.objects.visible_to(actor).overdue(now)), worst),
+            "heat_rows": parts.heat(actor, now),
+            "heat_ages": [label for _, label in parts.AGES],
+            "upcoming": parts.upcoming(actor, now),
+            "rotations": parts.rotation_by_kind(actor, now),
+            "exposures": sorted(exposures, key=lambda exposure: -exposure.credential.risk),
+            "changes": list(from_audit(list(changes))),
+            "evaluated_at": mark.evaluated_at if mark else None,
+            "now": now,
+        },
+    )
+
+
+def last_runs() -> list[tuple[Connection, SyncRun | None]]:
+    """Each connection with its last run: where a machine without configuration was looked at."""
+    connections = list(Connection.objects.order_by("name")[:10])
+    runs = {run.connection_id: run for run in SyncRun.objects.filter(connection__in=connections).order_by("id")}
+    return [(connection, runs.get(connection.pk)) for connection in connections]
+
+
+@require_GET
+@requires_reader
+def search(request: HttpRequest) -> HttpResponse:
+    """Everything called like `q`, a few of each kind. The palette asks for the fragment."""
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    text = request.GET.get("q", "").strip()[:200]
+    groups = []
+    if text:
+        nouns = [
+            ("Credentials", "key", "credential_detail", "credential_list", Credential.objects),
+            ("Servers", "server", "server_detail", "server_list", McpServer.objects),
+            ("Clients", "client", "client_detail", "client_list", McpClient.objects),
+            ("Owners", "person", "owner_detail", "owner_list", Owner.objects),
+        ]
+        for label, icon, detail, listing, manager in nouns:
+            rows = list(manager.visible_to(actor).matching(text)[: FOUND + 1])
+            if rows:
+                groups.append(
+                    {
+                        "label": label,
+                        "icon": icon,
+                        "rows": [{"url": reverse(detail, args=[row.pk]), "text": str(row)} for row in rows[:FOUND]],
+                        "more": f"{reverse(listing)}?q={text}" if len(rows) > FOUND else "",
+                    }
+                )
+    return render_page_or_fragment(request, "search.html", "_search_results.html", {"q": text, "groups": groups})
