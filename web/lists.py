@@ -320,7 +320,9 @@ class Listing:
                 continue
             for raw, text in _shown_values(form_field, form.cleaned_data.get(name)):
                 params = _without(self._changed(), name, raw, form.fields)
-                yield Chip(_chip_label(form_field, name), text, params.urlencode(), self.url(params))
+                yield Chip(
+                    _chip_label(form_field, name, form.cleaned_data[name]), text, params.urlencode(), self.url(params)
+                )
 
     @property
     def filter_fields(self) -> list[Any]:
@@ -403,10 +405,11 @@ def _without(params: QueryDict, name: str, raw: str, fields: Mapping[str, Any]) 
     return params
 
 
-def _chip_label(form_field: forms.Field, name: str) -> str:
+def _chip_label(form_field: forms.Field, name: str, value: Any) -> str:
     label = str(form_field.label or name.replace("_", " "))
     label = label if label[:2].isupper() else label[:1].lower() + label[1:]
-    return f"{label} is" if isinstance(form_field, forms.ChoiceField | forms.ModelChoiceField) else label
+    is_a_choice = isinstance(form_field, forms.ChoiceField | forms.ModelChoiceField) and not isinstance(value, bool)
+    return f"{label} is" if is_a_choice else label
 
 
 def _shown_values(form_field: Any, value: Any) -> list[tuple[str, str]]:

@@ -105,14 +105,14 @@ class Keys:
 
     def sorted(self, *, backwards: bool) -> QuerySet[Any]:
         sign = "-" if self.ordering.descending != backwards else ""
-        return self.queryset.order_by(*(sign + name for name in self.names))
+        rows: QuerySet[Any] = self.queryset.order_by(*(sign + name for name in self.names))
+        return rows
 
     def beyond(self, values: Sequence[Any], *, backwards: bool) -> QuerySet[Any]:
         operator = "<" if self.ordering.descending != backwards else ">"
         edges = [Value(value, output_field=field) for value, field in zip(values, self.fields, strict=True)]
         beyond_edge: Any = RowComparison([F(name) for name in self.names], edges, operator)
-        rows: QuerySet[Any] = self.sorted(backwards=backwards).filter(beyond_edge)
-        return rows
+        return self.sorted(backwards=backwards).filter(beyond_edge)
 
     def cursor(self, row: Any, *, backwards: bool) -> str:
         values = [_plain(getattr(row, name)) for name in self.names]

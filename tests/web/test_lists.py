@@ -7,15 +7,15 @@ from django.http.response import HttpResponseBase
 
 from access.models import User
 from tests.web.rows import people
-from web.filters import AnyOfFilter, YesNoFilter
 from web.lists import Bulk, Column, Empty, ListPage, View
+from web.narrowing import ChoicesFilter, FlagFilter
 from web.paging import Ordering
 
 
 class PersonFilter(django_filters.FilterSet):
     q = django_filters.CharFilter(field_name="username", lookup_expr="icontains", label="Search")
-    first_name = AnyOfFilter(choices=[("a", "Ana"), ("b", "Bo")], label="First name")
-    is_active = YesNoFilter(label="Active")
+    first_name = ChoicesFilter(choices=[("a", "Ana"), ("b", "Bo")], label="First name")
+    is_active = FlagFilter(label="Active")
     number = django_filters.NumberFilter(field_name="id", label="Number")
 
     class Meta:
