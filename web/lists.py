@@ -302,7 +302,7 @@ class Listing:
         return [Tab(view.label, self.url(queries[i]), i == current, counts.get(i)) for i, view in enumerate(views)]
 
     def _left_by(self, params: QueryDict) -> QuerySet[Any]:
-        filters = self._filterset(params)
+        filters = self._filterset(params) if params else None
         return self.given if filters is None else filters.qs
 
     def _current_view(self, queries: Sequence[QueryDict]) -> int | None:

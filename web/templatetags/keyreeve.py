@@ -6,6 +6,7 @@ have templates under `components/`.
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from django import template
@@ -31,6 +32,7 @@ def _now(context: template.Context) -> datetime:
 
 
 @register.simple_tag
+@lru_cache  # the address of the sprite is fixed for the life of a process
 def icon(name: str) -> SafeString:
     """A drawing of `static/icons.svg`; it is decoration, the word stands beside it."""
     return format_html(
