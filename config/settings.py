@@ -45,6 +45,9 @@ SECRET_KEY_GIVEN = env.secret("KEYREEVE_SECRET_KEY")
 SECRET_KEY = SECRET_KEY_GIVEN or key_from_home("secret.key") or secrets.token_urlsafe(48)
 FINGERPRINT_KEY: bytes | None = env.secret("KEYREEVE_FINGERPRINT_KEY").encode() or None
 SCANNER_CACHE_DIR = Path(env.text("KEYREEVE_SCANNER_CACHE") or platformdirs.user_cache_dir("keyreeve", appauthor=False))
+# Whose MCP clients the connection to this machine looks at, and the variables that move their folders.
+MACHINE_HOME = Path(env.text("KEYREEVE_MACHINE_HOME") or Path.home())
+MACHINE_ENVIRONMENT = dict(os.environ)
 CHAIN_HEADS_DIR = Path(env.text("KEYREEVE_CHAIN_HEADS") or KEYREEVE_HOME / "chain-heads")
 
 # ── Database and broker ────────────────────────────────────────────────────────────────────────

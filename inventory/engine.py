@@ -1,5 +1,6 @@
 """Runs one sync of one connection: claim, list, stage, apply. Whatever happens, the run ends in a row that says so."""
 
+import platform
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
@@ -21,14 +22,14 @@ from inventory.states import ConnectionKind
 
 BATCH = 200
 Clock = Callable[[], datetime]
-Progress = Callable[[int, int | None], None]
+Progress = Callable[[int], None]
 
 
 class NoSuchListing(Exception):
     """Connections of this kind cannot be listed."""
 
 
-def unseen(_done: int, _total: int | None) -> None:
+def unseen(_done: int) -> None:
     """Progress that nobody watches."""
 
 
@@ -57,14 +58,15 @@ def _listed(lease: Lease, listing: Reconciliation, *, clock: Clock, actor: Actor
         raise NoSuchListing(NoSuchListing.__doc__)
     known: dict[str, Any] = lease.connection.settings
     paths = None if known.get("this_machine") else [Path(path) for path in known.get("paths", [])]
-    total: int | None = None
-
-    def found_total(count: int) -> None:
-        nonlocal total
-        total = count
-
     key, _persistent = fingerprint_key(settings.KEYREEVE_HOME, settings.FINGERPRINT_KEY)
-    files = scan(paths, key=key, cache_dir=settings.SCANNER_CACHE_DIR, progress=found_total)
+    files = scan(
+        paths,
+        key=key,
+        home=settings.MACHINE_HOME,
+        system=platform.system(),
+        environ=settings.MACHINE_ENVIRONMENT,
+        cache_dir=settings.SCANNER_CACHE_DIR,
+    )
     problems: list[dict[str, Any]] = []
     unread: list[str] = []
     done = 0
@@ -75,8 +77,8 @@ def _listed(lease: Lease, listing: Reconciliation, *, clock: Clock, actor: Actor
                 unread.append(file.path)
             problems.extend(_problems(file))
         done += len(batch)
-        renew(lease, now=clock(), done=done, total=total)
-        progress(done, total)
+        renew(lease, now=clock(), done=done)
+        progress(done)
     return complete(lease, listing, now=clock(), done=done, problems=problems, unread=unread, actor=actor)
 
 

@@ -47,12 +47,12 @@ def claim(connection_id: UUID, *, now: datetime, actor: Actor, due_only: bool = 
     return Lease(connection, run, token)
 
 
-def renew(lease: Lease, *, now: datetime, done: int, total: int | None) -> None:
+def renew(lease: Lease, *, now: datetime, done: int) -> None:
     """Show how far the run is and keep the claim. Raises LeaseLost when somebody else has it."""
     held = Connection.objects.filter(pk=lease.connection.pk, lease_token=lease.token)
     if not held.update(lease_until=now + LEASE):
         raise LeaseLost
-    SyncRun.objects.filter(pk=lease.run.pk).update(done=done, total=total)
+    SyncRun.objects.filter(pk=lease.run.pk).update(done=done)
 
 
 def _release(lease: Lease, *, now: datetime, **values: Any) -> None:
@@ -79,7 +79,7 @@ def complete(
     run = lease.run
     run.state = RunState.PARTIAL if unread else RunState.COMPLETE
     run.finished_at = now
-    run.done = run.total = done
+    run.done = done
     run.counts = listing.counts
     run.problems = problems[:KEPT_PROBLEMS]
     run.error = f"{len(problems)} files could not be read." if problems else ""

@@ -271,7 +271,6 @@ class Migration(migrations.Migration):
                 ('requested_by', models.CharField(max_length=200)),
                 ('started_at', models.DateTimeField()),
                 ('finished_at', models.DateTimeField(blank=True, null=True)),
-                ('total', models.PositiveIntegerField(blank=True, null=True)),
                 ('done', models.PositiveIntegerField(default=0)),
                 ('counts', models.JSONField(default=dict)),
                 ('problems', models.JSONField(default=list)),

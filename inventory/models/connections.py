@@ -64,7 +64,6 @@ class SyncRun(Row):
     requested_by = models.CharField(max_length=200)
     started_at = models.DateTimeField()
     finished_at = models.DateTimeField(null=True, blank=True)
-    total = models.PositiveIntegerField(null=True, blank=True)
     done = models.PositiveIntegerField(default=0)
     counts = models.JSONField(default=dict)
     problems = models.JSONField(default=list)

@@ -84,6 +84,15 @@ def waive(
 
 
 @action
+def waive_all(findings: Iterable[Finding], *, reason: str, ends_at: datetime, actor: Actor, now: datetime) -> int:
+    """Waive several findings for one reason, all of them or none; how many."""
+    ordered = sorted(findings, key=lambda finding: finding.pk)
+    for finding in ordered:
+        waive(finding, reason=reason, ends_at=ends_at, actor=actor, now=now)
+    return len(ordered)
+
+
+@action
 def withdraw_waiver(waiver: Waiver, *, actor: Actor, now: datetime, reason: str = "") -> None:
     """End a waiver before its time; its finding is open again unless it was resolved meanwhile."""
     (finding,) = _locked([waiver.finding_id], actor)

@@ -20,7 +20,7 @@ from access.roles import Role
 from audit.models import AuditEntry
 from inventory.models import Credential, McpServer
 from inventory.states import Severity
-from lifecycle.actions.findings import acknowledge, waive, withdraw
+from lifecycle.actions.findings import acknowledge, waive_all, withdraw_waiver
 from lifecycle.errors import LifecycleError
 from lifecycle.filters import FindingFilter
 from lifecycle.forms import WaiverForm
@@ -204,7 +204,7 @@ def chosen(request: HttpRequest) -> QuerySet[Finding]:
 def finding_acknowledge(request: HttpRequest) -> HttpResponse:
     actor: Actor = request.actor  # type: ignore[attr-defined]
     try:
-        count = acknowledge(chosen(request), actor=actor, now=timezone.now())
+        count = acknowledge(chosen(request).values_list("pk", flat=True), actor=actor, now=timezone.now())
     except LifecycleError as exc:
         messages.error(request, str(exc))
     else:
@@ -229,12 +229,8 @@ def finding_waive(request: HttpRequest) -> HttpResponse:
         ends_at = datetime.combine(form.cleaned_data["until"], time(23, 59, 59), tzinfo=now.tzinfo)
         ends_at = min(ends_at, now + longest)
         try:
-            count = waive(
-                Finding.objects.filter(pk__in=[finding.pk for finding in findings]),
-                reason=form.cleaned_data["reason"],
-                ends_at=ends_at,
-                actor=actor,
-                now=now,
+            count = waive_all(
+                findings, reason=form.cleaned_data["reason"], ends_at=ends_at, actor=actor, now=now
             )
         except LifecycleError as exc:
             form.add_error(None, str(exc))
@@ -255,7 +251,7 @@ def waiver_withdraw(request: HttpRequest, pk: UUID) -> HttpResponse:
     actor: Actor = request.actor  # type: ignore[attr-defined]
     waiver = get_object_or_404(Waiver.objects.visible_to(actor).active(), pk=pk)
     try:
-        withdraw(waiver, actor=actor, now=timezone.now())
+        withdraw_waiver(waiver, actor=actor, now=timezone.now())
     except LifecycleError as exc:
         messages.error(request, str(exc))
     else:

@@ -230,7 +230,7 @@ def test_a_dead_worker_is_taken_over_and_fenced_off(connection: Connection) -> N
     assert living is not None
     assert SyncRun.objects.get(pk=dead.run.pk).state == RunState.FAILED
     with pytest.raises(LeaseLost):
-        renew(dead, now=NOW + LATER, done=1, total=2)
+        renew(dead, now=NOW + LATER, done=1)
     listing = Reconciliation(dead.connection, now=NOW)
     listing.open()
     with pytest.raises(LeaseLost):

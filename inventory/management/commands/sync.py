@@ -10,7 +10,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.progress import BarColumn, Progress, TextColumn
 
 from access.actors import Actor
 from inventory.actions.connections import create_connection, this_machine
@@ -38,14 +38,14 @@ class Command(BaseCommand):
         console = Console(stderr=True)
         runs = []
         for connection in self.chosen(options):
-            columns = (TextColumn("Looking at {task.description}"), BarColumn(), MofNCompleteColumn())
+            columns = (TextColumn("Looking at {task.description}"), BarColumn(), TextColumn("{task.completed} files read"))
             with Progress(*columns, console=console, disable=not options["progress"]) as bar:
                 task = bar.add_task(connection.name, total=None)
                 run = sync(
                     connection.pk,
                     clock=timezone.now,
                     actor=ACTOR,
-                    progress=lambda done, total, b=bar, t=task: b.update(t, completed=done, total=total),  # type: ignore[misc]
+                    progress=lambda done, b=bar, t=task: b.update(t, completed=done),  # type: ignore[misc]
                 )
             if run is None:
                 self.stderr.write(f"{connection.name} is being synced by another worker.")
