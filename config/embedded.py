@@ -229,7 +229,7 @@ class EmbeddedPostgres:
 
     # ── the server's process ───────────────────────────────────────────────────────────────────
     def is_running(self) -> bool:
-        """Whether a PostgreSQL over this folder lives. A `postmaster.pid` that names another program is removed."""
+        """Whether a PostgreSQL over this folder lives. A `postmaster.pid` that names anything else alive is removed."""
         pid_file = self.folder / "postmaster.pid"
         try:
             first = pid_file.read_text().partition("\n")[0].strip()
@@ -240,10 +240,10 @@ class EmbeddedPostgres:
         try:
             process = psutil.Process(int(first))
             ours = process.name() == "postgres" and str(self.folder.resolve()) in process.cmdline()
+        except (psutil.ZombieProcess, psutil.AccessDenied):
+            ours = False  # dead but never waited for, or another user's
         except psutil.NoSuchProcess:
             return False
-        except psutil.AccessDenied:
-            ours = False  # another user's process
         if not ours:
             pid_file.unlink()
             (self.folder / f"{SOCKET}.lock").unlink(missing_ok=True)

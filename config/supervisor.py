@@ -18,6 +18,7 @@ import psutil  # type: ignore[import-untyped]
 
 MARK = "KEYREEVE_SUPERVISED"
 LONGEST_PAUSE = 30.0  # seconds between two tries
+LEFTOVER_GRACE = 5.0  # seconds that what a killed supervisor left behind gets to end
 SETTLED = 60.0  # seconds after which a part that ran counts as sound
 LARGEST_LOG = 2**20  # bytes; a larger one is put aside at the next start
 
@@ -77,7 +78,7 @@ def end_leftovers(home: Path) -> int:
     for process in found:
         with suppress(psutil.NoSuchProcess):
             process.terminate()
-    _, alive = psutil.wait_procs(found, timeout=5)
+    _, alive = psutil.wait_procs(found, timeout=LEFTOVER_GRACE)
     for process in alive:
         with suppress(psutil.NoSuchProcess):
             process.kill()

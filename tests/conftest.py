@@ -1,19 +1,31 @@
-"""What every test may rely on."""
+"""What more than one package of tests uses."""
 
-from typing import Any
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from django.db.backends.postgresql.operations import DatabaseOperations
 
+from tests.embedded import short_folder
 
-@pytest.fixture(autouse=True, scope="session")
-def flush_past_the_audit_triggers() -> None:
-    """Audit entries refuse TRUNCATE, for raw SQL too. Only this test database may empty them between tests."""
-    flush = DatabaseOperations.sql_flush
 
-    def as_replica(self: DatabaseOperations, *args: Any, **kwargs: Any) -> list[str]:
-        kwargs["allow_cascade"] = True  # knox keeps an empty table of its own beside ours
-        statements = flush(self, *args, **kwargs)
-        return ["SET session_replication_role = replica", *statements, "RESET session_replication_role"]
+@pytest.fixture(scope="session", autouse=True)
+def tables_can_be_emptied() -> Iterator[None]:
+    """The audit tables refuse to be truncated, which is how Django empties tables after a test with transactions."""
+    flush = DatabaseOperations.execute_sql_flush
 
-    DatabaseOperations.sql_flush = as_replica  # type: ignore[method-assign]
+    def flush_without_triggers(self: DatabaseOperations, sql_list: list[str]) -> None:
+        flush(self, ["SET LOCAL session_replication_role = replica", *sql_list])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(DatabaseOperations, "execute_sql_flush", flush_without_triggers)
+        yield
+
+
+@pytest.fixture
+def home() -> Iterator[Path]:
+    """An empty folder with a path short enough for a database."""
+    folder = short_folder()
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)

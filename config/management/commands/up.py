@@ -38,7 +38,7 @@ def parts(port: int) -> list[Part]:
     python = [sys.executable, "-m"]
     web = [*python, "granian", "--interface", "wsgi", "--host", settings.BIND, "--port", str(port), "--no-ws"]
     web += ["--workers", "1", "--blocking-threads", "4", "--log-level", "warning", "--no-access-log"]
-    celery = [*python, "celery", "-A", "config"]
+    celery = [*python, "celery", "-q", "-A", "config"]
     worker = [*celery, "worker", "--loglevel", "WARNING", "--without-gossip", "--without-mingle"]
     beat = [*celery, "beat", "--loglevel", "WARNING", "--pidfile=", "-s", str(settings.KEYREEVE_HOME / "beat")]
     return [
@@ -110,7 +110,7 @@ class Command(BaseCommand):
                         self.tend_database(database)
                     time.sleep(0.5)
             except KeyboardInterrupt:
-                self.say("Ending…")
+                self.say("Ending; work that is under way gets a few seconds…")
                 raise
             finally:
                 self.stop_request.ending = True  # from here on a signal only hurries
@@ -180,6 +180,8 @@ class Command(BaseCommand):
             call_command("sync", progress=True)
         except CommandError as exc:
             self.say(f"The first discovery did not finish: {exc} Try again with: manage.py sync")
+        except SystemExit:  # it has said why
+            self.say("The first discovery did not finish. Try again with: manage.py sync")
 
     def wait_for_web(self, supervisor: Supervisor, port: int) -> None:
         web = supervisor.parts[0]
