@@ -2,12 +2,14 @@
 
 from typing import Any
 
+from django.conf import settings
 from django.db import connection
 from django.http import HttpRequest
 from django.urls import reverse
 
 from access.actors import Actor
 from access.permissions import may_read
+from web.pages import wants_fragment
 
 LIMIT = 10_000
 
@@ -62,10 +64,11 @@ def counts(actor: Actor) -> dict[str, str]:
 
 
 def navigation(request: HttpRequest) -> dict[str, Any]:
-    """The template context `nav`. Fragments and pages for the unknown have none."""
+    """The template context `nav` and `estate_name`. Fragments and pages for the unknown have no navigation."""
     actor: Actor = getattr(request, "actor", None)  # type: ignore[assignment]
-    if actor is None or request.headers.get("HX-Request") or not may_read(actor):
-        return {}
+    said = {"estate_name": settings.ESTATE_NAME}
+    if actor is None or wants_fragment(request) or not may_read(actor):
+        return said
     numbers = counts(actor)
     path = request.path
     groups = []
@@ -85,4 +88,4 @@ def navigation(request: HttpRequest) -> dict[str, Any]:
                 }
             )
         groups.append({"label": label, "entries": shown_entries})
-    return {"nav": groups}
+    return {**said, "nav": groups}

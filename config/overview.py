@@ -110,7 +110,7 @@ def heat(actor: Actor, now: datetime) -> list[dict[str, Any]]:
                 {
                     "count": rows.get(severity, {}).get(f"a{i}", 0),
                     "is_late": rows.get(severity, {}).get(f"late{i}", 0) > 0,
-                    "url": f"{url}?unresolved=true&severity={severity}" + opened_between(start, end),
+                    "url": f"{url}?unresolved=true&severity={severity.name.lower()}" + opened_between(start, end),
                 }
                 for i, (start, end) in enumerate(spans)
             ],
@@ -121,7 +121,7 @@ def heat(actor: Actor, now: datetime) -> list[dict[str, Any]]:
 
 def opened_between(start: datetime | None, end: datetime | None) -> str:
     parts = [("opened_after", start), ("opened_before", end)]
-    return "".join(f"&{name}={at:%Y-%m-%dT%H:%MZ}" for name, at in parts if at is not None)
+    return "".join(f"&{name}={at:%Y-%m-%dT%H:%M:%SZ}" for name, at in parts if at is not None)
 
 
 def upcoming(actor: Actor, now: datetime) -> list[dict[str, Any]]:

@@ -250,6 +250,7 @@ SPECTACULAR_SETTINGS = {
 }
 
 # ── The rest ───────────────────────────────────────────────────────────────────────────────────
+FILTERS_EMPTY_CHOICE_LABEL = "Any"
 LANGUAGE_CODE = "en-gb"
 TIME_ZONE = "UTC"
 USE_I18N = False

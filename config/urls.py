@@ -20,3 +20,5 @@ urlpatterns: list[URLPattern | URLResolver] = [
 
 if settings.DEBUG:
     urlpatterns.append(path("components/", include("web.urls")))
+
+handler500 = "config.views.broken"

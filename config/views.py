@@ -1,7 +1,11 @@
 """Pages that no app owns alone: the overview, and finding anything by name."""
 
-from django.http import HttpRequest, HttpResponse
+import logging
+import secrets
+
+from django.http import HttpRequest, HttpResponse, HttpResponseServerError
 from django.shortcuts import render
+from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_GET
@@ -15,6 +19,8 @@ from lifecycle.models import EvaluationMark, Finding
 from lifecycle.views.timeline import from_audit
 from web.pages import render_page_or_fragment
 from web.paging import capped_count
+
+logger = logging.getLogger(__name__)
 
 FOUND = 6  # results of each kind in the palette
 QUIET = ("connection.synced", "findings.evaluated", "chain_head.signed")
@@ -84,3 +90,10 @@ def search(request: HttpRequest) -> HttpResponse:
                     }
                 )
     return render_page_or_fragment(request, "search.html", "_search_results.html", {"q": text, "groups": groups})
+
+
+def broken(request: HttpRequest) -> HttpResponse:
+    """The page of an unforeseen error. The reference stands in the log beside the traceback, never on the page."""
+    reference = secrets.token_hex(4)
+    logger.error("unforeseen error, reference %s, %s", reference, request.path)
+    return HttpResponseServerError(render_to_string("500.html", {"reference": reference}))

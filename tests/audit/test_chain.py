@@ -60,7 +60,12 @@ def test_the_database_refuses_to_change_an_entry(statement: str) -> None:
 def test_the_orm_refuses_to_change_an_entry() -> None:
     note()
     entry = AuditEntry.objects.get()
-    for change in (entry.save, entry.delete, AuditEntry.objects.all().delete, lambda: AuditEntry.objects.update(event="x")):
+    for change in (
+        entry.save,
+        entry.delete,
+        AuditEntry.objects.all().delete,
+        lambda: AuditEntry.objects.update(event="x"),
+    ):
         with pytest.raises(AppendOnly):
             change()
 
@@ -134,7 +139,7 @@ def test_writers_at_the_same_time_make_one_chain() -> None:
 
 @pytest.mark.django_db
 def test_detail_survives_with_unicode_and_nesting() -> None:
-    note(text="søster 鍵 \u0001 \"quoted\" \\", nested={"a": [1, 2.5, None, True]})
+    note(text='søster 鍵 \u0001 "quoted" \\', nested={"a": [1, 2.5, None, True]})
     assert verify(AuditEntry.objects.links()).broken is None
 
 

@@ -59,7 +59,9 @@ def connection() -> Connection:
     return create_connection(kind=ConnectionKind.MCP_CONFIG, name="laptop", settings={}, actor=ACTOR, now=NOW)
 
 
-def sync(connection: Connection, rows: list[Discovered], *, at: datetime = NOW, unread: tuple[str, ...] = ()) -> SyncRun:
+def sync(
+    connection: Connection, rows: list[Discovered], *, at: datetime = NOW, unread: tuple[str, ...] = ()
+) -> SyncRun:
     lease = claim(connection.pk, now=at, actor=ACTOR)
     assert lease is not None
     listing = Reconciliation(lease.connection, now=at)
@@ -213,7 +215,9 @@ def test_an_issue_date_once_known_is_kept_when_a_listing_does_not_say(connection
 
 def test_a_changed_value_in_its_slot_begins_a_new_version(connection: Connection) -> None:
     sync(connection, [place("/a.json", credential_key="aws:AKIAX", external_id="AKIAX")])
-    sync(connection, [place("/a.json", "github", "s2", credential_key="aws:AKIAX", external_id="AKIAX")], at=NOW + LATER)
+    sync(
+        connection, [place("/a.json", "github", "s2", credential_key="aws:AKIAX", external_id="AKIAX")], at=NOW + LATER
+    )
     versions = CredentialVersion.objects.order_by("id").values_list("fingerprint", "is_current")
     assert list(versions) == [("kf1:s1", False), ("kf1:s2", True)]
 
