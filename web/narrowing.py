@@ -1,7 +1,7 @@
 """Filters that narrow a list, for pages and the API alike. None of them joins, so none needs DISTINCT."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, ClassVar
 
 import django_filters
 from django import forms
@@ -39,23 +39,43 @@ class ChoicesFilter(django_filters.MultipleChoiceFilter):  # type: ignore[misc]
         return qs.filter(**{f"{self.field_name}__in": [self.stands_for.get(each, each) for each in value]})
 
 
-def level_choices(levels: Any, *, without: Sequence[Any] = ()) -> dict[str, Any]:
-    """An ordered enum by its lower-case labels, the worst first: `severity=critical`, not `severity=4`."""
-    kept = [level for level in sorted(levels, reverse=True) if level not in without]
-    return {
-        "choices": [(level.name.lower(), level.label) for level in kept],
-        "stands_for": {level.name.lower(): level.value for level in kept},
-    }
+class LevelField(forms.MultipleChoiceField):
+    """Takes a level's number for its name too, as a link made from a row holds it."""
+
+    def __init__(self, *, names: Mapping[str, str], **kwargs: Any) -> None:
+        self.names = names
+        super().__init__(**kwargs)
+
+    def to_python(self, value: Any) -> list[str]:
+        return [self.names.get(each, each) for each in super().to_python(value)]
+
+
+class LevelFilter(ChoicesFilter):
+    """Any of the levels of an ordered enum, by their lower-case names, the worst first: `severity=critical`."""
+
+    field_class = LevelField
+
+    def __init__(self, levels: Iterable[Any], *args: Any, **kwargs: Any) -> None:
+        kept = sorted(levels, reverse=True)
+        super().__init__(
+            *args,
+            **{
+                "choices": [(level.name.lower(), level.label) for level in kept],
+                "stands_for": {level.name.lower(): level.value for level in kept},
+                "names": {str(level.value): level.name.lower() for level in kept},
+                **kwargs,
+            },
+        )
 
 
 class MomentField(forms.DateTimeField):
     widget = forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d")
-    default_error_messages = {"invalid": "Give a day (2026-06-30) or an instant (2026-06-30T12:00:00Z)."}
+    default_error_messages: ClassVar[Any] = {"invalid": "Give a day (2026-06-30) or an instant (2026-06-30T12:00:00Z)."}
 
 
 @extend_schema_field({"type": "string", "examples": ["2026-06-30", "2026-06-30T12:00:00Z"]})
 class MomentFilter(django_filters.Filter):  # type: ignore[misc]
-    """A day or an instant; a day is its first moment in UTC. `…_after` takes that moment in, `…_before` leaves it out."""
+    """A day, which is its first moment in UTC, or an instant. `…_after` takes it in, `…_before` leaves it out."""
 
     field_class = MomentField
 
@@ -80,7 +100,7 @@ class FlagField(forms.TypedChoiceField):
 
 @extend_schema_field(OpenApiTypes.BOOL)
 class FlagFilter(django_filters.Filter):  # type: ignore[misc]
-    """Yes, no or either. What is neither `true` nor `false` is refused, where the stock filter would let all through."""
+    """Yes, no or either. What is neither `true` nor `false` is refused; the stock filter would let all through."""
 
     field_class = FlagField
 

@@ -1,4 +1,4 @@
-"""An object of the API as one JSON expression: the database writes it, so a list, one object and an export are the same.
+"""An object of the API as one JSON expression: the database writes it, so lists, objects and exports are the same.
 
 A serializer declares the shape once. It never runs: its fields say which SQL gives each value, and the OpenAPI
 document is read from the same declaration. A page of a hundred objects is then one query and no work in Python.
@@ -152,7 +152,7 @@ class LinkSerializer(serializers.Serializer[Any]):
 
 @extend_schema_field(LinkSerializer)
 class Link(serializers.Field[Any, Any, Any, Any]):
-    """A foreign key as `{"id", "url", "display"}`, or null. `display` is a column of the other table, or an expression."""
+    """A foreign key as `{"id", "url", "display"}`, or null. `display` is a column over there or an expression."""
 
     def __init__(self, noun: str, column: str, display: str | Sql = "name", **kwargs: Any) -> None:
         super().__init__(read_only=True, **kwargs)

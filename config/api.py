@@ -1,0 +1,120 @@
+"""The one versioned API root, `/api/v1/`: every noun with its list, objects and exports, and the OpenAPI document."""
+
+import json
+from functools import cache
+from typing import Any
+
+from django.http import Http404, HttpResponse
+from django.urls import URLPattern, URLResolver, path, re_path, reverse
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from drf_spectacular.generators import SchemaGenerator
+from rest_framework.request import Request
+from rest_framework.views import APIView
+
+from audit import api as audit
+from inventory import api as inventory
+from lifecycle import api as lifecycle
+from web.api import ByHeader, CsvRenderer, NdjsonRenderer, ReadOnlyViewSet, answer, as_body, check_parameters
+
+VIEWSETS: tuple[type[ReadOnlyViewSet], ...] = (
+    inventory.ServerViewSet,
+    inventory.ClientViewSet,
+    inventory.AuthorizationServerViewSet,
+    inventory.ToolViewSet,
+    inventory.GrantViewSet,
+    lifecycle.CredentialViewSet,
+    inventory.ExposureViewSet,
+    inventory.OwnerViewSet,
+    inventory.EnvironmentViewSet,
+    inventory.ConnectionViewSet,
+    inventory.SyncRunViewSet,
+    inventory.PostureCheckViewSet,
+    inventory.UseViewSet,
+    lifecycle.PolicyViewSet,
+    lifecycle.FindingViewSet,
+    lifecycle.WaiverViewSet,
+    lifecycle.RuleViewSet,
+    audit.AuditEntryViewSet,
+)
+NOUNS: dict[str, type[ReadOnlyViewSet]] = {viewset.serializer_class.noun: viewset for viewset in VIEWSETS}
+
+
+class TokenScheme(OpenApiAuthenticationExtension):
+    target_class = "access.authentication.ApiTokenAuthentication"
+    name = "token"
+
+    def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
+        return {
+            "type": "apiKey",
+            "in": "header",
+            "name": "Authorization",
+            "description": "`Authorization: Token kr_…`; `manage.py token` makes one.",
+        }
+
+
+class SessionScheme(OpenApiAuthenticationExtension):
+    target_class = "access.authentication.PageSessionAuthentication"
+    name = "session"
+
+    def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
+        return {"type": "apiKey", "in": "cookie", "name": "sessionid"}
+
+
+class Root(APIView):
+    """The nouns and where they are."""
+
+    schema = None
+    content_negotiation_class = ByHeader
+
+    def get(self, request: Request) -> HttpResponse:
+        check_parameters(request.query_params, ())
+        root = request.build_absolute_uri(reverse("api_root"))
+        return answer(request._request, as_body({noun: f"{root}{noun}/" for noun in NOUNS}))
+
+
+class Schema(APIView):
+    """The OpenAPI document. It says nothing about the estate, so tools may read it without a token."""
+
+    schema = None
+    authentication_classes = ()
+    permission_classes = ()
+    content_negotiation_class = ByHeader
+
+    def get(self, request: Request) -> HttpResponse:
+        return answer(request._request, document())
+
+
+class NotFound(APIView):
+    """Whatever else is asked for under the root."""
+
+    schema = None
+    authentication_classes = ()
+    permission_classes = ()
+    content_negotiation_class = ByHeader
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        raise Http404
+
+
+@cache
+def document() -> bytes:
+    return json.dumps(SchemaGenerator().get_schema(request=None, public=True), ensure_ascii=False).encode()
+
+
+def routes(noun: str, viewset: type[ReadOnlyViewSet]) -> list[URLPattern]:
+    one = f"{noun}/<{viewset.lookup_value_converter}:pk>/"
+    return [
+        path(f"{noun}/", viewset.as_view({"get": "list"}), name=f"api_{noun}"),
+        path(one, viewset.as_view({"get": "retrieve"}), name=f"api_{noun}_one"),
+        path(f"export/{noun}.ndjson", viewset.as_view({"get": "ndjson"}, renderer_classes=[NdjsonRenderer])),
+        path(f"export/{noun}.csv", viewset.as_view({"get": "csv"}, renderer_classes=[CsvRenderer])),
+    ]
+
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("", Root.as_view(), name="api_root"),
+    path("schema/", Schema.as_view(), name="api_schema"),
+    *(route for noun, viewset in NOUNS.items() for route in routes(noun, viewset)),
+    # Only with a slash at the end: a path without one is first tried again with it.
+    re_path(r"^.*/$", NotFound.as_view()),
+]

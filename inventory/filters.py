@@ -1,0 +1,268 @@
+"""Filters of the inventory's lists, for pages and the REST API. A parameter is named after its field."""
+
+from typing import Any
+
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
+from django_filters import CharFilter, FilterSet
+
+from inventory.models import (
+    AuthorizationServer,
+    Connection,
+    Credential,
+    Environment,
+    Exposure,
+    McpClient,
+    McpServer,
+    Owner,
+    Use,
+)
+from inventory.states import (
+    Admission,
+    ConnectionKind,
+    CredentialKind,
+    CredentialStatus,
+    OwnerKind,
+    Registration,
+    RunState,
+    ServerRole,
+    Severity,
+    Storage,
+    Transport,
+    TrustModel,
+    Verdict,
+)
+from web.narrowing import (
+    ChoicesFilter,
+    FlagFilter,
+    LevelFilter,
+    RowFilter,
+    SearchFilter,
+    SetFilter,
+    after,
+    before,
+)
+
+Rows = QuerySet[Any]
+CRITICALITY = [("3", "Production"), ("2", "Staging"), ("1", "Development"), ("0", "Personal")]
+
+
+def gone() -> SetFilter:
+    return SetFilter(field_name="gone_at", label="Gone")
+
+
+def used(rows: Rows, by: str, **where: Any) -> Rows:
+    """Rows that are named by a present use; `by` is the use's key to them."""
+    return rows.filter(Exists(Use.objects.present().filter(**{by: OuterRef("pk")}, **where)))
+
+
+class OwnerFilter(FilterSet):  # type: ignore[misc]
+    q = SearchFilter()
+    kind = ChoicesFilter(choices=OwnerKind.choices, label="Kind")
+    is_active = FlagFilter(field_name="is_active", label="Active")
+    email = CharFilter(field_name="email", lookup_expr="iexact", label="E-mail", max_length=254)
+    external_id = CharFilter(field_name="external_id", label="External id", max_length=200)
+    manager = RowFilter(Owner, field_name="manager", label="Manager")
+
+
+class EnvironmentFilter(FilterSet):  # type: ignore[misc]
+    name = CharFilter(field_name="name", label="Name", max_length=50)
+    criticality = ChoicesFilter(field_name="criticality", choices=CRITICALITY, label="Criticality")
+
+
+class ConnectionFilter(FilterSet):  # type: ignore[misc]
+    kind = ChoicesFilter(choices=ConnectionKind.choices, label="Kind")
+    name = CharFilter(field_name="name", label="Name", max_length=200)
+    environment = RowFilter(Environment, field_name="environment", label="Environment")
+    is_enabled = FlagFilter(field_name="is_enabled", label="Enabled")
+    last_complete_after = after("last_complete_at", "Last complete from")
+    last_complete_before = before("last_complete_at", "Last complete before")
+
+
+class SyncRunFilter(FilterSet):  # type: ignore[misc]
+    connection = RowFilter(Connection, field_name="connection", label="Connection")
+    state = ChoicesFilter(choices=RunState.choices, label="State")
+    started_after = after("started_at", "Started from")
+    started_before = before("started_at", "Started before")
+
+
+class AuthorizationServerFilter(FilterSet):  # type: ignore[misc]
+    issuer = CharFilter(field_name="issuer", label="Issuer", max_length=2000)
+    is_external = FlagFilter(field_name="is_external", label="External identity provider")
+    capability = CharFilter(method="with_capability", label="Capability", max_length=40)
+
+    def with_capability(self, rows: Rows, name: str, value: str) -> Rows:
+        return rows.filter(capabilities__contains=[value])
+
+
+class ServerFilter(FilterSet):  # type: ignore[misc]
+    q = SearchFilter()
+    transport = ChoicesFilter(choices=Transport.choices, label="Transport")
+    role = ChoicesFilter(choices=ServerRole.choices, label="Role")
+    risk = LevelFilter(Severity, label="Risk")
+    environment = RowFilter(Environment, field_name="environment", label="Environment")
+    owner = RowFilter(Owner, method="owned_by", label="Owner")
+    has_owners = FlagFilter(method="fully_owned", label="Has all three owners")
+    connection = RowFilter(Connection, field_name="connection", label="Connection")
+    authorization_server = RowFilter(
+        AuthorizationServer, field_name="authorization_server", label="Authorization server"
+    )
+    vendor = CharFilter(field_name="vendor", label="Vendor", max_length=200)
+    is_pinned = FlagFilter(field_name="is_pinned", label="Pinned to a version")
+    client = RowFilter(McpClient, method="used_by", label="Client")
+    credential = RowFilter(Credential, method="used_with", label="Credential")
+    gone = gone()
+    first_seen_after = after("first_seen_at", "First seen from")
+    first_seen_before = before("first_seen_at", "First seen before")
+
+    def owned_by(self, rows: Rows, name: str, value: Owner) -> Rows:
+        return rows.filter(Q(iam_owner=value) | Q(platform_owner=value) | Q(application_owner=value))
+
+    def fully_owned(self, rows: Rows, name: str, value: bool) -> Rows:
+        owned = Q(iam_owner__is_active=True, platform_owner__is_active=True, application_owner__is_active=True)
+        return rows.filter(owned) if value else rows.exclude(owned)
+
+    def used_by(self, rows: Rows, name: str, value: McpClient) -> Rows:
+        return used(rows, "server", client=value)
+
+    def used_with(self, rows: Rows, name: str, value: Credential) -> Rows:
+        return used(rows, "server", credential=value)
+
+
+class ToolFilter(FilterSet):  # type: ignore[misc]
+    server = RowFilter(McpServer, field_name="server", label="Server")
+    name = CharFilter(field_name="name", label="Name", max_length=300)
+    is_read_only = FlagFilter(field_name="is_read_only", label="Read-only")
+    is_destructive = FlagFilter(field_name="is_destructive", label="Destructive")
+    is_open_world = FlagFilter(field_name="is_open_world", label="Open world")
+    is_changed = FlagFilter(method="changed", label="Changed after approval")
+    gone = gone()
+
+    def changed(self, rows: Rows, name: str, value: bool) -> Rows:
+        changed = ~Q(approved_digest="") & ~Q(approved_digest=F("schema_digest"))
+        return rows.filter(changed if value else ~changed)
+
+
+class PostureCheckFilter(FilterSet):  # type: ignore[misc]
+    server = RowFilter(McpServer, field_name="server", label="Server")
+    authorization_server = RowFilter(
+        AuthorizationServer, field_name="authorization_server", label="Authorization server"
+    )
+    check_id = CharFilter(field_name="check_id", label="Check", max_length=40)
+    verdict = ChoicesFilter(choices=Verdict.choices, label="Verdict")
+    checked_after = after("checked_at", "Checked from")
+    checked_before = before("checked_at", "Checked before")
+
+
+class ClientFilter(FilterSet):  # type: ignore[misc]
+    q = SearchFilter()
+    product = CharFilter(field_name="product", label="Product", max_length=60)
+    host = CharFilter(field_name="host", label="Host", max_length=200)
+    registration = ChoicesFilter(choices=Registration.choices, label="Registration")
+    admission = ChoicesFilter(choices=Admission.choices, label="Admission")
+    owner = RowFilter(Owner, field_name="owner", label="Owner")
+    has_owner = FlagFilter(method="owned", label="Has an active owner")
+    authorization_server = RowFilter(
+        AuthorizationServer, field_name="authorization_server", label="Authorization server"
+    )
+    connection = RowFilter(Connection, field_name="connection", label="Connection")
+    server = RowFilter(McpServer, method="using_server", label="Server")
+    credential = RowFilter(Credential, method="using_credential", label="Credential")
+    gone = gone()
+    first_seen_after = after("first_seen_at", "First seen from")
+    first_seen_before = before("first_seen_at", "First seen before")
+
+    def owned(self, rows: Rows, name: str, value: bool) -> Rows:
+        return rows.filter(owner__is_active=True) if value else rows.exclude(owner__is_active=True)
+
+    def using_server(self, rows: Rows, name: str, value: McpServer) -> Rows:
+        return used(rows, "client", server=value)
+
+    def using_credential(self, rows: Rows, name: str, value: Credential) -> Rows:
+        return used(rows, "client", credential=value)
+
+
+class GrantFilter(FilterSet):  # type: ignore[misc]
+    client = RowFilter(McpClient, field_name="client", label="Client")
+    server = RowFilter(McpServer, field_name="server", label="Server")
+    approved = SetFilter(field_name="approved_at", label="Approved")
+    withdrawn = SetFilter(field_name="withdrawn_at", label="Withdrawn")
+    ends_after = after("ends_at", "Ends from")
+    ends_before = before("ends_at", "Ends before")
+
+
+class CredentialFilter(FilterSet):  # type: ignore[misc]
+    q = SearchFilter()
+    kind = ChoicesFilter(choices=CredentialKind.choices, label="Kind")
+    status = ChoicesFilter(choices=CredentialStatus.choices, label="Status")
+    risk = LevelFilter(Severity, label="Risk")
+    trust_model = ChoicesFilter(choices=TrustModel.choices, label="Trust model")
+    storage = ChoicesFilter(choices=Storage.choices, label="Held as")
+    issuer = CharFilter(field_name="issuer", label="Issuer", max_length=100)
+    owner = RowFilter(Owner, field_name="owner", label="Owner")
+    has_owner = FlagFilter(method="owned", label="Has an active owner")
+    environment = RowFilter(Environment, field_name="environment", label="Environment")
+    connection = RowFilter(Connection, field_name="connection", label="Connection")
+    server = RowFilter(McpServer, method="used_on", label="Server")
+    client = RowFilter(McpClient, method="used_by", label="Client")
+    exposed = FlagFilter(method="seen_exposed", label="Exposed")
+    gone = gone()
+    fingerprint = CharFilter(method="with_fingerprint", label="Fingerprint", max_length=80)
+    external_id = CharFilter(method="with_external_id", label="External id", max_length=200)
+    issued_after = after("issued_at", "Issued from")
+    issued_before = before("issued_at", "Issued before")
+    expires_after = after("expires_at", "Expires from")
+    expires_before = before("expires_at", "Expires before")
+    last_used_after = after("last_used_at", "Last used from")
+    last_used_before = before("last_used_at", "Last used before")
+    first_seen_after = after("first_seen_at", "First seen from")
+    first_seen_before = before("first_seen_at", "First seen before")
+
+    def owned(self, rows: Rows, name: str, value: bool) -> Rows:
+        """An owner who has left answers for nothing: without an active one it is an orphan."""
+        return rows.filter(owner__is_active=True) if value else rows.unowned()  # type: ignore[attr-defined]
+
+    def used_on(self, rows: Rows, name: str, value: McpServer) -> Rows:
+        return used(rows, "credential", server=value)
+
+    def used_by(self, rows: Rows, name: str, value: McpClient) -> Rows:
+        return used(rows, "credential", client=value)
+
+    def seen_exposed(self, rows: Rows, name: str, value: bool) -> Rows:
+        seen = Exists(Exposure.objects.present().filter(credential=OuterRef("pk")))
+        return rows.filter(seen if value else ~seen)
+
+    # Said together with the condition of their partial indexes, which else would not serve.
+    def with_fingerprint(self, rows: Rows, name: str, value: str) -> Rows:
+        return rows.filter(~Q(fingerprint=""), fingerprint=value)
+
+    def with_external_id(self, rows: Rows, name: str, value: str) -> Rows:
+        return rows.filter(~Q(external_id=""), external_id=value)
+
+
+class ExposureFilter(FilterSet):  # type: ignore[misc]
+    q = SearchFilter()
+    credential = RowFilter(Credential, field_name="credential", label="Credential")
+    owner = RowFilter(Owner, method="owned_by", label="Owner")
+    connection = RowFilter(Connection, field_name="connection", label="Connection")
+    host = CharFilter(field_name="host", label="Host", max_length=200)
+    file = CharFilter(field_name="file", label="File", max_length=4000)
+    is_readable_by_others = FlagFilter(field_name="is_readable_by_others", label="Readable by others")
+    gone = gone()
+    first_seen_after = after("first_seen_at", "First seen from")
+    first_seen_before = before("first_seen_at", "First seen before")
+
+    def owned_by(self, rows: Rows, name: str, value: Owner) -> Rows:
+        return rows.filter(credential__in=Credential.objects.filter(owner=value).values("pk"))
+
+
+class UseFilter(FilterSet):  # type: ignore[misc]
+    client = RowFilter(McpClient, field_name="client", label="Client")
+    server = RowFilter(McpServer, field_name="server", label="Server")
+    credential = RowFilter(Credential, field_name="credential", label="Credential")
+    environment = RowFilter(Environment, field_name="environment", label="Environment")
+    connection = RowFilter(Connection, field_name="connection", label="Connection")
+    held_as = ChoicesFilter(choices=Storage.choices, label="Held as")
+    is_disabled = FlagFilter(field_name="is_disabled", label="Disabled")
+    gone = gone()
+    first_seen_after = after("first_seen_at", "First seen from")
+    first_seen_before = before("first_seen_at", "First seen before")

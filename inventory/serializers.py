@@ -1,0 +1,230 @@
+"""Shapes of the inventory in the REST API. Of a secret there is the hint and the fingerprint, never more."""
+
+from django.db.models import DateField, F, Q, Value
+from django.db.models.functions import Cast
+from rest_framework import serializers
+
+from inventory.models import (
+    AuthorizationServer,
+    Connection,
+    Credential,
+    Environment,
+    Exposure,
+    Grant,
+    McpClient,
+    McpServer,
+    Owner,
+    PostureCheck,
+    SyncRun,
+    Tool,
+    Use,
+)
+from inventory.states import Severity
+from web.shapes import Flag, Joined, Length, Level, Link, Shape, Text, Url
+
+SEEN = ("first_seen_at", "last_seen_at", "gone_at")
+PLACE = Joined(F("file"), Value("#"), F("pointer"))
+
+
+class OwnerSerializer(Shape):
+    noun = "owners"
+    url = Url()
+    display = Text(F("name"))
+    manager = Link("owners", "manager", allow_null=True)
+
+    class Meta:
+        model = Owner
+        fields = ("id", "url", "display", "kind", "name", "email", "external_id", "manager", "is_active")
+
+
+class EnvironmentSerializer(Shape):
+    noun = "environments"
+    url = Url()
+    display = Text(F("name"))
+
+    class Meta:
+        model = Environment
+        fields = ("id", "url", "display", "name", "criticality")
+
+
+class ConnectionSerializer(Shape):
+    noun = "connections"
+    url = Url()
+    display = Text(F("name"))
+    environment = Link("environments", "environment", allow_null=True)
+    interval = Length("interval", help_text="Seconds between two syncs.")
+
+    class Meta:
+        model = Connection
+        fields = (
+            "id", "url", "display", "kind", "name", "settings", "environment", "interval", "is_enabled", "due_at",
+            "last_complete_at", "created_at",
+        )  # fmt: skip
+
+
+class SyncRunSerializer(Shape):
+    noun = "sync-runs"
+    url = Url()
+    display = Text(Joined(F("connection__name"), Value(" "), Cast("started_at", DateField())))
+    connection = Link("connections", "connection")
+
+    class Meta:
+        model = SyncRun
+        fields = (
+            "id", "url", "display", "connection", "state", "requested_by", "started_at", "finished_at", "done",
+            "counts", "problems", "error", "digest",
+        )  # fmt: skip
+
+
+class AuthorizationServerSerializer(Shape):
+    noun = "authorization-servers"
+    url = Url()
+    display = Text(F("issuer"))
+
+    class Meta:
+        model = AuthorizationServer
+        fields = (
+            "id", "url", "display", "issuer", "is_external", "capabilities", "metadata", "first_seen_at", "checked_at",
+        )  # fmt: skip
+
+
+class ServerSerializer(Shape):
+    noun = "servers"
+    url = Url()
+    display = Text(F("name"))
+    endpoint = Text(F("url"), help_text="Where a remote server answers; empty for one that is launched.")
+    environment = Link("environments", "environment", allow_null=True)
+    connection = Link("connections", "connection")
+    iam_owner = Link("owners", "iam_owner", allow_null=True)
+    platform_owner = Link("owners", "platform_owner", allow_null=True)
+    application_owner = Link("owners", "application_owner", allow_null=True)
+    authorization_server = Link("authorization-servers", "authorization_server", "issuer", allow_null=True)
+    risk = Level(Severity, "risk")
+
+    class Meta:
+        model = McpServer
+        fields = (
+            "id", "url", "display", "name", "transport", "endpoint", "launcher", "package", "package_version",
+            "is_pinned", "command", "environment", "role", "iam_owner", "platform_owner", "application_owner", "vendor",
+            "protocol_versions", "authentication", "authorization_server", "connection", "risk", "open_findings", *SEEN,
+        )  # fmt: skip
+
+
+class ToolSerializer(Shape):
+    noun = "tools"
+    url = Url()
+    display = Text(F("name"))
+    server = Link("servers", "server")
+    is_changed = Flag(
+        Q(approved_digest__gt="") & ~Q(approved_digest=F("schema_digest")),
+        help_text="The definition is no longer the one that was approved.",
+    )
+
+    class Meta:
+        model = Tool
+        fields = (
+            "id", "url", "display", "server", "name", "is_read_only", "is_destructive", "is_open_world", "is_changed",
+            "schema_digest", "approved_digest", "first_seen_at", "gone_at",
+        )  # fmt: skip
+
+
+class PostureCheckSerializer(Shape):
+    noun = "posture-checks"
+    url = Url()
+    display = Text(Joined(F("check_id"), Value(" "), F("verdict")))
+    server = Link("servers", "server", allow_null=True)
+    authorization_server = Link("authorization-servers", "authorization_server", "issuer", allow_null=True)
+
+    class Meta:
+        model = PostureCheck
+        fields = (
+            "id", "url", "display", "server", "authorization_server", "check_id", "verdict", "evidence",
+            "specification", "checked_at",
+        )  # fmt: skip
+
+
+class ClientSerializer(Shape):
+    noun = "clients"
+    url = Url()
+    display = Text(F("name"))
+    authorization_server = Link("authorization-servers", "authorization_server", "issuer", allow_null=True)
+    owner = Link("owners", "owner", allow_null=True)
+    connection = Link("connections", "connection")
+
+    class Meta:
+        model = McpClient
+        fields = (
+            "id", "url", "display", "name", "product", "host", "client_id", "authorization_server", "registration",
+            "redirect_uris", "grant_types", "software_id", "owner", "admission", "connection", *SEEN,
+        )  # fmt: skip
+
+
+class GrantSerializer(Shape):
+    noun = "grants"
+    url = Url()
+    display = Text(Joined(F("client__name"), Value(" on "), F("server__name")))
+    client = Link("clients", "client")
+    server = Link("servers", "server")
+    approved_by = Link("owners", "approved_by", allow_null=True)
+
+    class Meta:
+        model = Grant
+        fields = (
+            "id", "url", "display", "client", "server", "tools", "scopes", "resources", "approved_by", "approved_at",
+            "ends_at", "withdrawn_at",
+        )  # fmt: skip
+
+
+class CredentialSerializer(Shape):
+    noun = "credentials"
+    url = Url()
+    display = Text(F("name"))
+    owner = Link("owners", "owner", allow_null=True)
+    custodian = Link("owners", "custodian", allow_null=True)
+    environment = Link("environments", "environment", allow_null=True)
+    connection = Link("connections", "connection")
+    known_since = serializers.DateTimeField(
+        help_text="The secret is at least as old as this; exactly as old where `issued_at` is known."
+    )
+    risk = Level(Severity, "risk", help_text="The worst severity among its open findings.")
+
+    class Meta:
+        model = Credential
+        fields = (
+            "id", "url", "display", "name", "kind", "issuer", "trust_model", "subject", "owner", "custodian",
+            "environment", "connection", "storage", "reference", "scopes", "status", "external_id", "fingerprint",
+            "hint", "issued_at", "known_since", "last_used_at", "expires_at", "risk", "open_findings", *SEEN,
+        )  # fmt: skip
+
+
+class ExposureSerializer(Shape):
+    noun = "exposures"
+    url = Url()
+    display = Text(PLACE)
+    credential = Link("credentials", "credential")
+    connection = Link("connections", "connection")
+
+    class Meta:
+        model = Exposure
+        fields = (
+            "id", "url", "display", "credential", "connection", "host", "file", "pointer", "is_readable_by_others",
+            *SEEN,
+        )  # fmt: skip
+
+
+class UseSerializer(Shape):
+    noun = "uses"
+    url = Url()
+    display = Text(PLACE)
+    client = Link("clients", "client")
+    server = Link("servers", "server")
+    credential = Link("credentials", "credential", allow_null=True)
+    environment = Link("environments", "environment", allow_null=True)
+    connection = Link("connections", "connection")
+
+    class Meta:
+        model = Use
+        fields = (
+            "id", "url", "display", "client", "server", "credential", "environment", "connection", "file", "pointer",
+            "held_as", "is_disabled", *SEEN,
+        )  # fmt: skip

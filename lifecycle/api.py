@@ -1,0 +1,89 @@
+"""Policies, rules, findings and waivers over REST: read-only, and each actor sees what it may."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from django.db.models import QuerySet
+
+from access.actors import Actor
+from inventory import api as inventory
+from lifecycle import filters, serializers
+from lifecycle.models import Finding, Policy, RuleState, Waiver
+from lifecycle.rules import RULES, Rule
+from web.api import ARRIVAL, ReadOnlyViewSet, as_body, cleaned
+from web.paging import Ordering
+
+Rows = QuerySet[Any]
+
+
+class CredentialViewSet(inventory.CredentialViewSet):
+    """The inventory's credentials, filtered by policy and finding as well."""
+
+    filterset_class = filters.CredentialPageFilter
+
+
+class PolicyViewSet(ReadOnlyViewSet):
+    queryset = Policy.objects.all()
+    serializer_class = serializers.PolicySerializer
+    filterset_class = filters.PolicyFilter
+    orderings = (Ordering("priority", ("priority",)), ARRIVAL, Ordering("name", ("name",)))
+
+    def visible(self, actor: Actor) -> Rows:
+        return self.queryset.all()
+
+
+class FindingViewSet(ReadOnlyViewSet):
+    queryset = Finding.objects.all()
+    serializer_class = serializers.FindingSerializer
+    filterset_class = filters.FindingFilter
+    orderings = (
+        ARRIVAL,
+        Ordering("severity", ("severity",)),
+        Ordering("due_at", ("due_at",)),
+        Ordering("rule", ("rule",)),
+    )
+
+
+class WaiverViewSet(ReadOnlyViewSet):
+    queryset = Waiver.objects.all()
+    serializer_class = serializers.WaiverSerializer
+    filterset_class = filters.WaiverFilter
+    orderings = (ARRIVAL, Ordering("ends_at", ("ends_at",)))
+
+
+class RuleViewSet(ReadOnlyViewSet):
+    """Declared in the release, with what the last full evaluation counted. All of them are one page."""
+
+    queryset = RuleState.objects.all()
+    serializer_class = serializers.RuleSerializer
+    filterset_class = filters.RuleFilter
+    orderings = (Ordering("id", ()),)
+    lookup_value_converter = "slug"
+
+    def visible(self, actor: Actor) -> Rows:
+        """The counts are of the whole estate, so only those who see all of it are told."""
+        return self.queryset.all() if actor.sees_everything else self.queryset.none()
+
+    def page_of(self, names: Sequence[str]) -> tuple[Iterable[str], str | None, str | None]:
+        return self.all_of(names), None, None
+
+    def one(self, pk: str, names: Sequence[str]) -> str | None:
+        return next(self._said([RULES[pk]], names), None) if pk in RULES else None
+
+    def all_of(self, names: Sequence[str]) -> Iterator[str]:
+        chosen = cleaned(self.filterset_class(self.request.query_params, queryset=self.queryset.none()))
+        kept = [
+            rule
+            for rule in RULES.values()
+            if (not chosen["subject"] or rule.subject in chosen["subject"])
+            and (not chosen["severity"] or rule.severity.name.lower() in chosen["severity"])
+            and (not chosen["control"] or set(chosen["control"]) & set(rule.controls))
+        ]
+        is_backwards = self.request.query_params.get("ordering", "").startswith("-")
+        return self._said(sorted(kept, key=lambda rule: rule.slug, reverse=is_backwards), names)
+
+    def _said(self, rules: Iterable[Rule], names: Sequence[str]) -> Iterator[str]:
+        states = {state.rule: state for state in self.get_queryset()}
+        for rule in rules:
+            said = serializers.RuleSerializer.of(rule, states.get(rule.slug), self.root, names)
+            yield as_body(said).decode()

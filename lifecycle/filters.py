@@ -1,0 +1,137 @@
+"""Filters of findings, waivers, policies and rules, and what the lifecycle adds to those of credentials."""
+
+from typing import Any
+
+from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.utils import timezone
+from django_filters import CharFilter, FilterSet
+
+from inventory.filters import CredentialFilter
+from inventory.models import Credential, Environment, McpServer, Owner
+from inventory.states import CredentialKind, Severity, TrustModel
+from lifecycle.models import Finding, Obligation, Policy
+from lifecycle.rules import RULES, Subject
+from lifecycle.states import FINAL, FindingState, Resolution
+from web.narrowing import ChoicesFilter, FlagFilter, LevelFilter, MomentFilter, RowFilter, SearchFilter, after, before
+
+Rows = QuerySet[Any]
+RULE_CHOICES = sorted(((slug, rule.name) for slug, rule in RULES.items()), key=lambda choice: choice[1])
+SUBJECT_CHOICES = [(subject.value, subject.value.capitalize()) for subject in Subject]
+CONTROL_CHOICES = [(control, control) for control in sorted({c for rule in RULES.values() for c in rule.controls})]
+SEVERITIES = [severity for severity in Severity if severity is not Severity.NONE]
+
+
+class CredentialPageFilter(CredentialFilter):
+    """Credentials by what is asked of them and by what they violate."""
+
+    finding = ChoicesFilter(choices=RULE_CHOICES, method="with_finding", label="Finding")
+    policy = RowFilter(Policy, method="under_policy", label="Policy")
+    rotate_by_after = MomentFilter(method="due_from", label="Rotation due from")
+    rotate_by_before = MomentFilter(method="due_before", label="Rotation due before")
+
+    def with_finding(self, rows: Rows, name: str, value: list[str]) -> Rows:
+        violated = Finding.objects.unresolved().filter(credential=OuterRef("pk"), rule__in=value)
+        return rows.filter(Exists(violated)) if value else rows
+
+    def under_policy(self, rows: Rows, name: str, value: Policy) -> Rows:
+        return rows.filter(Exists(Obligation.objects.filter(credential=OuterRef("pk"), policy=value)))
+
+    def due_from(self, rows: Rows, name: str, value: Any) -> Rows:
+        return rows.filter(Exists(Obligation.objects.filter(credential=OuterRef("pk"), rotate_by__gte=value)))
+
+    def due_before(self, rows: Rows, name: str, value: Any) -> Rows:
+        return rows.filter(Exists(Obligation.objects.filter(credential=OuterRef("pk"), rotate_by__lt=value)))
+
+
+class FindingFilter(FilterSet):  # type: ignore[misc]
+    q = SearchFilter()
+    rule = ChoicesFilter(choices=RULE_CHOICES, label="Rule")
+    control = ChoicesFilter(choices=CONTROL_CHOICES, method="of_control", label="Control")
+    severity = LevelFilter(SEVERITIES, label="Severity")
+    state = ChoicesFilter(choices=FindingState.choices, method="in_state", label="State")
+    resolution = ChoicesFilter(choices=Resolution.choices, label="Resolved because")
+    unresolved = FlagFilter(method="still_unresolved", label="Unresolved")
+    overdue = FlagFilter(method="past_due", label="Past due")
+    subject = ChoicesFilter(choices=SUBJECT_CHOICES, method="about", label="Subject")
+    credential = RowFilter(Credential, field_name="credential", label="Credential")
+    server = RowFilter(McpServer, field_name="server", label="Server")
+    owner = RowFilter(Owner, method="owned_by", label="Owner")
+    environment = RowFilter(Environment, method="in_environment", label="Environment")
+    due_after = after("due_at", "Due from")
+    due_before = before("due_at", "Due before")
+    opened_after = after("opened_at", "Opened from")
+    opened_before = before("opened_at", "Opened before")
+    resolved_after = after("resolved_at", "Resolved from")
+    resolved_before = before("resolved_at", "Resolved before")
+
+    def of_control(self, rows: Rows, name: str, value: list[str]) -> Rows:
+        wanted = set(value)
+        supporting = [slug for slug, rule in RULES.items() if wanted & set(rule.controls)]
+        return rows.filter(rule__in=supporting) if value else rows
+
+    def in_state(self, rows: Rows, name: str, value: list[str]) -> Rows:
+        """Says too what the states imply of `resolved_at`: the indexes are over unresolved and over resolved rows."""
+        if not value:
+            return rows
+        is_final = {state in FINAL for state in value}
+        if len(is_final) == 1:
+            rows = rows.filter(resolved_at__isnull=not is_final.pop())
+        return rows.filter(state__in=value)
+
+    def still_unresolved(self, rows: Rows, name: str, value: bool) -> Rows:
+        return rows.filter(resolved_at__isnull=value)
+
+    def past_due(self, rows: Rows, name: str, value: bool) -> Rows:
+        overdue = Finding.objects.overdue(timezone.now()).filter(pk=OuterRef("pk"))
+        return rows.overdue(timezone.now()) if value else rows.exclude(Exists(overdue))  # type: ignore[attr-defined]
+
+    def about(self, rows: Rows, name: str, value: list[str]) -> Rows:
+        return rows.filter(**{f"{value[0]}__isnull": False}) if len(value) == 1 else rows
+
+    # Findings of either kind of subject, each found by its own index: an OR of two conditions would read every finding.
+    def owned_by(self, rows: Rows, name: str, value: Owner) -> Rows:
+        owned = Q(iam_owner=value) | Q(platform_owner=value) | Q(application_owner=value)
+        return self._of_subjects(rows, Credential.objects.filter(owner=value), McpServer.objects.filter(owned))
+
+    def in_environment(self, rows: Rows, name: str, value: Environment) -> Rows:
+        return self._of_subjects(
+            rows, Credential.objects.filter(environment=value), McpServer.objects.filter(environment=value)
+        )
+
+    def _of_subjects(self, rows: Rows, credentials: Rows, servers: Rows) -> Rows:
+        of_credentials = Finding.objects.filter(credential__in=credentials.values("pk")).order_by().values("pk")
+        of_servers = Finding.objects.filter(server__in=servers.values("pk")).order_by().values("pk")
+        return rows.filter(pk__in=of_credentials.union(of_servers, all=True))
+
+
+class WaiverFilter(FilterSet):  # type: ignore[misc]
+    finding = RowFilter(Finding, field_name="finding", label="Finding")
+    severity = LevelFilter(SEVERITIES, label="Severity")
+    is_active = FlagFilter(method="active", label="Active")
+    granted_after = after("granted_at", "Granted from")
+    granted_before = before("granted_at", "Granted before")
+    ends_after = after("ends_at", "Ends from")
+    ends_before = before("ends_at", "Ends before")
+
+    def active(self, rows: Rows, name: str, value: bool) -> Rows:
+        active = Q(withdrawn_at=None, expired_at=None)
+        return rows.filter(active if value else ~active)
+
+
+class PolicyFilter(FilterSet):  # type: ignore[misc]
+    name = CharFilter(field_name="name", label="Name", max_length=100)
+    kind = ChoicesFilter(choices=CredentialKind.choices, method="of_kind", label="Fits kind")
+    trust_model = ChoicesFilter(choices=TrustModel.choices, label="Trust model")
+    environment = RowFilter(Environment, field_name="environment", label="Environment")
+    is_shipped = FlagFilter(field_name="is_shipped", label="Shipped")
+
+    def of_kind(self, rows: Rows, name: str, value: list[str]) -> Rows:
+        return rows.filter(kinds__overlap=value) if value else rows
+
+
+class RuleFilter(FilterSet):  # type: ignore[misc]
+    """Of what a release declares, so it narrows no table; the view reads its values."""
+
+    subject = ChoicesFilter(choices=SUBJECT_CHOICES, label="Subject")
+    severity = LevelFilter(SEVERITIES, label="Severity")
+    control = ChoicesFilter(choices=CONTROL_CHOICES, label="Control")
