@@ -76,7 +76,7 @@ class AuthorizationServerViewSet(ReadOnlyViewSet):
 class ServerViewSet(ReadOnlyViewSet):
     queryset = McpServer.objects.all()
     serializer_class = serializers.ServerSerializer
-    filterset_class = filters.ServerFilter
+    filterset_class = filters.McpServerFilter
     orderings = (ARRIVAL, BY_NAME, BY_RISK)
 
 
@@ -103,7 +103,7 @@ class PostureCheckViewSet(ReadOnlyViewSet):
 class ClientViewSet(ReadOnlyViewSet):
     queryset = McpClient.objects.all()
     serializer_class = serializers.ClientSerializer
-    filterset_class = filters.ClientFilter
+    filterset_class = filters.McpClientFilter
     orderings = (ARRIVAL, BY_NAME)
 
 

@@ -94,7 +94,7 @@ class AuthorizationServerFilter(FilterSet):  # type: ignore[misc]
         return rows.filter(capabilities__contains=[value])
 
 
-class ServerFilter(FilterSet):  # type: ignore[misc]
+class McpServerFilter(FilterSet):  # type: ignore[misc]
     q = SearchFilter()
     transport = ChoicesFilter(choices=Transport.choices, label="Transport")
     role = ChoicesFilter(choices=ServerRole.choices, label="Role")
@@ -153,7 +153,7 @@ class PostureCheckFilter(FilterSet):  # type: ignore[misc]
     checked_before = before("checked_at", "Checked before")
 
 
-class ClientFilter(FilterSet):  # type: ignore[misc]
+class McpClientFilter(FilterSet):  # type: ignore[misc]
     q = SearchFilter()
     product = CharFilter(field_name="product", label="Product", max_length=60)
     host = CharFilter(field_name="host", label="Host", max_length=200)
