@@ -1,0 +1,61 @@
+"""An audit entry in words: pure, from its event and its detail."""
+
+from collections.abc import Mapping
+from typing import Any
+
+LONGEST = 240
+
+# The URL that shows a subject, by the subject's kind.
+PAGES = {
+    "credential": "credential_detail",
+    "mcpserver": "server_detail",
+    "mcpclient": "client_detail",
+    "owner": "owner_detail",
+    "connection": "connection_detail",
+    "finding": "finding_detail",
+}
+NOUNS = {"mcpserver": "server", "mcpclient": "client", "apitoken": "API token", "chainhead": "chain head"}
+OWNED_AS = {"iam_owner": "IAM owner", "platform_owner": "platform owner", "application_owner": "application owner"}
+
+
+def title(event: str) -> str:
+    """`credential.owner_assigned` → `Credential owner assigned`."""
+    words = event.replace(".", " ").replace("_", " ")
+    return words[:1].upper() + words[1:]
+
+
+def noun(kind: str) -> str:
+    return NOUNS.get(kind, kind.replace("_", " "))
+
+
+def detail_line(detail: Mapping[str, Any]) -> str:
+    """What changed in one line: where it went from, where to, and why."""
+    rest = {name: value for name, value in detail.items() if value not in (None, "", [], {})}
+    parts = []
+    if "to" in detail:
+        role = OWNED_AS.get(str(rest.pop("as", "")), "")
+        change = f"{_word(detail.get('from'))} → {_word(detail['to'])}"
+        parts.append(f"{role}: {change}" if role else change)
+        rest.pop("from", None)
+        rest.pop("to", None)
+    reason = rest.pop("reason", "")
+    parts += [f"{name.replace('_', ' ')} {_value(value)}" for name, value in rest.items()]
+    if reason:
+        parts.append(f"“{reason}”")
+    line = ", ".join(parts)
+    return line if len(line) <= LONGEST else f"{line[: LONGEST - 1]}…"
+
+
+def _word(value: Any) -> str:
+    return "nobody" if value is None else _value(value)
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{str(name).replace('_', ' ')} {_value(each)}" for name, each in value.items())
+    if isinstance(value, list):
+        return ", ".join(_value(each) for each in value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    text = "none" if value is None else str(value)
+    return f"{text[:12]}…" if len(text) == 64 and text.isalnum() else text.replace("_", " ") if text.islower() else text

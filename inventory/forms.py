@@ -1,0 +1,222 @@
+"""What people type when they say who answers for what, where it runs, and where to look."""
+
+import re
+import socket
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+
+from inventory.models import Connection, Environment, Owner
+from inventory.states import ConnectionKind, OwnerKind, ServerRole
+
+SUGGESTED = 500
+SERVER_OWNERS = (
+    ("iam_owner", "IAM owner"),
+    ("platform_owner", "Platform owner"),
+    ("application_owner", "Application owner"),
+)
+
+
+class Suggesting(forms.TextInput):
+    """A text field that offers values without insisting on them; it works without script."""
+
+    def __init__(self, attrs: dict[str, Any] | None = None, suggestions: Sequence[str] = ()) -> None:
+        super().__init__(attrs)
+        self.suggestions = suggestions
+
+    def render(self, name: str, value: Any, attrs: dict[str, Any] | None = None, renderer: Any = None) -> SafeString:
+        attributes = {**(attrs or {})}
+        offered = f"{attributes.get('id', name)}_offered"
+        field = super().render(name, value, {**attributes, "list": offered, "autocomplete": "off"}, renderer)
+        options = format_html_join("", '<option value="{}"></option>', ((each,) for each in self.suggestions))
+        return format_html('{}<datalist id="{}">{}</datalist>', field, offered, options)
+
+
+def suggested_owners() -> list[str]:
+    """Names of active owners; a name that two share is told apart by the e-mail address."""
+    active = Owner.objects.filter(is_active=True).order_by("name", "pk").values_list("name", "email")
+    found = list(active[:SUGGESTED])
+    names = [name for name, _ in found]
+    return [f"{name} <{email}>" if names.count(name) > 1 and email else name for name, email in found]
+
+
+class OwnerNamed(forms.CharField):
+    """An owner by name, by e-mail address, by both as suggested, or by id; inactive ones too, which the action refuses."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(max_length=400, widget=Suggesting, **options)
+
+    def clean(self, value: Any) -> Owner | None:  # type: ignore[override]
+        text = super().clean(value)
+        if not text:
+            return None
+        found = list(self._named(text).order_by("-is_active", "pk")[:2])
+        if not found:
+            raise ValidationError(f"Nobody is called “{text}”. Give the full name or the e-mail address.")
+        if len(found) > 1 and found[1].is_active:
+            raise ValidationError(f"Several owners are called “{text}”. Give the e-mail address.")
+        return found[0]
+
+    def _named(self, text: str) -> Any:
+        try:
+            return Owner.objects.filter(pk=UUID(text))
+        except ValueError:
+            pass  # no id, so a name
+        address = re.fullmatch(r".*<([^<>]+@[^<>]+)>", text)
+        if address or re.fullmatch(r"\S+@\S+", text):
+            return Owner.objects.filter(email__iexact=address[1] if address else text)
+        return Owner.objects.filter(name__iexact=text)
+
+
+class OwnerForm(forms.Form):
+    kind = forms.ChoiceField(choices=OwnerKind, initial=OwnerKind.PERSON, widget=forms.RadioSelect)
+    name = forms.CharField(max_length=200)
+    email = forms.EmailField(
+        label="E-mail", required=False, help_text="Reminders go there. It tells two owners of one name apart."
+    )
+    external_id = forms.CharField(
+        label="External id", max_length=200, required=False, help_text="Their id in your directory, if there is one."
+    )
+
+    refused = {"name": "name", "email": "email", "external_id": "external_id", "kind": "kind"}  # noqa: RUF012
+
+
+class AssignOwnerForm(forms.Form):
+    """An owner who exists, or, where the actor may, one who is made on the way."""
+
+    owner = OwnerNamed(label="Owner", required=False)
+    reason = forms.CharField(
+        max_length=500, help_text="Kept in the audit chain with your name.", widget=forms.TextInput
+    )
+    new_name = forms.CharField(label="Name", max_length=200, required=False)
+    new_email = forms.EmailField(label="E-mail", required=False)
+    new_kind = forms.ChoiceField(
+        label="Kind", choices=OwnerKind, initial=OwnerKind.PERSON, required=False, widget=forms.RadioSelect
+    )
+
+    refused = {"name": "new_name", "email": "new_email", "kind": "new_kind"}  # noqa: RUF012
+
+    def __init__(self, *args: Any, may_create: bool, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.may_create = may_create
+        self.fields["owner"].widget.suggestions = suggested_owners()  # type: ignore[attr-defined]
+        if may_create:
+            self.fields["owner"].help_text = "Name or e-mail. Somebody who is not here yet: “New owner” below."
+        else:
+            for name in ("new_name", "new_email", "new_kind"):
+                del self.fields[name]
+
+    @property
+    def main_fields(self) -> list[forms.BoundField]:
+        return [bound for bound in self if not bound.name.startswith("new_")]
+
+    @property
+    def new_fields(self) -> list[forms.BoundField]:
+        return [bound for bound in self if bound.name.startswith("new_")]
+
+    @property
+    def is_new_open(self) -> bool:
+        """Whether the part for a new owner is of interest: something stands in it, or nobody was found."""
+        names = ("new_name", "new_email")
+        return self.may_create and self.is_bound and ("owner" in self.errors or any(self.data.get(n) for n in names))
+
+    def clean(self) -> dict[str, Any]:
+        given = super().clean() or {}
+        if "owner" in self.errors:
+            return given
+        if given.get("owner") and given.get("new_name"):
+            self.add_error("new_name", "Choose somebody above or make a new owner, not both.")
+        elif not given.get("owner") and not given.get("new_name"):
+            if given.get("new_email") or "new_name" in self.errors:
+                self.add_error("new_name", "A new owner needs a name.")
+            else:
+                self.add_error("owner", "Choose who answers from now on.")
+        return given
+
+
+class AssignServerOwnerForm(AssignOwnerForm):
+    role = forms.ChoiceField(label="Owner as", choices=SERVER_OWNERS, widget=forms.RadioSelect)
+    field_order = ("role", "owner", "reason")
+
+
+class EnvironmentForm(forms.Form):
+    environment = forms.ModelChoiceField(
+        Environment.objects.order_by("-criticality", "name"), required=False, empty_label="Not known"
+    )
+
+
+ROLE_WORDS = {
+    ServerRole.TOOL_ENDPOINT: "Tool endpoint: it does the work itself",
+    ServerRole.DELEGATED_LAYER: "Delegated authorization layer: it acts at other services for its users",
+    ServerRole.MIXED: "Mixed: both",
+    ServerRole.UNCLASSIFIED: "Unclassified: nobody has looked",
+}
+
+
+class ServerRoleForm(forms.Form):
+    role = forms.ChoiceField(label="Role", choices=list(ROLE_WORDS.items()), widget=forms.RadioSelect)
+
+
+EVERY = {
+    "900": "Every 15 minutes",
+    "3600": "Every hour",
+    "21600": "Every 6 hours",
+    "86400": "Every day",
+}
+
+
+class ConnectionForm(forms.Form):
+    """A folder, a repository or one file on this host, to be read again and again."""
+
+    path = forms.CharField(
+        label="Path", max_length=1_000, help_text="A folder, a checked-out repository or one file. It is only read."
+    )
+    name = forms.CharField(
+        max_length=200, required=False, help_text="How lists call this connection. The path, when left empty."
+    )
+    host = forms.CharField(
+        label="Host label", max_length=200, help_text="Which machine these files belong to; exposures name it."
+    )
+    environment = forms.ModelChoiceField(
+        Environment.objects.order_by("-criticality", "name"), required=False, empty_label="Not known"
+    )
+    interval = forms.ChoiceField(label="How often", choices=list(EVERY.items()), initial="3600")
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.fields["host"].initial = socket.gethostname()
+
+    def clean_path(self) -> str:
+        text: str = self.cleaned_data["path"]
+        path = Path(text)
+        if "\x00" in text or not path.is_absolute():
+            raise ValidationError("Give the whole path, from / on.")
+        try:
+            exists = path.exists()
+        except OSError:  # too long, or a part of it may not be entered
+            exists = False
+        if not exists:
+            raise ValidationError("There is nothing at this path that Keyreeve may read. It must exist on this host.")
+        text = str(path)
+        known = Connection.objects.filter(kind=ConnectionKind.MCP_CONFIG, settings__paths__contains=[text]).first()
+        if known:
+            raise ValidationError(f"“{known}” reads this path already.")
+        return text
+
+    def clean_interval(self) -> timedelta:
+        return timedelta(seconds=int(self.cleaned_data["interval"]))
+
+    def clean(self) -> dict[str, Any]:
+        given = super().clean() or {}
+        name = given.get("name") or given.get("path", "")[:200]
+        given["name"] = name
+        if name and Connection.objects.filter(name=name).exists():
+            self.add_error("name", f"There is a connection called “{name}” already.")
+        return given

@@ -1,0 +1,61 @@
+"""What rows of the inventory say about themselves on a page."""
+
+from datetime import timedelta
+from typing import Any
+
+from django import template
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from inventory.forms import SERVER_OWNERS
+from inventory.models import McpServer, Owner, SyncRun
+from inventory.views.connections import changes as changes_in_words
+from inventory.views.counts import LIMIT
+from inventory.views.presence import seen_at
+from web.templatetags.keyreeve import since
+from web.wording import plural, thousands
+
+register = template.Library()
+
+
+@register.filter
+def three_owners(server: McpServer) -> list[tuple[str, Owner | None]]:
+    """The three who answer for a server, each with the name of the part."""
+    return [(words, getattr(server, name)) for name, words in SERVER_OWNERS]
+
+
+@register.filter
+def at_most(count: int | None) -> str:
+    """A count that stopped at its limit: `1 000+`. Nought is left out, as empty cells are."""
+    return "" if not count else f"{thousands(LIMIT)}+" if count > LIMIT else thousands(count)
+
+
+@register.simple_tag(takes_context=True)
+def seen(context: template.Context, row: Any) -> SafeString:
+    """When a row was last seen; of what is gone, when it went."""
+    if row.gone_at:
+        return format_html('<span class="faint">gone {}</span>', since(context, row.gone_at))
+    return since(context, seen_at(row))
+
+
+@register.filter
+def changes(counts: dict[str, int] | None) -> str:
+    return changes_in_words(counts)
+
+
+@register.filter
+def length_of(interval: timedelta) -> str:
+    """An interval as people say it: `15 minutes`, `1 hour`, `2 days`."""
+    minutes = int(interval.total_seconds() // 60)
+    if minutes % 1_440 == 0 and minutes:
+        return plural(minutes // 1_440, "day")
+    return plural(minutes // 60, "hour") if minutes % 60 == 0 and minutes else plural(minutes, "minute")
+
+
+@register.simple_tag
+def took(run: SyncRun) -> str:
+    """How long a run took, below a minute to the second."""
+    if run.finished_at is None:
+        return ""
+    seconds = max(int((run.finished_at - run.started_at).total_seconds()), 0)
+    return f"{seconds} s" if seconds < 60 else f"{seconds // 60} min"

@@ -1,0 +1,149 @@
+"""MCP clients: the list, and one client with what it reaches."""
+
+from operator import attrgetter
+from typing import Any
+from uuid import UUID
+
+from django.db.models import F, OuterRef, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.shortcuts import get_object_or_404, render
+from django.urls import reverse, reverse_lazy
+from django.views.decorators.http import require_safe
+
+from access.actors import Actor
+from access.permissions import requires_reader
+from access.roles import Role
+from audit.models import AuditEntry
+from inventory.filters import McpClientFilter
+from inventory.models import Credential, Exposure, McpClient, McpServer, Use
+from inventory.states import Admission
+from inventory.views.counts import CappedCount
+from inventory.views.presence import PresentUnlessAsked, seen_at
+from web.lists import Bulk, Column, Empty, ListPage, View
+from web.paging import Ordering
+
+SHOWN = 100  # uses and exposures on a client's own page
+HISTORY = 20
+
+
+class ClientsOnPage(PresentUnlessAsked, McpClientFilter):
+    pass
+
+
+CLIENTS = ListPage(
+    name="clients",
+    title="Clients",
+    noun="client",
+    columns=(
+        Column("name", "Client", value=attrgetter("name"), sort="name"),
+        Column("host", "Host", value=attrgetter("host"), priority=3),
+        Column("servers", "Servers", value=attrgetter("server_count"), priority=2, is_numeric=True),
+        Column("credentials", "Credentials", value=attrgetter("credential_count"), priority=2, is_numeric=True),
+        Column("owner", "Owner", value=attrgetter("owner"), priority=2),
+        Column("registration", "Registration", value=lambda client: client.get_registration_display(), is_shown=False),
+        Column("admission", "Admission", value=lambda client: client.get_admission_display(), priority=3),
+        Column(
+            "first_seen", "First seen", value=attrgetter("first_seen_at"), sort="seen", is_shown=False, priority=3
+        ),
+        Column("seen", "Seen", value=seen_at, priority=3, is_numeric=True),
+    ),
+    orderings=(
+        Ordering("name", ("name",), False, "by name", "by name, backwards"),
+        Ordering("seen", (), True, "first seen first", "newest first"),
+    ),
+    filterset=ClientsOnPage,
+    row_template="inventory/_client_row.html",
+    row_css=lambda client: "ended" if client.gone_at else "",
+    views=(
+        View("Present", is_counted=False),
+        View("Without an owner", "has_owner=false"),
+        View("Quarantined", "admission=quarantined"),
+        View("Gone", "gone=true"),
+    ),
+    empty=Empty(
+        "No clients yet",
+        "A client is a program whose configuration names MCP servers, or one that registered at an authorization "
+        "server. To show Keyreeve a folder now: manage.py sync --add PATH.",
+        reverse_lazy("connection_create"),
+        "Add a connection",
+    ),
+    csv=(
+        ("id", attrgetter("pk")),
+        ("name", attrgetter("name")),
+        ("product", attrgetter("product")),
+        ("host", attrgetter("host")),
+        ("client_id", attrgetter("client_id")),
+        ("registration", attrgetter("registration")),
+        ("admission", attrgetter("admission")),
+        ("owner", attrgetter("owner")),
+        ("servers", attrgetter("server_count")),
+        ("credentials", attrgetter("credential_count")),
+        ("first_seen_at", attrgetter("first_seen_at")),
+        ("gone_at", attrgetter("gone_at")),
+    ),
+)
+
+
+def listed(clients: QuerySet[McpClient]) -> QuerySet[Any]:
+    uses = Use.objects.present().filter(client=OuterRef("pk"))
+    return clients.select_related("connection", "owner").annotate(
+        server_count=CappedCount(uses, "server"),
+        credential_count=CappedCount(uses.exclude(credential=None), "credential"),
+    )
+
+
+@require_safe
+@requires_reader
+def client_list(request: HttpRequest) -> HttpResponseBase:
+    actor = request.actor  # type: ignore[attr-defined]
+    bulk = []
+    if actor.has(Role.REVIEWER) or actor.has(Role.OWNER):
+        bulk.append(Bulk("Assign owner…", reverse("client_assign_owner"), icon="person", key="o", tone="primary"))
+    rows = listed(McpClient.objects.visible_to(actor))
+    return CLIENTS.respond(request, rows, bulk=bulk, context={"admitted": Admission.ADMITTED})
+
+
+@require_safe
+@requires_reader
+def client_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
+    actor = request.actor  # type: ignore[attr-defined]
+    clients = McpClient.objects.visible_to(actor).select_related("connection", "owner", "authorization_server")
+    client = get_object_or_404(clients, pk=pk)
+    uses = Use.objects.filter(client=client)
+    files = uses.order_by().values("file")
+    exposures = (
+        Exposure.objects.visible_to(actor)
+        .present()
+        .filter(connection=client.connection_id, file__in=files)
+        .select_related("credential")
+        .order_by("-id")
+    )
+    shown = list(
+        uses.select_related("server", "server__environment", "environment", "credential").order_by(
+            F("gone_at").desc(nulls_first=True), "server__name", "file", "pk"
+        )[: SHOWN + 1]
+    )
+    context = {
+        "client": client,
+        "seen_at": seen_at(client),
+        "uses": shown[:SHOWN],
+        "has_more_uses": len(shown) > SHOWN,
+        "known": _known(actor, shown),
+        "exposures": list(exposures[:SHOWN]),
+        "history": list(AuditEntry.objects.visible_to(actor).about(client)[:HISTORY]),
+        "sees_everything": actor.sees_everything,
+        "may_assign": actor.has(Role.REVIEWER) or actor.has(Role.OWNER),
+    }
+    return render(request, "inventory/client_detail.html", context)
+
+
+def _known(actor: Actor, uses: list[Use]) -> set[UUID]:
+    """Which servers and credentials of these uses the actor may open. An owner reads the names of the others only."""
+    servers = {use.server_id for use in uses}
+    credentials = {use.credential_id for use in uses if use.credential_id}
+    if actor.sees_everything:
+        return servers | credentials
+    own_servers = McpServer.objects.visible_to(actor).filter(pk__in=servers).values_list("pk", flat=True)
+    own_credentials = Credential.objects.visible_to(actor).filter(pk__in=credentials).values_list("pk", flat=True)
+    return {*own_servers, *own_credentials}

@@ -1,0 +1,74 @@
+"""Where literal secrets were seen."""
+
+from operator import attrgetter
+
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.urls import reverse_lazy
+from django.views.decorators.http import require_safe
+
+from access.permissions import requires_reader
+from inventory.filters import ExposureFilter
+from inventory.models import Exposure
+from inventory.views.presence import PresentUnlessAsked, seen_at
+from web.lists import Column, Empty, ListPage, View
+from web.paging import Ordering
+
+
+class ExposuresOnPage(PresentUnlessAsked, ExposureFilter):
+    pass
+
+
+EXPOSURES = ListPage(
+    name="exposures",
+    title="Exposures",
+    noun="exposure",
+    columns=(
+        Column("file", "Where", value=attrgetter("file"), sort="file"),
+        Column("hint", "Hint", value=attrgetter("credential.hint"), priority=2),
+        Column("credential", "Credential", value=attrgetter("credential.name")),
+        Column("host", "Host", value=attrgetter("host"), priority=3),
+        Column("readable", "Readable by others", value=attrgetter("is_readable_by_others"), priority=4),
+        Column("seen_for", "Seen for", value=attrgetter("first_seen_at"), sort="seen", is_numeric=True),
+        Column("now", "Now", value=lambda exposure: "gone" if exposure.gone_at else "present", priority=2),
+    ),
+    orderings=(
+        Ordering("seen", (), descending=True, ascending_words="longest exposed first", descending_words="newest first"),
+        Ordering("file", ("file",), ascending_words="by path", descending_words="by path, backwards"),
+    ),
+    filterset=ExposuresOnPage,
+    row_template="inventory/_exposure_row.html",
+    template="inventory/exposure_list.html",
+    row_css=lambda exposure: "ended" if exposure.gone_at else "",
+    views=(
+        View("Present", is_counted=False),
+        View("Readable by others", "is_readable_by_others=true"),
+        View("Gone", "gone=true"),
+    ),
+    empty=Empty(
+        "No literal secret was seen",
+        "Configuration that was read holds references or nothing. What no connection looks at stays unknown.",
+        reverse_lazy("connection_list"),
+        "See what is looked at",
+    ),
+    csv=(
+        ("id", attrgetter("pk")),
+        ("host", attrgetter("host")),
+        ("file", attrgetter("file")),
+        ("pointer", attrgetter("pointer")),
+        ("credential_id", attrgetter("credential_id")),
+        ("credential", attrgetter("credential.name")),
+        ("hint", attrgetter("credential.hint")),
+        ("is_readable_by_others", attrgetter("is_readable_by_others")),
+        ("first_seen_at", attrgetter("first_seen_at")),
+        ("last_seen_at", seen_at),
+        ("gone_at", attrgetter("gone_at")),
+    ),
+)
+
+
+@require_safe
+@requires_reader
+def exposure_list(request: HttpRequest) -> HttpResponseBase:
+    visible = Exposure.objects.visible_to(request.actor)  # type: ignore[attr-defined]
+    return EXPOSURES.respond(request, visible.select_related("credential", "connection"))

@@ -1,0 +1,163 @@
+"""Owners: who they are, what they answer for, and whether they still do."""
+
+from operator import attrgetter
+from typing import Any
+from uuid import UUID
+
+from django.contrib import messages
+from django.core.exceptions import ValidationError
+from django.db.models import Model, OuterRef, Q, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse, reverse_lazy
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from access.permissions import requires, requires_reader
+from access.roles import Role
+from audit.models import AuditEntry
+from inventory.actions.ownership import change_owner, create_owner
+from inventory.filters import OwnerFilter
+from inventory.forms import OwnerForm
+from inventory.models import Credential, McpClient, McpServer, Owner
+from inventory.states import OwnerKind
+from inventory.views.counts import CappedCount
+from inventory.views.presence import OnPage
+from inventory.views.questions import Question, ask, go, is_decided, refuse, way_back
+from web.lists import Column, Empty, ListPage, View
+from web.paging import Ordering, capped_counts
+
+SHOWN = 10  # of each noun on an owner's own page; the lists show the rest
+HISTORY = 20
+
+
+class OwnersOnPage(OnPage, OwnerFilter):
+    pass
+
+
+OWNERS = ListPage(
+    name="owners",
+    title="Owners",
+    noun="owner",
+    columns=(
+        Column("name", "Owner", value=attrgetter("name"), sort="name"),
+        Column("email", "E-mail", value=attrgetter("email"), priority=3),
+        Column("kind", "Kind", value=lambda owner: owner.get_kind_display(), priority=3),
+        Column("credentials", "Credentials", value=attrgetter("credential_count"), is_numeric=True),
+        Column("servers", "Servers", value=attrgetter("server_count"), priority=2, is_numeric=True),
+        Column("active", "Active", value=attrgetter("is_active"), priority=2),
+    ),
+    orderings=(Ordering("name", ("name",), ascending_words="by name", descending_words="by name, backwards"),),
+    filterset=OwnersOnPage,
+    row_template="inventory/_owner_row.html",
+    template="inventory/owner_list.html",
+    views=(
+        View("All"),
+        View("People", "kind=person"),
+        View("Teams", "kind=team"),
+        View("Inactive", "is_active=false"),
+    ),
+    empty=Empty(
+        "No owners yet",
+        "An owner is the person or team who answers for credentials and servers. Without one, nobody is asked.",
+        reverse_lazy("owner_create"),
+        "Create an owner",
+    ),
+    csv=(
+        ("id", attrgetter("pk")),
+        ("kind", attrgetter("kind")),
+        ("name", attrgetter("name")),
+        ("email", attrgetter("email")),
+        ("external_id", attrgetter("external_id")),
+        ("is_active", attrgetter("is_active")),
+        ("credentials", attrgetter("credential_count")),
+        ("servers", attrgetter("server_count")),
+    ),
+)
+
+
+def answered_for_by(owner: Any) -> Q:
+    return Q(iam_owner=owner) | Q(platform_owner=owner) | Q(application_owner=owner)
+
+
+def listed(owners: QuerySet[Owner]) -> QuerySet[Any]:
+    servers = McpServer.objects.present().filter(answered_for_by(OuterRef("pk")))
+    return owners.annotate(
+        credential_count=CappedCount(Credential.objects.live().filter(owner=OuterRef("pk"))),
+        server_count=CappedCount(servers),
+    )
+
+
+@require_safe
+@requires_reader
+def owner_list(request: HttpRequest) -> HttpResponseBase:
+    actor = request.actor  # type: ignore[attr-defined]
+    return OWNERS.respond(
+        request, listed(Owner.objects.visible_to(actor)), context={"may_create": actor.has(Role.REVIEWER)}
+    )
+
+
+@require_safe
+@requires_reader
+def owner_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
+    actor = request.actor  # type: ignore[attr-defined]
+    owner = get_object_or_404(Owner.objects.visible_to(actor).select_related("manager", "user"), pk=pk)
+    credentials = Credential.objects.visible_to(actor).live().filter(owner=owner)
+    servers = McpServer.objects.visible_to(actor).present().filter(answered_for_by(owner))
+    clients = McpClient.objects.visible_to(actor).present().filter(owner=owner)
+    counts = capped_counts([credentials, servers, clients, credentials.filter(open_findings__gt=0)])
+    context = {
+        "owner": owner,
+        "credentials": list(credentials.select_related("environment").order_by("-risk", "-id")[:SHOWN]),
+        "servers": [(server, _parts(server, owner)) for server in servers.order_by("-risk", "-id")[:SHOWN]],
+        "clients": list(clients.order_by("name", "id")[:SHOWN]),
+        "counts": dict(zip(("credentials", "servers", "clients", "at_risk"), counts, strict=True)),
+        "history": list(AuditEntry.objects.visible_to(actor).about(owner)[:HISTORY]),
+        "may_change": actor.has(Role.REVIEWER),
+    }
+    return render(request, "inventory/owner_detail.html", context)
+
+
+def _parts(server: McpServer, owner: Model) -> str:
+    named = (("IAM", server.iam_owner_id), ("platform", server.platform_owner_id))
+    held = [words for words, pk in (*named, ("application", server.application_owner_id)) if pk == owner.pk]
+    words = ", ".join(held)
+    return words[:1].upper() + words[1:]
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@requires(Role.REVIEWER)
+def owner_create(request: HttpRequest) -> HttpResponse:
+    form = OwnerForm(request.POST if is_decided(request) else None)
+    if is_decided(request) and form.is_valid():
+        given = {**form.cleaned_data, "kind": OwnerKind(form.cleaned_data["kind"])}
+        try:
+            owner = create_owner(**given, actor=request.actor)  # type: ignore[attr-defined]
+        except ValidationError as exc:
+            refuse(form, exc, OwnerForm.refused)
+        else:
+            messages.success(request, f"{owner} can answer for things now.")
+            return go(request, reverse("owner_detail", args=[owner.pk]))
+    question = Question(
+        title="Create an owner",
+        text="The person or team who answers for credentials and servers, and whom reviews ask.",
+        form=form,
+        submit="Create owner",
+        back=way_back(request, reverse("owner_list")),
+    )
+    return ask(request, question)
+
+
+@require_POST
+@requires(Role.REVIEWER)
+def owner_activate(request: HttpRequest, pk: UUID) -> HttpResponse:
+    """Say that an owner has left, or is back. What they answered for stays in their name until it is handed over."""
+    actor = request.actor  # type: ignore[attr-defined]
+    owner = get_object_or_404(Owner.objects.visible_to(actor), pk=pk)
+    is_active = request.POST.get("is_active") == "true"
+    change_owner(owner, actor=actor, is_active=is_active)
+    if is_active:
+        messages.success(request, f"{owner} is active again.")
+    else:
+        messages.success(request, f"{owner} is inactive. What they answered for needs new owners.")
+    return redirect("owner_detail", pk)
