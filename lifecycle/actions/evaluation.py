@@ -231,8 +231,6 @@ def _evaluate_scope(cursor: CursorWrapper, scope: Scope | None, *, now: datetime
     if scope is None:
         # Estimates over many conditions are guesses, and a wrong one costs minutes in a nested loop.
         cursor.execute("SET LOCAL enable_nestloop = off")
-        # References are checked as rows are written: a million checks kept for the commit take twice the time.
-        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
     changes = sha256()
     for subject in Subject:
         ids = None if scope is None else scope.ids(subject)

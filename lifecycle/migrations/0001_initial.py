@@ -79,8 +79,8 @@ class Migration(migrations.Migration):
                 ('acknowledged_by', models.CharField(blank=True, max_length=200)),
                 ('resolved_at', models.DateTimeField(blank=True, null=True)),
                 ('resolution', models.CharField(blank=True, choices=[('met', 'Seen to be met'), ('gone', 'The subject is gone'), ('not_applicable', 'The rule no longer applies to the subject')], max_length=20)),
-                ('credential', models.ForeignKey(blank=True, db_index=False, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='inventory.credential')),
-                ('server', models.ForeignKey(blank=True, db_index=False, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='inventory.mcpserver')),
+                ('credential', models.ForeignKey(blank=True, db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='inventory.credential')),
+                ('server', models.ForeignKey(blank=True, db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='inventory.mcpserver')),
             ],
             options={
                 'ordering': ['-id'],

@@ -69,8 +69,14 @@ class Finding(Row):
     """
 
     rule = models.SlugField(max_length=60, db_index=False)
-    credential = models.ForeignKey(Credential, models.CASCADE, null=True, blank=True, related_name="+", db_index=False)
-    server = models.ForeignKey(McpServer, models.CASCADE, null=True, blank=True, related_name="+", db_index=False)
+    # The database does not check these two: it would lock and write every subject again for each of its findings,
+    # which takes longer than finding them. The evaluation reads a subject and writes its finding in one statement.
+    credential = models.ForeignKey(
+        Credential, models.CASCADE, null=True, blank=True, related_name="+", db_index=False, db_constraint=False
+    )
+    server = models.ForeignKey(
+        McpServer, models.CASCADE, null=True, blank=True, related_name="+", db_index=False, db_constraint=False
+    )
     severity = models.PositiveSmallIntegerField(choices=Severity)
     state = models.CharField(max_length=20, choices=FindingState, default=FindingState.OPEN)
     evidence = models.JSONField(default=dict)

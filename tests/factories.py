@@ -1,0 +1,110 @@
+"""Rows for tests, made as an inventory would have them: every function takes what matters and fills in the rest."""
+
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from typing import Any
+
+from inventory.models import (
+    Connection,
+    Credential,
+    Environment,
+    Exposure,
+    McpClient,
+    McpServer,
+    Owner,
+    Use,
+)
+from inventory.states import ConnectionKind, CredentialKind, CredentialStatus, Storage, Transport, TrustModel
+
+NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
+_numbers = count(1)
+
+
+def owner(**values: Any) -> Owner:
+    return Owner.objects.create(**{"name": f"Owner {next(_numbers)}", **values})
+
+
+def environment(name: str = "prod") -> Environment:
+    """One of the environments every estate begins with: prod, staging, dev, personal."""
+    return Environment.objects.get(name=name)
+
+
+def connection(**values: Any) -> Connection:
+    defaults = {
+        "kind": ConnectionKind.MCP_CONFIG,
+        "name": f"Connection {next(_numbers)}",
+        "interval": timedelta(hours=1),
+    }
+    return Connection.objects.create(**{**defaults, **values})
+
+
+def _connection_of(values: dict[str, Any]) -> Connection:
+    return values.pop("connection", None) or connection()
+
+
+def server(**values: Any) -> McpServer:
+    n = next(_numbers)
+    defaults = {
+        "identity_key": f"server:{n}",
+        "connection": _connection_of(values),
+        "name": f"server-{n}",
+        "transport": Transport.STDIO,
+        "first_seen_at": NOW - timedelta(days=30),
+    }
+    return McpServer.objects.create(**{**defaults, **values})
+
+
+def client(**values: Any) -> McpClient:
+    n = next(_numbers)
+    defaults = {
+        "identity_key": f"client:{n}",
+        "connection": _connection_of(values),
+        "name": f"client-{n}",
+        "first_seen_at": NOW - timedelta(days=30),
+    }
+    return McpClient.objects.create(**{**defaults, **values})
+
+
+def credential(**values: Any) -> Credential:
+    """A live credential known from its provider, issued ten days ago, used yesterday, without owner or expiry."""
+    n = next(_numbers)
+    defaults = {
+        "identity_key": f"credential:{n}",
+        "connection": _connection_of(values),
+        "name": f"credential-{n}",
+        "kind": CredentialKind.API_KEY,
+        "trust_model": TrustModel.STATIC_SERVICE,
+        "storage": Storage.PROVIDER,
+        "status": CredentialStatus.ACTIVE,
+        "issued_at": NOW - timedelta(days=10),
+        "last_used_at": NOW - timedelta(days=1),
+        "first_seen_at": NOW - timedelta(days=5),
+    }
+    made = Credential.objects.create(**{**defaults, **values})
+    made.refresh_from_db(fields=["known_since"])
+    return made
+
+
+def exposure(of: Credential, **values: Any) -> Exposure:
+    defaults = {
+        "connection": of.connection,
+        "file": f"/home/somebody/.config/{next(_numbers)}.json",
+        "pointer": "/mcpServers/one/env/KEY",
+        "is_readable_by_others": False,
+        "first_seen_at": NOW - timedelta(days=5),
+    }
+    return Exposure.objects.create(credential=of, **{**defaults, **values})
+
+
+def use(of: Credential | None, **values: Any) -> Use:
+    """`of` is used by a client on a server; both are made unless they are given."""
+    defaults = {
+        "connection": values.get("connection") or (of.connection if of is not None else connection()),
+        "client": values.pop("client", None) or client(),
+        "server": values.pop("server", None) or server(),
+        "file": f"/home/somebody/.config/{next(_numbers)}.json",
+        "pointer": "/mcpServers/one",
+        "held_as": Storage.LITERAL,
+        "first_seen_at": NOW - timedelta(days=5),
+    }
+    return Use.objects.create(credential=of, **{**defaults, **values})
