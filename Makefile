@@ -12,14 +12,14 @@ DEV := .venv/.dev
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Keyreeve needs Python 3.11 or newer, and $(PYTHON) is %d.%d. Name another: make PYTHON=python3.11" % sys.version_info[:2])'
-	$(PYTHON) -m venv .venv
+	@$(PYTHON) -m venv .venv
 
 $(RUNTIME): requirements/runtime.txt | $(BIN)/python
-	@cmp -s requirements/runtime.txt $(RUNTIME) || $(BIN)/python -m pip install --quiet --require-hashes -r requirements/runtime.txt
+	@cmp -s requirements/runtime.txt $(RUNTIME) || { echo "Installing what requirements/runtime.txt lists…"; $(BIN)/python -m pip install --quiet --quiet --require-hashes -r requirements/runtime.txt; }
 	@cp requirements/runtime.txt $(RUNTIME)
 
 $(DEV): requirements/dev.txt | $(BIN)/python
-	@cmp -s requirements/dev.txt $(DEV) || $(BIN)/python -m pip install --quiet --require-hashes -r requirements/dev.txt
+	@cmp -s requirements/dev.txt $(DEV) || { echo "Installing what requirements/dev.txt lists…"; $(BIN)/python -m pip install --quiet --quiet --require-hashes -r requirements/dev.txt; }
 	@cp requirements/dev.txt $(DEV) && cp requirements/runtime.txt $(RUNTIME)
 
 up: $(RUNTIME)

@@ -8,7 +8,14 @@ if sys.version_info < (3, 11):  # noqa: UP036  said before an import that older 
     sys.exit("Keyreeve needs Python 3.11 or newer, and this is {}.{}.".format(*sys.version_info))
 
 from django.core.management import execute_from_command_line
+from django.db import OperationalError, connection
 
 if __name__ == "__main__":
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-    execute_from_command_line(sys.argv)
+    try:
+        execute_from_command_line(sys.argv)
+    except OperationalError:
+        if connection.connection is not None or "--traceback" in sys.argv:
+            raise
+        print("The database does not answer. Start Keyreeve first: make up", file=sys.stderr)  # noqa: T201
+        sys.exit(3)

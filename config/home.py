@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import pwd
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -15,6 +16,13 @@ LEAST_FREE = 256 * 2**20  # bytes; a fresh database with its write-ahead log tak
 
 def is_root() -> bool:
     return os.geteuid() == 0
+
+
+def user_name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"number {uid}"
 
 
 def ensure_home(home: Path, *, least_free: int = LEAST_FREE) -> None:
@@ -34,6 +42,10 @@ def ensure_home(home: Path, *, least_free: int = LEAST_FREE) -> None:
         raise CannotStart(
             f"The folder {home} cannot be written to ({exc.strerror}). Set KEYREEVE_HOME to one that can."
         ) from exc
+    for file in (home / "up.lock", home / "secret.key"):
+        if file.exists() and not os.access(file, os.R_OK | os.W_OK):
+            owner = user_name(file.stat().st_uid)
+            raise CannotStart(f"{home} is in use by {owner}. Start as {owner}, or set KEYREEVE_HOME to another folder.")
     if free < least_free:
         raise CannotStart(
             f"Only {free // 2**20} MB are free under {home}, and Keyreeve needs {least_free // 2**20} MB. "

@@ -75,7 +75,8 @@ if DATABASE_URL:
     _database = database_from(DATABASE_URL)
 else:
     _database = {"NAME": "keyreeve", "USER": "postgres", "HOST": str(EMBEDDED_DATA_DIR), "OPTIONS": {}}
-if env.flag("KEYREEVE_DB_POOL", default=True):
+# A command needs one connection, and says at once when there is none; a pool would wait for half a minute.
+if env.flag("KEYREEVE_DB_POOL", default=Path(sys.argv[0]).name != "manage.py"):
     _database["OPTIONS"] = {"pool": {"min_size": 1, "max_size": 4}, **_database["OPTIONS"]}  # type: ignore[dict-item]
 DATABASES = {
     "default": {
@@ -88,7 +89,7 @@ DATABASES = {
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 BROKER_URL = env.secret("KEYREEVE_BROKER_URL")
-CELERY_BROKER_URL = BROKER_URL or "pgmq://"
+CELERY_BROKER_URL = BROKER_URL or "pgmq://localhost"
 if not BROKER_URL:
     _conninfo = {"host": "HOST", "port": "PORT", "user": "USER", "password": "PASSWORD", "dbname": "NAME"}
     CELERY_BROKER_TRANSPORT_OPTIONS = {
