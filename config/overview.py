@@ -15,7 +15,7 @@ from inventory.models import Credential, Exposure
 from inventory.states import ENDED, CredentialKind, Severity
 from lifecycle.models import Finding, Obligation, Snapshot, Waiver
 from web.paging import Capped, capped_counts
-from web.wording import plural, thousands
+from web.wording import thousands
 
 DAYS_AHEAD = 14
 TREND = timedelta(weeks=12)
@@ -37,7 +37,7 @@ def trend_note(trend: Sequence[tuple[date, int]], today: date, value: Capped) ->
     """How the number moved within the last week; nothing is claimed where nothing was recorded."""
     past = [count for day, count in trend if day <= today - timedelta(days=6)]
     if not past or value.more:
-        return "no week recorded yet" if not past else "counted to the limit"
+        return ""
     change = value.value - past[-1]
     if change == 0:
         return "as a week ago"
@@ -191,17 +191,18 @@ def rotation_by_kind(actor: Actor, now: datetime) -> list[Rotation]:
     return [Rotation(row["kind"], str(labels[row["kind"]]), row["total"], row["late"], row["unknown"]) for row in rows]
 
 
-def lede(figures_: Iterable[Figure], overdue: Capped, worst: list[tuple[Finding, str]]) -> str:
-    """The first sentence of the day: what there is to do, the worst first."""
-    if not worst:
+def lede(heat_rows: Iterable[dict[str, Any]], overdue: Capped) -> str:
+    """The first sentence of the day: what is open, the worst first."""
+    totals = {row["severity"]: sum(cell["count"] for cell in row["cells"]) for row in heat_rows}
+    if not any(totals.values()):
         return "Nothing needs you today. What is unknown stays listed under Policies."
-    critical = sum(1 for finding, _ in worst if finding.severity == Severity.CRITICAL)
-    words = [f"{plural(len(worst), 'finding')} at the top of the queue"]
-    if critical:
-        words.append(f"{critical} of them critical")
-    if overdue:
-        words.append(f"{overdue} past due")
-    return f"{', '.join(words)}."
+    parts = [f"{thousands(count)} {severity.label.lower()}" for severity, count in totals.items() if count]
+    words = (
+        f"{parts[0]} findings are open"
+        if len(parts) == 1
+        else f"{', '.join(parts[:-1])} and {parts[-1]} findings are open"
+    )
+    return f"{words}; {overdue} past due." if overdue else f"{words}; none is past due."
 
 
 def has_estate() -> bool:

@@ -33,8 +33,7 @@ def overview(request: HttpRequest) -> HttpResponse:
     now = timezone.now()
     if not parts.has_estate():
         return render(request, "overview_empty.html", {"runs": last_runs(), "now": now})
-    figures = parts.figures(actor, now)
-    worst = parts.queue(actor, now)
+    heat_rows = parts.heat(actor, now)
     exposures = Exposure.objects.visible_to(actor).present().select_related("credential").order_by("-id")[:6]
     changes = AuditEntry.objects.visible_to(actor).exclude(event__in=QUIET)[:8]
     mark = EvaluationMark.objects.first()
@@ -42,10 +41,11 @@ def overview(request: HttpRequest) -> HttpResponse:
         request,
         "overview.html",
         {
-            "figures": figures,
-            "queue": worst,
-            "lede": parts.lede(figures, capped_count(Finding.objects.visible_to(actor).overdue(now)), worst),
-            "heat_rows": parts.heat(actor, now),
+            "figures": parts.figures(actor, now),
+            "queue": parts.queue(actor, now),
+            "lede": parts.lede(heat_rows, capped_count(Finding.objects.visible_to(actor).overdue(now))),
+            "heat_rows": heat_rows,
+            "is_late": any(cell["is_late"] for row in heat_rows for cell in row["cells"]),
             "heat_ages": [label for _, label in parts.AGES],
             "upcoming": parts.upcoming(actor, now),
             "rotations": parts.rotation_by_kind(actor, now),

@@ -5,6 +5,7 @@ from lifecycle.views import credentials, findings, policies
 urlpatterns = [
     path("credentials/", credentials.credential_list, name="credential_list"),
     path("credentials/<uuid:pk>/", credentials.credential_detail, name="credential_detail"),
+    path("credentials/<uuid:pk>/dates/", credentials.credential_dates, name="credential_dates"),
     path("servers/<uuid:pk>/", credentials.server_detail, name="server_detail"),
     path("findings/", findings.finding_list, name="finding_list"),
     path("findings/acknowledge/", findings.finding_acknowledge, name="finding_acknowledge"),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 WIDTH, HEIGHT, GAP = 196, 42, 16
 TOP = 26
-TEXT_LENGTH = 26
+TEXT_LENGTH = 22
 
 
 @dataclass(frozen=True)

@@ -153,7 +153,8 @@ class Reconciliation:
         """Run a writing statement that returns ids; count them and add them to the digest."""
         cursor.execute(
             f"WITH changed AS ({statement}) SELECT count(*),"
-            " encode(sha256(convert_to(coalesce(string_agg(id::text, '' ORDER BY id), ''), 'UTF8')), 'hex') FROM changed",
+            " encode(sha256(convert_to(coalesce(string_agg(id::text, '' ORDER BY id), ''), 'UTF8')), 'hex')"
+            " FROM changed",
             {
                 "connection": self.connection.pk,
                 "environment": self.connection.environment_id,
@@ -168,14 +169,16 @@ class Reconciliation:
             self._digest.update(f"{name} {digest}\n".encode())
 
     def _upsert(self, cursor: CursorWrapper, noun: str, table: str, key: str, columns: dict[str, str]) -> None:
-        listed = f"SELECT DISTINCT ON ({key}) * FROM pg_temp.staging WHERE {key} IS NOT NULL ORDER BY {key}, file, pointer, n"
+        rows = f"SELECT DISTINCT ON ({key}) * FROM pg_temp.staging WHERE {key} IS NOT NULL"
+        listed = f"{rows} ORDER BY {key}, file, pointer, n"
         extra = NEW_ROW[table]
         self._run(
             cursor,
             f"{noun}_added",
             f"""
             INSERT INTO {table} (identity_key, connection_id, first_seen_at, {", ".join([*columns, *extra])})
-            SELECT s.{key}, %(connection)s, %(now)s, {", ".join([*(f"s.{c}" for c in columns.values()), *extra.values()])}
+            SELECT s.{key}, %(connection)s, %(now)s,
+              {", ".join([*(f"s.{c}" for c in columns.values()), *extra.values()])}
             FROM ({listed}) s LEFT JOIN {table} t ON t.identity_key = s.{key}
             WHERE t.id IS NULL
             RETURNING id
@@ -194,7 +197,8 @@ class Reconciliation:
             cursor,
             f"{noun}_changed",
             f"""
-            UPDATE {table} t SET {", ".join(f"{c} = {v}" for c, v in described.items())}, gone_at = NULL, last_seen_at = NULL
+            UPDATE {table} t SET gone_at = NULL, last_seen_at = NULL,
+              {", ".join(f"{c} = {v}" for c, v in described.items())}
             FROM ({listed}) s
             WHERE t.identity_key = s.{key} AND (t.gone_at IS NOT NULL OR t.connection_id = %(connection)s
               AND ({", ".join(f"t.{c}" for c in columns)}) IS DISTINCT FROM ({", ".join(values.values())}))
@@ -247,8 +251,8 @@ class Reconciliation:
             f"""
             INSERT INTO inventory_use (connection_id, client_id, server_id, credential_id, file, pointer, held_as,
               is_disabled, first_seen_at)
-            SELECT %(connection)s, p.client_id, p.server_id, p.credential_id, p.file, p.pointer, p.held_as, p.is_disabled,
-              %(now)s
+            SELECT %(connection)s, p.client_id, p.server_id, p.credential_id, p.file, p.pointer, p.held_as,
+              p.is_disabled, %(now)s
             FROM ({self.PLACES}) p LEFT JOIN inventory_use x ON {self.SAME_USE}
             WHERE x.id IS NULL
             RETURNING id

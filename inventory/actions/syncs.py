@@ -82,7 +82,7 @@ def complete(
     run.done = done
     run.counts = listing.counts
     run.problems = problems[:KEPT_PROBLEMS]
-    run.error = f"{len(problems)} files could not be read." if problems else ""
+    run.error = f"{len(unread)} of them could not be read." if unread else ""
     run.digest = listing.digest
     run.save()
     record(

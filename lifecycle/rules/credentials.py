@@ -7,7 +7,8 @@ from lifecycle.rules.wording import counted
 
 def _hard_coded(e: Evidence) -> str:
     more = int(e.values["places"]) - 1
-    words = f"Literal secret in {e.text('file')}" + (f" and {counted(more, 'more place')}" if more else "")
+    file = "/".join(e.text("file").split("/")[-2:])  # the evidence has the whole path
+    words = f"Literal secret in {file}" + (f" and {counted(more, 'more place')}" if more else "")
     return f"{words}, readable by other users" if e.has("readable_by_others") else words
 
 

@@ -1,24 +1,28 @@
 """Credentials by risk, and everything known about one of them."""
 
+from datetime import UTC, date, datetime, time
 from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
+from django.contrib import messages
 from django.contrib.postgres.aggregates import ArrayAgg
 from django.db.models import OuterRef, Q, QuerySet, Subquery
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
-from django.shortcuts import get_object_or_404, render
+from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils import timezone
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_GET, require_http_methods
 
 from access.actors import Actor
-from access.permissions import requires_reader
+from access.permissions import requires, requires_reader
 from access.roles import Role
+from inventory.actions.dates import record_dates
 from inventory.models import Credential, CredentialVersion, Exposure, McpServer, Use
 from inventory.states import ENDED
 from lifecycle.filters import CredentialPageFilter
+from lifecycle.forms import DatesForm
 from lifecycle.models import Finding, Obligation
 from lifecycle.views import ties, timeline
 from web.lists import Bulk, Column, Empty, ListPage, View
@@ -56,7 +60,8 @@ CREDENTIALS = ListPage(
     filterset=CredentialPageFilter,
     row_template="lifecycle/_credential_cells.html",
     views=(
-        View("All", "gone=false"),
+        View("Present", "gone=false"),
+        View("All"),
         View("Unrotated", "finding=unrotated"),
         View("Orphans", "gone=false&has_owner=false"),
         View("Stale", "finding=stale"),
@@ -105,7 +110,7 @@ def credential_list(request: HttpRequest) -> HttpResponseBase:
         if actor.has(Role.REVIEWER)
         else []
     )
-    return CREDENTIALS.respond(request, listed(actor), bulk=bulk)
+    return CREDENTIALS.respond(request, listed(actor), bulk=bulk, context={"now": timezone.now()})
 
 
 @require_GET
@@ -144,9 +149,40 @@ def credential_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
                 credential, findings=findings, exposures=exposures, uses=uses, now=now
             ),
             "can_assign": actor.has(Role.REVIEWER) or actor.has(Role.OWNER),
+            "can_record": actor.has(Role.REVIEWER),
             "now": now,
         },
     )
+
+
+@require_http_methods(["GET", "POST"])
+@requires(Role.REVIEWER)
+def credential_dates(request: HttpRequest, pk: UUID) -> HttpResponse:
+    """Dates that a person vouches for, where no provider tells them."""
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    credential = get_object_or_404(Credential.objects.visible_to(actor), pk=pk)
+    form = DatesForm(request.POST if request.method == "POST" else None, today=timezone.now().date())
+    if form.is_valid():
+        given = form.cleaned_data
+        changed = record_dates(
+            credential,
+            issued_at=at_midnight(given["issued_on"]),
+            last_used_at=at_midnight(given["last_used_on"]),
+            expires_at=at_midnight(given["expires_on"]),
+            actor=actor,
+            reason=given["reason"],
+        )
+        words = (
+            "You recorded its dates; the next evaluation uses them." if changed else "Those dates were known already."
+        )
+        messages.success(request, words)
+        return redirect("credential_detail", pk)
+    context = {"form": form, "credential": credential}
+    return render(request, "lifecycle/credential_dates.html", context, status=422 if form.errors else 200)
+
+
+def at_midnight(day: date | None) -> datetime | None:
+    return datetime.combine(day, time(), tzinfo=UTC) if day else None
 
 
 def reach(uses: list[Use]) -> dict[str, int]:

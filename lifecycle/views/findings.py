@@ -59,17 +59,18 @@ COLUMNS = (
     Column("subject", "Subject", value=lambda row: row.subject, priority=2),
     Column("rule", "Rule", value=lambda row: row.rule, priority=4, css="muted", sort="rule"),
     Column("owner", "Owner", value=owner_of, priority=3),
+    Column("state", "State", value=lambda row: row.state, priority=4, css="muted"),
     Column("opened", "Open for", value=lambda row: row.opened_at, priority=3, is_numeric=True, sort="opened"),
     Column("due", "Due", value=lambda row: row.due_at, is_numeric=True, sort="due"),
     Column("severity", "Severity", value=lambda row: row.get_severity_display(), sort="severity"),
-    Column("state", "State", value=lambda row: row.state, priority=4, css="muted"),
 )
 SEVERITY = Ordering("severity", ("severity",), True, "least severe first", "most severe first")
 DUE = Ordering("due", ("due_at",), False, "soonest due first", "latest due first")
 RULE = Ordering("rule", ("rule",), False, "by rule", "by rule, backwards")
 OPENED = Ordering("opened", (), True, "oldest first", "newest first")
 GROUPS: dict[str, tuple[str, tuple[Ordering, ...], Any, str]] = {
-    "severity": ("Severity", (SEVERITY, DUE, RULE, OPENED), None, ""),
+    "none": ("None", (SEVERITY, DUE, RULE, OPENED), None, ""),
+    "severity": ("Severity", (SEVERITY,), lambda row: row.severity, "lifecycle/_severity_group.html"),
     "due": ("Due", (DUE,), due_group, ""),
     "rule": ("Rule", (RULE,), lambda row: row.name, ""),
 }
@@ -91,7 +92,7 @@ def _page(group: str) -> ListPage:
         views=(
             View("Open", "unresolved=true"),
             View("Past due", "overdue=true"),
-            View("Critical", "unresolved=true&severity=4"),
+            View("Critical", "unresolved=true&severity=critical"),
             View("Exposed", "unresolved=true&rule=hard-coded"),
             View("Waived", "state=waived"),
             View("Resolved", "state=resolved"),
@@ -229,9 +230,7 @@ def finding_waive(request: HttpRequest) -> HttpResponse:
         ends_at = datetime.combine(form.cleaned_data["until"], time(23, 59, 59), tzinfo=now.tzinfo)
         ends_at = min(ends_at, now + longest)
         try:
-            count = waive_all(
-                findings, reason=form.cleaned_data["reason"], ends_at=ends_at, actor=actor, now=now
-            )
+            count = waive_all(findings, reason=form.cleaned_data["reason"], ends_at=ends_at, actor=actor, now=now)
         except LifecycleError as exc:
             form.add_error(None, str(exc))
         else:

@@ -1,5 +1,6 @@
 """The picture of what a credential or a server ties together, drawn from `Use` rows, with the same as a list."""
 
+import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -60,7 +61,7 @@ def of_uses(uses: Iterable[Use], *, about: str) -> Ties:
             ends.append(
                 add(f"k{credential.pk}", 2, credential.name, credential.hint or credential.reference, url, tone)
             )
-        for start, end in zip(ends, ends[1:], strict=False):
+        for start, end in itertools.pairwise(ends):
             if start and end and (edges.get((start, end)) is None or literal):
                 edges[start, end] = Edge(start, end, tone if credential is not None else "")
         held = f", by {_held(use)} in {use.file}" if credential is not None else f", named in {use.file}"

@@ -215,6 +215,13 @@ def since(context: template.Context, at: datetime | None, otherwise: str = "neve
 
 
 @register.simple_tag(takes_context=True)
+def ago(context: template.Context, at: datetime) -> SafeString:
+    """The same in a sentence: `3 h ago`, `just now`."""
+    words = wording.since(at, _now(context))
+    return _time(at, "just now" if words == "now" else f"{words} ago")
+
+
+@register.simple_tag(takes_context=True)
 def due(context: template.Context, at: datetime | None, otherwise: str = "") -> SafeString:
     """`in 4 d`, `41 d late`: orange when soon, red when late."""
     if not at:
