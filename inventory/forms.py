@@ -48,7 +48,7 @@ def suggested_owners() -> list[str]:
 
 
 class OwnerNamed(forms.CharField):
-    """An owner by name, by e-mail address, by both as suggested, or by id; inactive ones too, which the action refuses."""
+    """An owner by name, by e-mail address, by both as suggested, or by id. The action refuses inactive ones."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(max_length=400, widget=Suggesting, **options)

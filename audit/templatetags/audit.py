@@ -1,5 +1,6 @@
 """Audit entries on pages: their words, and a link to what they are about."""
 
+from datetime import datetime
 from typing import Any
 
 from django import template
@@ -9,6 +10,7 @@ from django.utils.safestring import SafeString
 
 from audit import sentences
 from audit.models import AuditEntry
+from web.templatetags.keyreeve import since
 
 register = template.Library()
 LONGEST_NAME = 40
@@ -42,3 +44,10 @@ def subject_link(entry: AuditEntry) -> SafeString | str:
     except NoReverseMatch:
         return shown
     return format_html('<a href="{}"{}>{}</a>', url, format_html(' title="{}"', label) if shown != label else "", shown)
+
+
+@register.simple_tag(takes_context=True)
+def ago(context: template.Context, at: datetime | None) -> SafeString:
+    """A time within a sentence: `4 min ago`, `now`."""
+    shown = since(context, at)
+    return shown if at is None or shown.endswith(">now</time>") else format_html("{} ago", shown)

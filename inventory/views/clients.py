@@ -43,9 +43,7 @@ CLIENTS = ListPage(
         Column("owner", "Owner", value=attrgetter("owner"), priority=2),
         Column("registration", "Registration", value=lambda client: client.get_registration_display(), is_shown=False),
         Column("admission", "Admission", value=lambda client: client.get_admission_display(), priority=3),
-        Column(
-            "first_seen", "First seen", value=attrgetter("first_seen_at"), sort="seen", is_shown=False, priority=3
-        ),
+        Column("first_seen", "First seen", value=attrgetter("first_seen_at"), sort="seen", is_shown=False, priority=3),
         Column("seen", "Seen", value=seen_at, priority=3, is_numeric=True),
     ),
     orderings=(

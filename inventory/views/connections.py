@@ -1,5 +1,6 @@
 """Connections: where Keyreeve looks, how the last look went, and looking again."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from operator import attrgetter
 from typing import Any
@@ -14,6 +15,7 @@ from django.urls import reverse, reverse_lazy
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 from kombu.exceptions import OperationalError
+from psycopg.errors import InvalidSchemaName
 
 from access.permissions import requires, requires_reader
 from access.roles import Role
@@ -30,7 +32,11 @@ from web.lists import Column, Empty, ListPage, View
 from web.pages import render_page_or_fragment
 from web.paging import Ordering
 
+# The broker is away, or the queues in the database were never installed.
+NO_QUEUE = (OperationalError, InvalidSchemaName)
+
 RUNS = 10
+READ_ALL = (RunState.COMPLETE, RunState.PARTIAL)
 HISTORY = 20
 
 # What of a connection's settings is shown, and how it is called. Anything else is named without its value.
@@ -131,7 +137,7 @@ def connection_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
         "now": now,
         "runs": [(run, changes(run.counts)) for run in runs],
         "latest": runs[0] if runs else None,
-        "progress": progress(connection, runs[0] if runs else None, now),
+        "progress": progress(connection, runs, now),
         "may_change": actor.has(Role.OPERATOR),
     }
     if not request.htmx:  # type: ignore[attr-defined]
@@ -146,13 +152,18 @@ def connection_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
     )
 
 
-def progress(connection: Connection, latest: SyncRun | None, now: datetime) -> dict[str, Any] | None:
-    """How far a sync is that is under way or waits for a worker; None when there is none to watch."""
-    if latest is not None and latest.state == RunState.RUNNING:
+def progress(connection: Connection, runs: Sequence[SyncRun], now: datetime) -> dict[str, Any] | None:
+    """How far a sync is that is under way or waits for a worker; None when there is none to watch.
+
+    How many files there are is known at the end only, so the bar measures against what was read the last time.
+    """
+    if runs and runs[0].state == RunState.RUNNING:
         is_held = connection.lease_until is not None and connection.lease_until > now
-        return {"state": "running" if is_held else "lost", "done": latest.done, "total": latest.total}
+        before = next((run.done for run in runs[1:] if run.state in READ_ALL and run.done), 0)
+        expected = max(before, runs[0].done) if before else None
+        return {"state": "running" if is_held else "lost", "done": runs[0].done, "expected": expected}
     if connection.is_enabled and connection.due_at and connection.due_at <= now:
-        return {"state": "waiting", "done": 0, "total": None}
+        return {"state": "waiting", "done": 0, "expected": None}
     return None
 
 
@@ -187,7 +198,7 @@ def connection_create(request: HttpRequest) -> HttpResponse:
             actor=request.actor,  # type: ignore[attr-defined]
             now=timezone.now(),
         )
-        messages.success(request, f"{connection.name} is read {_when(connection)}.")
+        messages.success(request, f"{connection.name} {_when(connection)}.")
         return go(request, reverse("connection_detail", args=[connection.pk]))
     question = Question(
         title="Add a connection",
@@ -204,9 +215,9 @@ def _when(connection: Connection) -> str:
     """Ring the worker's bell. When the broker does not answer, the sweep finds the due row by itself."""
     try:
         sync_connection.delay(str(connection.pk))
-    except OperationalError:
-        return "within 30 seconds, as soon as a worker looks by itself; the message queue does not answer"
-    return "now"
+    except NO_QUEUE:
+        return "will start within 30 seconds: the message queue does not answer, but what is due is found without it"
+    return "is read now"
 
 
 @require_POST
@@ -218,7 +229,7 @@ def connection_sync(request: HttpRequest, pk: UUID) -> HttpResponse:
         messages.warning(request, f"{connection.name} is switched off. Switch it on to read it.")
     else:
         request_sync(connection, actor=actor, now=timezone.now())
-        messages.success(request, f"{connection.name} is read {_when(connection)}.")
+        messages.success(request, f"{connection.name} {_when(connection)}.")
     return go(request, reverse("connection_detail", args=[pk]))
 
 
@@ -231,7 +242,7 @@ def connection_enable(request: HttpRequest, pk: UUID) -> HttpResponse:
     if is_enabled != connection.is_enabled:
         set_enabled(connection, is_enabled, actor=actor, now=timezone.now())
         if is_enabled:
-            messages.success(request, f"{connection.name} is switched on and read {_when(connection)}.")
+            messages.success(request, f"{connection.name} is switched on and {_when(connection)}.")
         else:
             messages.success(request, f"{connection.name} is switched off. What was found stays.")
     return go(request, reverse("connection_detail", args=[pk]))

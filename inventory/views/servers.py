@@ -24,11 +24,6 @@ class ServersOnPage(PresentUnlessAsked, McpServerFilter):
     pass
 
 
-def _reaches(server: McpServer) -> str:
-    version = f"@{server.package_version}" if server.package_version else ""
-    return server.url or (f"{server.package}{version}" if server.package else server.command)
-
-
 SERVERS = ListPage(
     name="servers",
     title="Servers",
@@ -36,15 +31,12 @@ SERVERS = ListPage(
     columns=(
         Column("name", "Server", value=attrgetter("name"), sort="name"),
         Column("transport", "Transport", value=lambda server: server.get_transport_display(), priority=3),
-        Column("reaches", "Package or address", value=_reaches, priority=3, css="wide"),
         Column("environment", "Environment", value=attrgetter("environment"), priority=2),
         Column("role", "Role", value=lambda server: server.get_role_display(), priority=4),
         Column("owners", "Owners", priority=2),
         Column("clients", "Clients", value=attrgetter("client_count"), priority=4, is_numeric=True),
         Column("risk", "Risk", value=lambda server: server.get_risk_display(), sort="risk"),
-        Column(
-            "first_seen", "First seen", value=attrgetter("first_seen_at"), sort="seen", is_shown=False, priority=3
-        ),
+        Column("first_seen", "First seen", value=attrgetter("first_seen_at"), sort="seen", is_shown=False, priority=3),
         Column("seen", "Seen", value=seen_at, priority=3, is_numeric=True),
     ),
     orderings=(
@@ -58,7 +50,7 @@ SERVERS = ListPage(
     row_css=lambda server: "ended" if server.gone_at else "",
     views=(
         View("Present", is_counted=False),
-        View("Without an owner", "has_owners=false"),
+        View("An owner missing", "has_owners=false"),
         View("Unclassified", "role=unclassified"),
         View("Floating version", "is_pinned=false"),
         View("Gone", "gone=true"),
