@@ -33,7 +33,9 @@ class AuditEntryFilter(FilterSet):  # type: ignore[misc]
         if not kept:
             return rows.none()
         query = SearchQuery(" & ".join(f"{part}:*" for part in kept), search_type="raw", config="simple")
-        return rows.alias(_words=SearchVector("subject_label", "actor_label", config="simple")).filter(_words=query)
+        words = SearchVector("subject_label", "actor_label", config="simple")
+        found: QuerySet[Any] = rows.alias(_words=words).filter(_words=query)
+        return found
 
     # Ids lie behind their kind in the index; without a kind given, all kinds are tried.
     def by_actor(self, rows: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:

@@ -30,6 +30,7 @@ class OwnerSerializer(Shape):
     noun = "owners"
     url = Url()
     display = Text(F("name"))
+    email = serializers.CharField()
     manager = Link("owners", "manager", allow_null=True)
 
     class Meta:
@@ -214,6 +215,7 @@ class ExposureSerializer(Shape):
 
 class UseSerializer(Shape):
     noun = "uses"
+    held_as = serializers.CharField(help_text="As a credential's `storage`; empty where there is no credential.")
     url = Url()
     display = Text(PLACE)
     client = Link("clients", "client")

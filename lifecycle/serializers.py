@@ -49,6 +49,7 @@ class RuleLink(serializers.Field[Any, Any, Any, Any]):
 
 class PolicySerializer(Shape):
     noun = "policies"
+    kinds = serializers.ListField(child=serializers.CharField(), help_text="Kinds of credentials; none means all.")
     url = Url()
     display = Text(F("name"))
     environment = Link("environments", "environment", allow_null=True)

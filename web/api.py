@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from hashlib import blake2b
 from itertools import islice
 from types import SimpleNamespace
-from typing import Any, ClassVar
+from typing import Any
 
 from django.db import transaction
 from django.db.models import QuerySet
@@ -84,7 +84,7 @@ class StrictFilters(DjangoFilterBackend):  # type: ignore[misc]
 class KeysetPagination(BasePagination):
     """`web.paging` as the REST framework and its schema know it. The view's `orderings` say what can be sorted by."""
 
-    def paginate_queryset(self, queryset: QuerySet[Any], request: Request, view: Any = None) -> list[Any]:
+    def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> list[Any]:
         self.request = request
         try:
             ordering = asked_ordering(request, view.orderings)
@@ -160,8 +160,7 @@ def answer(request: HttpRequest, body: bytes) -> HttpResponse:
     response["Vary"] = "Accept, Authorization, Cookie"
     etag = f'W/"{blake2b(body, digest_size=16).hexdigest()}"'
     response["ETag"] = etag
-    conditional: HttpResponse = get_conditional_response(request, etag=etag, response=response)
-    return conditional
+    return get_conditional_response(request, etag=etag, response=response) or response
 
 
 def as_body(content: Any) -> bytes:
@@ -215,7 +214,7 @@ class CsvRenderer(JSONRenderer):
 class ByHeader(DefaultContentNegotiation):
     """The `Accept` header alone decides; `?format=` is a parameter like any other, and unknown."""
 
-    settings = SimpleNamespace(URL_FORMAT_OVERRIDE=None)
+    settings: Any = SimpleNamespace(URL_FORMAT_OVERRIDE=None)
 
 
 # ── Views ──────────────────────────────────────────────────────────────────────────────────────
@@ -228,10 +227,11 @@ class ReadOnlyViewSet(GenericViewSet[Any]):
     serializer_class: type[Shape]
     filterset_class: type[FilterSet]
     orderings: Sequence[Ordering] = (ARRIVAL,)
-    http_method_names: ClassVar[list[str]] = ["get", "head", "options"]
-    filter_backends: ClassVar[list[Any]] = [StrictFilters]
+    http_method_names = ["get", "head", "options"]  # noqa: RUF012  declared so by the framework
+    filter_backends = (StrictFilters,)
     pagination_class = KeysetPagination
     content_negotiation_class = ByHeader
+    lookup_url_kwarg = "id"
     lookup_value_converter = "uuid"
     schema = ReadSchema()
 
@@ -258,9 +258,9 @@ class ReadOnlyViewSet(GenericViewSet[Any]):
         rows, following, previous = self.page_of(asked_fields(request, self.serializer_class))
         return answer(request._request, list_body(rows, following, previous))
 
-    def retrieve(self, request: Request, pk: Any) -> HttpResponse:
+    def retrieve(self, request: Request, **kwargs: Any) -> HttpResponse:
         check_parameters(request.query_params, OF_OBJECTS)
-        row = self.one(pk, asked_fields(request, self.serializer_class))
+        row = self.one(kwargs["id"], asked_fields(request, self.serializer_class))
         if row is None:
             raise Http404
         return answer(request._request, row.encode())
@@ -283,8 +283,8 @@ class ReadOnlyViewSet(GenericViewSet[Any]):
         queryset = self.filter_queryset(self.get_queryset()).annotate(json_text=self._row(names)).only("pk")
         rows = self.paginate_queryset(queryset)
         paginator: KeysetPagination = self.paginator  # type: ignore[assignment]
-        links = (paginator.link(cursor) for cursor in (paginator.page.next, paginator.page.previous))
-        return (row.json_text for row in rows or ()), *links
+        texts = (row.json_text for row in rows or ())
+        return texts, paginator.link(paginator.page.next), paginator.link(paginator.page.previous)
 
     def one(self, pk: Any, names: Sequence[str]) -> str | None:
         rows = self.get_queryset().filter(pk=pk).annotate(json_text=self._row(names)).order_by()

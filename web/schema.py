@@ -30,7 +30,7 @@ class ProblemSerializer(serializers.Serializer[Any]):
     title = serializers.CharField()
     status = serializers.IntegerField()
     detail = serializers.CharField(help_text="A sentence for people.")
-    errors = serializers.DictField(
+    errors = serializers.DictField(  # type: ignore[assignment]
         child=serializers.ListField(child=serializers.CharField()),
         required=False,
         help_text="What is wrong with which parameter or field.",
@@ -40,6 +40,8 @@ class ProblemSerializer(serializers.Serializer[Any]):
 
 class ReadSchema(AutoSchema):
     """For `web.api.ReadOnlyViewSet`."""
+
+    view: Any
 
     @property
     def noun(self) -> str:
@@ -59,13 +61,13 @@ class ReadSchema(AutoSchema):
     def get_summary(self) -> str:
         return SENTENCES[self.action].format(nouns=self.noun.replace("-", " "))
 
-    def get_description(self) -> str:
+    def get_description(self) -> str:  # type: ignore[override]
         return ""
 
     def get_filter_backends(self) -> list[Any]:
         return [] if self.action == "retrieve" else list(self.view.filter_backends)
 
-    def get_override_parameters(self) -> list[OpenApiParameter]:
+    def get_override_parameters(self) -> list[Any]:
         names = self.view.serializer_class.names()
         parameters = [
             OpenApiParameter(

@@ -7,12 +7,12 @@ document is read from the same declaration. A page of a hundred objects is then 
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from django.db.models import Case, F, Func, JSONField, Model, TextField, Value, When
+from django.db.models import Case, F, Func, JSONField, Model, Q, TextField, Value, When
 from django.db.models.expressions import Combinable, Expression
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-Sql = Expression | F
+Sql = Expression | F | Q
 
 
 class JsonObject(Func):

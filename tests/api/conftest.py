@@ -1,0 +1,157 @@
+"""Who asks the API, and a small estate in which every noun has an object."""
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Group
+from django.test import Client
+from rest_framework.response import Response
+
+from access.actors import Actor
+from access.models import User
+from access.roles import Role
+from audit.actions import action, record
+from audit.events import Event
+from config.actions import issue_token
+from inventory.models import AuthorizationServer, Credential, Grant, Owner, PostureCheck, SyncRun, Tool
+from inventory.states import RunState, Severity, Verdict
+from lifecycle.models import Finding, Waiver
+from lifecycle.states import FindingState
+from tests.factories import NOW, client, connection, credential, environment, exposure, owner, server, use
+
+ROOT = "http://testserver/api/v1/"
+SYSTEM = Actor.system("test")
+
+
+@dataclass
+class Caller:
+    """Somebody with a way in, or without."""
+
+    headers: dict[str, str] = field(default_factory=dict)
+    browser: Client = field(default_factory=Client)
+
+    def get(self, path: str, **headers: str) -> Any:
+        """`path` is under the root, or an address that the API gave."""
+        return self.browser.get(path if "://" in path else f"/api/v1/{path}", headers={**self.headers, **headers})
+
+    def ask(self, method: str, path: str) -> Any:
+        return self.browser.generic(method, f"/api/v1/{path}", headers=self.headers)
+
+    def json(self, path: str) -> Any:
+        answer = self.get(path)
+        assert answer.status_code == 200, answer.content
+        return answer.json()
+
+    def names(self, path: str) -> list[str]:
+        return [each["display"] for each in self.json(path)["results"]]
+
+
+def bearer(role: Role, life: timedelta = timedelta(days=1)) -> Caller:
+    token = issue_token(f"{role.value} of the test", role, life=life, actor=SYSTEM)
+    return Caller({"Authorization": f"Token {token}"})
+
+
+@pytest.fixture
+def auditor(db: None) -> Caller:
+    return bearer(Role.AUDITOR)
+
+
+@pytest.fixture
+def anonymous() -> Caller:
+    return Caller()
+
+
+def person(name: str, *roles: Role) -> tuple[User, Caller]:
+    user = User.objects.create(username=name, email=f"{name}@example.org")
+    user.groups.set(Group.objects.filter(name__in=roles))
+    caller = Caller()
+    caller.browser.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
+    return user, caller
+
+
+@pytest.fixture
+def outsider(db: None) -> Caller:
+    """Signed in, and without any role."""
+    return person("outsider")[1]
+
+
+@dataclass
+class Estate:
+    """One object of every noun, all of them Mira's but the credential, server and finding of somebody else."""
+
+    mira: Owner
+    caller: Caller
+    mine: Credential
+    foreign: Credential
+    foreign_finding: Finding
+
+
+def finding(subject: Credential, **values: Any) -> Finding:
+    defaults = {
+        "rule": "unrotated",
+        "severity": Severity.HIGH,
+        "opened_at": NOW,
+        "refreshed_at": NOW,
+        "due_at": NOW + timedelta(days=7),
+        "evidence": {"known_since": NOW.isoformat(), "max_age": 86_400},
+    }
+    return Finding.objects.create(credential=subject, **{**defaults, **values})
+
+
+def waiver(of: Finding) -> Waiver:
+    Finding.objects.filter(pk=of.pk).update(state=FindingState.WAIVED)
+    return Waiver.objects.create(
+        finding=of,
+        reason="The peer cannot rotate before June.",
+        severity=of.severity,
+        requested_by="Mira",
+        approved_by="Otto",
+        granted_at=NOW,
+        ends_at=NOW + timedelta(days=10),
+    )
+
+
+@action
+def an_entry(subject: Credential) -> None:
+    record(Event.CREDENTIAL_OWNER_ASSIGNED, actor=SYSTEM, subject=subject, detail={"to": "Mira"})
+
+
+@pytest.fixture
+def estate(db: None) -> Estate:
+    user, caller = person("mira", Role.OWNER)
+    mira = owner(name="Mira Okafor", email="mira@example.org", user=user, manager=owner(name="Otto"))
+    place = connection(name="laptops", environment=environment("prod"))
+    SyncRun.objects.create(
+        connection=place, state=RunState.COMPLETE, requested_by="test", started_at=NOW, finished_at=NOW
+    )
+    issuer = AuthorizationServer.objects.create(
+        issuer="https://login.example.org", capabilities=["pkce"], metadata={"issuer": "x"}, first_seen_at=NOW
+    )
+    one = server(name="github", connection=place, iam_owner=mira, authorization_server=issuer, risk=Severity.HIGH)
+    Tool.objects.create(server=one, name="search", schema_digest="a", approved_digest="b", first_seen_at=NOW)
+    PostureCheck.objects.create(server=one, check_id="MCP-01", verdict=Verdict.MET, checked_at=NOW)
+    program = client(name="Cursor", connection=place, owner=mira)
+    Grant.objects.create(client=program, server=one, tools=["search"], approved_by=mira)
+    mine = credential(
+        name="github / token", connection=place, owner=mira, environment=environment("prod"), hint="ghp_…9f2c",
+        fingerprint="kf1:00ff", scopes=["repo"], risk=Severity.HIGH, issued_at=None,
+    )  # fmt: skip
+    use(mine, connection=place, client=program, server=one)
+    exposure(mine, host="laptop")
+    waiver(finding(mine))
+    foreign = credential(name="billing / login", connection=place, risk=Severity.CRITICAL)
+    foreign_finding = finding(foreign, rule="no-owner", severity=Severity.CRITICAL)
+    an_entry(mine)
+    return Estate(mira, caller, mine, foreign, foreign_finding)
+
+
+def problem_of(answer: Response, status: int) -> dict[str, Any]:
+    """The answer as the problem it must be."""
+    assert answer.status_code == status, answer.content
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    said: dict[str, Any] = answer.json()
+    assert set(said) >= {"type", "title", "status", "detail"}
+    assert said["status"] == status
+    return said
