@@ -44,17 +44,34 @@ class Catalogue:
 
     def __init__(self, cache_dir: Path) -> None:
         self._cache_dir = cache_dir
+        self._unknown_shapes: set[tuple[str, int, bool]] = set()
 
     def recognise(self, named: list[tuple[str, str]]) -> list[Recognised | None]:
         """For each (field name, value) what the catalogue knows, asked in one pass."""
-        scanner = _scanner(self._cache_dir)
-        lines = [f'{name[:80]} = "{secret}"' for name, secret in named]
         answers: list[Recognised | None] = [None] * len(named)
-        for finding in scanner.scan("\n".join(line.replace("\n", " ") for line in lines)):
-            row = finding.location["line"] - 1 if isinstance(finding.location, dict) else finding.location.line - 1
-            if 0 <= row < len(answers) and answers[row] is None:
-                answers[row] = _recognised(finding.rule_id)
+        # What is letters and digits only is recognised by the words around it, its length and its alphabet, so one
+        # answer holds for every value of that shape under that name.
+        shapes = [(name, len(secret), _is_hex(secret)) if secret.isalnum() else None for name, secret in named]
+        asked = [i for i, shape in enumerate(shapes) if shape is None or shape not in self._unknown_shapes]
+        if not asked:
+            return answers
+        text = "\n".join(f'{named[i][0][:80]} = "{named[i][1]}"'.replace("\n", " ") for i in asked)
+        for finding in _scanner(self._cache_dir).scan(text):
+            row = finding.location["line"] - 1
+            if 0 <= row < len(asked) and answers[asked[row]] is None:
+                answers[asked[row]] = _recognised(finding.rule_id)
+        for i in asked:
+            shape = shapes[i]
+            if answers[i] is None and shape is not None and len(self._unknown_shapes) < _MAX_SHAPES:
+                self._unknown_shapes.add(shape)
         return answers
+
+
+_MAX_SHAPES = 10_000
+
+
+def _is_hex(secret: str) -> bool:
+    return not set(secret) - set("0123456789abcdef")
 
 
 @lru_cache(maxsize=1)

@@ -6,11 +6,12 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import unquote, unquote_plus
 
 from inventory.discovery import formats, values
@@ -78,6 +79,19 @@ class Draft:
         )
 
 
+class _Recipe(NamedTuple):
+    """A finding without a secret, to be made again at another place."""
+
+    class_: Class
+    kind: Kind
+    issuer: str | None
+    reference: str | None
+
+
+_UNSEEN = _Recipe(Class.PLACEHOLDER, Kind.OTHER, None, None)
+_MAX_REMEMBERED = 200
+_MAX_SETTLED = 50_000
+
 _SCHEME = re.compile(
     r"(?P<scheme>bearer|basic|token|apikey|api-key|bot|key|oauth|genie-?key|sso-key|splunk|digest|ssws|jwt)\s+(?=\S)",
     re.IGNORECASE,
@@ -112,11 +126,34 @@ _MAX_INLINE_VALUES = 500
 
 
 class Judge:
-    """Classifies values under one fingerprint key. Keeps nothing of what it saw."""
+    """Classifies values under one fingerprint key, one file at a time."""
 
     def __init__(self, key: bytes, catalogue: Catalogue | None = None) -> None:
         self.key = key
         self._catalogue = catalogue
+        self._expected: list[str] | None = None
+        self._settled: dict[tuple[str, str, Where], _Recipe | None] = {}
+
+    @contextmanager
+    def expecting(self, text: str, format_: str) -> Iterator[list[formats.Match]]:
+        """While one file is read: its known formats, searched for once in its whole text.
+
+        A value in which none of them occurs needs no search of its own. That holds for JSON without escapes; of any
+        other text each value is searched.
+        """
+        matches = list(formats.find(text))
+        if format_ == "json" and not any(sign in text for sign in ("\\u", "\\/", "\\x", "%", "-----BEGIN")):
+            self._expected = [text[m.start : m.end] for m in matches]
+        try:
+            yield matches
+        finally:
+            self._expected = None
+
+    def betrays(self, text: str) -> bool:
+        """Whether a known format stands in a text that is to be shown."""
+        if self._expected is not None:
+            return any(secret in text for secret in self._expected)
+        return len(text) > 24 and any(not m.format.is_identifier for m in formats.find(text))
 
     # -- one value ----------------------------------------------------------------------------------------------------
 
@@ -134,9 +171,23 @@ class Judge:
         if not text:
             empty = where in (Where.ENV, Where.HEADER, Where.FIELD) and sense.sense is Sense.SAYS
             return [self._plain_draft(Class.PLACEHOLDER, name, pointer, sense)] if empty else _NO_SECRET
-        if len(text) > _MAX_VALUE:
-            text = text[:_MAX_VALUE]
-        return self._text(text, name, sense, pointer, where, depth)
+        if len(text) > _MAX_REMEMBERED:
+            return self._text(text[:_MAX_VALUE], name, sense, pointer, where, depth)
+        # The same settings stand in file after file. What was found to hold no secret may be remembered.
+        key = (name, text, where)
+        known = self._settled.get(key, _UNSEEN)
+        if known is None:
+            return _NO_SECRET
+        if known is not _UNSEEN:
+            return [Draft(pointer, known.class_, known.kind, name, known.issuer, reference=known.reference)]
+        drafts = self._text(text, name, sense, pointer, where, depth)
+        if len(self._settled) < _MAX_SETTLED:
+            if not drafts:
+                self._settled[key] = None
+            elif len(drafts) == 1 and not drafts[0].secret and drafts[0].name == name:
+                only = drafts[0]
+                self._settled[key] = _Recipe(only.class_, only.kind, only.issuer, only.reference)
+        return drafts
 
     def _text(self, text: str, name: str, sense: NameSense, pointer: str, where: Where, depth: int) -> list[Draft]:
         # Most settings are short plain words under a name that says nothing; they are done here.
@@ -149,7 +200,7 @@ class Judge:
         found, rest = values.interpolations(text)
         if found:
             return self._interpolated(text, found, rest, name, sense, pointer, where, depth)
-        stripped, scheme = self._without_scheme(text)
+        stripped, scheme = self._without_scheme(text) if " " in text else (text, "")
         if scheme == "basic":
             return self._basic(stripped, name, sense, pointer)
         if scheme:
@@ -165,7 +216,7 @@ class Judge:
             drafts, is_address = self._addresses(text, name, sense, pointer, depth)
             if drafts or is_address:
                 return drafts
-        if "=" in text and _CONNECTION_FIELDS.search(text):
+        if "=" in text and len(text) > 20 and _CONNECTION_FIELDS.search(text):
             drafts = self._pairs(text, name, pointer)
             if drafts:
                 return drafts
@@ -278,7 +329,7 @@ class Judge:
         )
         if values.is_placeholder(secret):
             return [self._plain_draft(Class.PLACEHOLDER, name, pointer, sense)]
-        known = self._known(secret, name, sense, pointer, Where.HEADER)
+        known = self._known(secret, name, sense, pointer, Where.HEADER, decoded=True)
         if known:
             known[0].external_id = known[0].external_id or external
             return known
@@ -295,9 +346,13 @@ class Judge:
             )
         ]
 
-    def _known(self, text: str, name: str, sense: NameSense, pointer: str, where: Where) -> list[Draft]:
-        """Credentials in the text whose format gives them away."""
-        if len(text) < 16:
+    def _known(
+        self, text: str, name: str, sense: NameSense, pointer: str, where: Where, *, decoded: bool = False
+    ) -> list[Draft]:
+        """Credentials in the text whose format gives them away. `decoded` text does not stand in the file as it is."""
+        if len(text) < 15:
+            return []
+        if not decoded and self._expected is not None and not any(secret in text for secret in self._expected):
             return []
         drafts: list[Draft] = []
         for match in formats.find(text, name):
@@ -368,9 +423,9 @@ class Judge:
                               confidence=Confidence.MEDIUM)]  # fmt: skip
             return []
         is_random = values.is_random(text)
-        if not is_random or len(text) < 48:
-            if values.is_placeholder(text):
-                return [self._plain_draft(Class.PLACEHOLDER, name, pointer, sense)]
+        # Words that mark a placeholder stand apart from each other; unbroken noise has none.
+        if values.is_typed_noise(text) if is_random and text.isalnum() else len(text) < 120 and values.is_placeholder(text):
+            return [self._plain_draft(Class.PLACEHOLDER, name, pointer, sense)]
         if values.is_plain(text) and not (text.isdigit() and len(text) >= 8 and level is Sense.SAYS):
             return []
         if is_random:
@@ -464,8 +519,12 @@ class Judge:
         if decoded is None:
             return []
         if decoded.startswith("{"):
-            return self._inline_json(decoded.strip(), name, pointer, depth + 1) or []
-        return self._known(decoded, name, sense_of(name), pointer, Where.FIELD)
+            kept, self._expected = self._expected, None
+            try:
+                return self._inline_json(decoded.strip(), name, pointer, depth + 1) or []
+            finally:
+                self._expected = kept
+        return self._known(decoded, name, sense_of(name), pointer, Where.FIELD, decoded=True)
 
     def _header_list(self, text: str, pointer: str, depth: int) -> list[Draft]:
         drafts: list[Draft] = []
@@ -597,13 +656,13 @@ class Judge:
             segments[index] = "…"
         return "/".join(segments)
 
-    def in_text(self, text: str) -> Iterator[tuple[Draft, int]]:
+    def in_text(self, text: str, matches: Iterable[formats.Match] | None = None) -> Iterator[tuple[Draft, int]]:
         """Literals of known formats in a whole text, with their place; weak forms are left out, nothing names them here."""
         silent = sense_of("")
-        for match in formats.find(text):
+        for match in formats.find(text) if matches is None else matches:
             row = match.format
             if row.confidence is Confidence.HIGH or row.issuer == "JWT":
-                for draft in self._known(text[match.start : match.end], "", silent, "", Where.FIELD):
+                for draft in self._known(text[match.start : match.end], "", silent, "", Where.FIELD, decoded=True):
                     if draft.class_ is Class.LITERAL and not draft.is_identifier:
                         yield draft, match.start
 

@@ -301,6 +301,14 @@ CLIENTS: tuple[Client, ...] = (
 )  # fmt: skip
 
 
+_LABELS = {client.slug: client.label for client in CLIENTS} | {"mcp-remote": "mcp-remote", "fastmcp": "FastMCP"}
+
+
+def label_of(slug: str) -> str:
+    """A client's name for people."""
+    return _LABELS.get(slug, slug)
+
+
 @dataclass(frozen=True, slots=True)
 class TokenStore:
     """Where a client keeps the tokens its users consented to."""
@@ -382,56 +390,55 @@ def is_shared(name: str) -> bool:
     return bare in _SHARED_NAMES or bare.endswith((".code-workspace", ".md"))
 
 
+_Rows = tuple[tuple[tuple[str, ...], str], ...]
+
+
 @lru_cache(maxsize=1)
-def _suffixes() -> dict[str, tuple[tuple[tuple[str, ...], str], ...]]:
-    """By file name, the folder names in front of it that tell the client, longest first."""
-    table: dict[str, list[tuple[tuple[str, ...], str]]] = {}
+def _suffixes() -> tuple[dict[str, dict[str, _Rows]], tuple[tuple[str, dict[str, _Rows]], ...]]:
+    """By file name (and by pattern of one) and by the folder it lies in: the folders that tell the client."""
+    table: dict[str, dict[str, list[tuple[tuple[str, ...], str]]]] = {}
     for client in CLIENTS:
         for place in (*client.places, *client.project):
-            parts = tuple(
-                p for p in re.sub(r"\A(?:mac|linux|win):", "", place).split("/") if not p.startswith(("<", "$"))
-            )
-            if not parts:
+            parts = [p.lower() for p in re.sub(r"\A(?:mac|linux|win):", "", place).split("/") if not p.startswith(("<", "$"))]
+            if not parts or (len(parts) == 1 and parts[0] in _TELL_NOTHING):
                 continue
-            tail = parts[-1].lower()
-            if tail == "*.json" or (
-                len(parts) == 1 and tail in {"mcp.json", "settings.json", "config.yaml", "server.json", "config.toml"}
-            ):
-                if tail != "*.json" and tail != "server.json":
-                    continue
-            table.setdefault(tail, []).append((tuple(p.lower() for p in parts[:-1] if p != "**"), client.slug))
-    return {tail: tuple(sorted(rows, key=lambda row: -len(row[0]))) for tail, rows in table.items()}
+            needed = tuple(p for p in parts[:-1] if p != "**")
+            nearest = needed[-1] if needed and "*" not in needed[-1] else ""
+            table.setdefault(parts[-1], {}).setdefault(nearest, []).append((needed, client.slug))
+    ordered = {
+        tail: {nearest: tuple(sorted(rows, key=lambda row: -len(row[0]))) for nearest, rows in by_folder.items()}
+        for tail, by_folder in table.items()
+    }
+    exact = {tail: rows for tail, rows in ordered.items() if "*" not in tail}
+    return exact, tuple((tail, rows) for tail, rows in ordered.items() if "*" in tail)
+
+
+_TELL_NOTHING = frozenset({"mcp.json", "settings.json", "config.yaml", "config.json", "config.toml"})
 
 
 def client_of(path: str) -> str | None:
     """The client that a file belongs to, by its name and the folders it lies in; None when that says nothing."""
-    parts = [p.lower() for p in re.split(r"[\\/]", path) if p]
+    parts = [p for p in re.split(r"[\\/]", path.lower()) if p]
     if not parts:
         return None
     name = _TEMPLATE.sub("", parts[-1])
-    return _client_of(name, tuple(parts[-6:-1]))
-
-
-@lru_cache(maxsize=4096)
-def _client_of(name: str, folders: tuple[str, ...]) -> str | None:
+    exact, patterns = _suffixes()
     best: tuple[int, str] | None = None
-    for pattern, rows in _suffixes().items():
-        if name != pattern and not ("*" in pattern and fnmatchcase(name, pattern)):
-            continue
-        for needed, slug in rows:
-            if (best is None or len(needed) > best[0]) and _ends_with(folders, needed):
+    candidates = [exact[name]] if name in exact else []
+    candidates += [rows for pattern, rows in patterns if fnmatchcase(name, pattern)]
+    folder = parts[-2] if len(parts) > 1 else ""
+    for by_folder in candidates:
+        for needed, slug in (*by_folder.get(folder, ()), *by_folder.get("", ())):
+            if (best is None or len(needed) > best[0]) and _ends_with(parts, needed):
                 best = (len(needed), slug)
-    if best is None:
-        return None
-    # A bare `*.json` or `mcp.json` with nothing in front says nothing.
-    return best[1] if best[0] or name not in {"mcp.json"} else None
+    return best[1] if best else None
 
 
-def _ends_with(folders: tuple[str, ...], needed: tuple[str, ...]) -> bool:
-    if len(needed) > len(folders):
-        return False
-    return all(
-        fnmatchcase(have, want) for have, want in zip(folders[len(folders) - len(needed) :], needed, strict=True)
+def _ends_with(parts: list[str], needed: tuple[str, ...]) -> bool:
+    """Whether the folders in front of the file name are these."""
+    at = len(parts) - 1 - len(needed)
+    return at >= 0 and all(
+        have == want or ("*" in want and fnmatchcase(have, want)) for have, want in zip(parts[at:-1], needed, strict=True)
     )
 
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import Any
+from typing import Any, NamedTuple
 
 from inventory.discovery.model import Confidence, Kind
 
@@ -49,8 +49,7 @@ class Format:
     """Too short a form to be believed unless one of these words is in the field's name or the text."""
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
+class Match(NamedTuple):
     """A known format at a place in a text. `prefix` is the format's public beginning, safe to show."""
 
     format: Format
@@ -283,7 +282,7 @@ def _prefilter() -> tuple[re.Pattern[str], dict[str, tuple[Format, ...]], tuple[
     ordered = sorted(starts, key=len, reverse=True)
     table = {p: tuple(r for q in ordered if p.startswith(q) for r in starts[q]) for p in ordered}
     # The single letters of Discord's form would stop the scan at every word; they are told apart in the expression.
-    words = [re.escape(p) for p in ordered if len(p) > 1 and p not in {"s.", "b.", "r.", "00", "pat", "cio", "SK"}]
+    words = [re.escape(p) for p in ordered if len(p) > 1 and " " not in p and p not in {"s.", "b.", "r.", "00", "pat", "cio", "SK"}]
     words += [
         r"(?=[MNO][A-Za-z0-9_-]{23,26}\.[A-Za-z0-9_-]{6}\.)[MNO]",
         r"[sbr]\.(?=[A-Za-z0-9]{24})",
@@ -292,35 +291,49 @@ def _prefilter() -> tuple[re.Pattern[str], dict[str, tuple[Format, ...]], tuple[
         r"cio(?=[A-Za-z0-9]{32}\b)",
         r"SK(?=[0-9a-f]{32})",
     ]
-    expression = re.compile(r"(?:(?<![A-Za-z0-9])|(?<=\\n)|(?<=%3D))(?:" + "|".join(words) + ")")
+    expression = re.compile(r"\b(?=[A-Za-z0-9_./=-]{12})(?:" + "|".join(words) + r")")
     return expression, table, tuple(row for row in FORMATS if row.needle)
 
 
 _STARTS, _BY_PREFIX, _BY_NEEDLE = _prefilter()
+# No format is shorter; what lies between such runs (keys, blanks, punctuation) is never looked at closely.
+_RUNS = re.compile(r"[A-Za-z0-9_.+/=~:-]{15,}")
+_BROKEN_BY_BLANKS = (("-----BEGIN ", "PRIVATE KEY-----"), ("FlyV1 ", "FlyV1 "))
 
 
 def find(text: str, context: str = "") -> Iterator[Match]:
     """Known formats in `text`, in no particular order. `context` (a field's name) is searched for keywords too."""
     done = -1
-    for hit in _STARTS.finditer(text):
-        start = hit.start()
-        if start < done:
-            continue
-        prefix = hit.group()
-        for row in _BY_PREFIX[prefix]:
-            found = row.pattern.match(text, start)
-            if found is None or not _has_keyword(row, text, context):
+    for run in _RUNS.finditer(text):
+        for hit in _STARTS.finditer(text, *run.span()):
+            if hit.start() < done:
                 continue
-            done = found.end()
-            if "secret" in row.pattern.groupindex:
-                yield Match(row, *found.span("secret"), "")
-            else:
-                yield Match(row, start, done, prefix if len(prefix) > 1 else "")
-            break
+            match = _match_at(text, hit.start(), hit.group(), context)
+            if match is not None:
+                done = match.end
+                yield match
+    for beginning, sign in _BROKEN_BY_BLANKS:
+        if sign in text:
+            start = text.find(beginning)
+            while start >= 0:
+                match = _match_at(text, start, beginning, context)
+                if match is not None:
+                    yield match
+                start = text.find(beginning, match.end if match else start + 1)
     for row in _BY_NEEDLE:
         if row.needle in text:
             for found in row.pattern.finditer(text):
                 yield Match(row, *found.span(), "")
+
+
+def _match_at(text: str, start: int, prefix: str, context: str) -> Match | None:
+    for row in _BY_PREFIX[prefix]:
+        found = row.pattern.match(text, start)
+        if found is not None and _has_keyword(row, text, context):
+            if "secret" in row.pattern.groupindex:
+                return Match(row, *found.span("secret"), "")
+            return Match(row, start, found.end(), prefix if len(prefix) > 1 else "")
+    return None
 
 
 def _has_keyword(row: Format, text: str, context: str) -> bool:

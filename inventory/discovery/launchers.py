@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import re
 import shlex
-from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import NamedTuple
 
 from inventory.discovery.values import is_url
 
 
-@dataclass(frozen=True, slots=True)
-class Word:
+class Word(NamedTuple):
     """One word of a command line and the pointer of the value it stands in."""
 
     text: str
     pointer: str
 
 
-@dataclass(frozen=True, slots=True)
-class Launch:
+class Launch(NamedTuple):
     """What a command line starts."""
 
     launcher: str | None = None
@@ -30,7 +29,7 @@ class Launch:
     command: str | None = None
     bridged_url: str | None = None
     bridged_transport: str | None = None
-    env_files: tuple[Word, ...] = field(default=())
+    env_files: tuple[Word, ...] = ()
 
 
 _EXACT = re.compile(r"v?\d+(?:\.\d+)*(?:[-+.]?[A-Za-z0-9][A-Za-z0-9.+-]*)?\Z")
@@ -41,6 +40,7 @@ _SUFFIX = re.compile(r"\.(?:exe|cmd|bat|ps1)\Z", re.IGNORECASE)
 
 _SHELLS = frozenset({"bash", "sh", "zsh", "dash", "fish", "ksh"})
 _POWERSHELLS = frozenset({"powershell", "pwsh"})
+_PLAIN_LAUNCHERS = frozenset({"npx", "uvx", "docker", "node", "python", "python3", "uv", "bunx", "pnpm", "deno"})
 # Wrappers that end at `--`, or at their first word that is no option.
 _TO_DOUBLE_DASH = {
     "op": "run", "doppler": "run", "dotenvx": "run", "dotenv": "", "mise": "exec", "infisical": "run", "aws-vault": "exec",
@@ -87,6 +87,7 @@ _BRIDGES = frozenset({"mcp-remote", "mcp-remote-client", "supergateway", "mcp-pr
                       "mcp-remote-proxy", "@modelcontextprotocol/inspector", "mcp-stdio-proxy", "@punkpeye/mcp-proxy"})  # fmt: skip
 
 
+@lru_cache(maxsize=1024)
 def basename(program: str) -> str:
     """A program's name without folder and Windows suffix."""
     return _SUFFIX.sub("", re.split(r"[\\/]", program.strip().strip("\"'"))[-1])
@@ -116,6 +117,8 @@ def unwrap(words: list[Word]) -> list[Word]:
 
 
 def _unwrapped_once(words: list[Word]) -> list[Word] | None:
+    if words[0].text in _PLAIN_LAUNCHERS:
+        return None
     name, rest = basename(words[0].text).lower(), words[1:]
     if " " in words[0].text.strip() and not re.match(r"(?:[A-Za-z]:)?[\\/]", words[0].text):
         return words_of(words[0].text, words[0].pointer) + rest
@@ -197,17 +200,7 @@ def identify(words: list[Word]) -> Launch:
     env_files = _env_files(rest)
     launch = _identified(name, command, texts)
     bridge = _bridge(launch, command, texts)
-    return Launch(
-        launcher=launch.launcher,
-        package=launch.package,
-        version=launch.version,
-        pinned=launch.pinned,
-        registry=launch.registry,
-        command=command,
-        bridged_url=bridge[0],
-        bridged_transport=bridge[1],
-        env_files=env_files,
-    )
+    return launch._replace(command=command, bridged_url=bridge[0], bridged_transport=bridge[1], env_files=env_files)
 
 
 def _identified(name: str, command: str, args: list[str]) -> Launch:

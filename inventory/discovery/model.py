@@ -35,8 +35,17 @@ class Confidence(StrEnum):
     LOW = "low"
 
 
+class _Sent:
+    """Crosses between processes by its fields in order, several times faster than what dataclasses do by themselves."""
+
+    __slots__ = ()
+
+    def __reduce__(self) -> tuple[type, tuple[object, ...]]:
+        return type(self), tuple([getattr(self, name) for name in self.__slots__])
+
+
 @dataclass(frozen=True, slots=True)
-class FoundCredential:
+class FoundCredential(_Sent):
     """One place that holds a secret, refers to one or waits for one."""
 
     pointer: str
@@ -60,7 +69,7 @@ class FoundCredential:
 
 
 @dataclass(frozen=True, slots=True)
-class FoundServer:
+class FoundServer(_Sent):
     """One server definition in one file."""
 
     name: str
@@ -87,7 +96,7 @@ class FoundServer:
 
 
 @dataclass(frozen=True, slots=True)
-class EntryError:
+class EntryError(_Sent):
     """A server entry that could not be understood; its siblings were read."""
 
     pointer: str
@@ -95,7 +104,7 @@ class EntryError:
 
 
 @dataclass(frozen=True, slots=True)
-class FoundFile:
+class FoundFile(_Sent):
     """One file that was looked at."""
 
     path: str

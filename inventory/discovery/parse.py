@@ -15,7 +15,7 @@ from inventory.discovery.classify import Draft, Judge, Where, decode_base64, pai
 from inventory.discovery.decode import MAX_FILE_BYTES, ParseError, decode, dotenv, to_text
 from inventory.discovery.model import Class, EntryError, FoundCredential, FoundServer, Kind
 from inventory.discovery.names import Sense, sense_of
-from inventory.discovery.servers import EnvFileReader, build, finish, inputs
+from inventory.discovery.servers import EnvFileReader, ServerDraft, build, finish, inputs
 from inventory.discovery.shapes import Entry, entries, escape
 
 __all__ = ["MAX_FILE_BYTES", "ParseError", "Parsed", "format_of", "parse"]
@@ -103,11 +103,15 @@ class _Reader:
         self._path, self._client, self._judge, self._read_env_file = path, client, judge, read_env_file
 
     def tree(self, tree: Any, text: str, format_: str, *, live: bool) -> Parsed:
-        found = []
+        with self._judge.expecting(text, format_) as matches:
+            return self._tree(tree, text, format_, matches, live=live)
+
+    def _tree(self, tree: Any, text: str, format_: str, matches: list[formats.Match], *, live: bool) -> Parsed:
+        found: list[ServerDraft] = []
         errors: list[EntryError] = []
         off = _switched_off(tree)
-        for count, item in enumerate(entries(tree)):
-            if count >= MAX_SERVERS:
+        for item in entries(tree):
+            if len(found) + len(errors) >= MAX_SERVERS:
                 errors.append(EntryError("", f"Only the first {MAX_SERVERS} entries were read."))
                 break
             if isinstance(item, EntryError):
@@ -115,45 +119,45 @@ class _Reader:
             elif not item.body:
                 errors.append(EntryError(item.pointer, "The entry is empty."))
             else:
-                built = self._build(item)
-                if built[0].transport is None:
+                server = self._build(item)
+                if server.facts["transport"] is None:
                     errors.append(EntryError(item.pointer, "The entry names neither a command nor a URL."))
-                found.append(built)
+                if _is_off(item.name, off):
+                    server.facts["disabled"] = True
+                found.append(server)
         loose: list[Draft] = []
         if isinstance(tree, dict):
             for pointer, name, default in inputs(tree):
-                loose += [
-                    d for d in self._judge.value(default, name, pointer, Where.FIELD) if d.class_ is Class.LITERAL
-                ]
+                loose += [d for d in self._judge.value(default, name, pointer, Where.FIELD) if d.class_ is Class.LITERAL]
             loose += self._user_config(tree)
-        loose += self._in_text(text, {d.secret for _, drafts in found for d in drafts} | {d.secret for d in loose})
-        self._settle([drafts for _, drafts in found])
+        if matches:
+            seen = {d.secret for server in found for d in server.drafts} | {d.secret for d in loose}
+            loose += self._in_text(text, matches, seen)
+        self._settle(found)
         loose = self._judge.settle(loose)
-        key = self._judge.key
-        servers = [finish(server, drafts, key) for server, drafts in found] if live else []
         if not live:
-            loose += [d for _, drafts in found for d in drafts if d.class_ is Class.LITERAL]
-        if off:
-            servers = [_with_switch(server, off) for server in servers]
-        safe_errors = tuple(EntryError(_safe(e.pointer), e.reason) for e in errors)
-        return Parsed(format_, None, None, tuple(servers), self.freeze(loose), safe_errors, tuple(_projects(tree)))
+            loose += [d for server in found for d in server.drafts if d.class_ is Class.LITERAL]
+        servers = tuple([finish(server, self._judge) for server in found]) if live else ()
+        safe_errors = tuple([EntryError(_safe(e.pointer), e.reason) for e in errors])
+        return Parsed(format_, None, None, servers, self.freeze(loose), safe_errors, tuple(_projects(tree)))
 
     def lines(self, text: str, format_: str, *, live: bool) -> Parsed:
         """Formats in which every line stands for itself."""
+        matches = list(formats.find(text))
         if format_ == "dotenv":
             drafts: list[Draft] = []
             for name, value, line in dotenv(text)[:_MAX_LOOSE]:
                 drafts += self._judge.value(value, name, f"line:{line}", Where.ENV)
             drafts = [d for d in pair_up(drafts) if d.class_ is Class.LITERAL]
-            drafts += self._in_text(text, {d.secret for d in drafts})
+            drafts += self._in_text(text, matches, {d.secret for d in drafts})
             return Parsed("dotenv", credentials=self.freeze(self._judge.settle(drafts)))
         found = [self._build(e) for e in (_deeplinks(text) if format_ == "markdown" else _shell_entries(text))]
         if format_ == "markdown":
             found += self._front_matter(text)
-        self._settle([drafts for _, drafts in found])
-        seen = {d.secret for _, drafts in found for d in drafts}
-        loose = self._in_text(text, seen)
-        servers = tuple(finish(server, drafts, self._judge.key) for server, drafts in found) if live else ()
+        self._settle(found)
+        seen = {d.secret for server in found for d in server.drafts}
+        loose = self._in_text(text, matches, seen)
+        servers = tuple([finish(server, self._judge) for server in found]) if live else ()
         return Parsed(format_, servers=servers, credentials=self.freeze(loose))
 
     def unparsable(self, text: str) -> list[Draft]:
@@ -172,7 +176,7 @@ class _Reader:
                 at = f"line:{text.count(chr(10), 0, match.start()) + 1}"
                 drafts += [d for d in self._judge.value(value, name, at, Where.FIELD) if d.class_ is Class.LITERAL]
         drafts = pair_up(drafts)
-        drafts += self._in_text(text, {d.secret for d in drafts})
+        drafts += self._in_text(text, list(formats.find(text)), {d.secret for d in drafts})
         return self._judge.settle(drafts)
 
     def freeze(self, drafts: list[Draft]) -> tuple[FoundCredential, ...]:
@@ -184,22 +188,24 @@ class _Reader:
                 frozen.setdefault((credential.pointer, credential.fingerprint), credential)
         return tuple(frozen.values())
 
-    def _build(self, entry: Entry) -> tuple[FoundServer, list[Draft]]:
+    def _build(self, entry: Entry) -> ServerDraft:
         return build(entry, file=self._path, client=self._client, judge=self._judge, read_env_file=self._read_env_file)
 
-    def _settle(self, all_drafts: list[list[Draft]]) -> None:
+    def _settle(self, servers: list[ServerDraft]) -> None:
         """One question to the catalogue for the whole file."""
-        flat = [d for drafts in all_drafts for d in drafts]
+        flat = [d for server in servers for d in server.drafts]
         if not flat:
             return
-        kept = {id(d) for d in self._judge.settle(flat)}
-        for drafts in all_drafts:
-            drafts[:] = [d for d in drafts if id(d) in kept]
+        settled = self._judge.settle(flat)
+        if len(settled) < len(flat):
+            kept = {id(d) for d in settled}
+            for server in servers:
+                server.drafts = [d for d in server.drafts if id(d) in kept]
 
-    def _in_text(self, text: str, seen: set[str]) -> list[Draft]:
+    def _in_text(self, text: str, matches: list[formats.Match], seen: set[str]) -> list[Draft]:
         """Known formats anywhere in the text: in comments, in other settings, under keys that were given twice."""
         drafts: list[Draft] = []
-        for draft, start in self._judge.in_text(text):
+        for draft, start in self._judge.in_text(text, matches):
             if len(drafts) >= _MAX_LOOSE:
                 break
             if draft.secret not in seen:
@@ -221,7 +227,7 @@ class _Reader:
                     )
         return [d for d in drafts if d.class_ is Class.LITERAL]
 
-    def _front_matter(self, text: str) -> list[tuple[FoundServer, list[Draft]]]:
+    def _front_matter(self, text: str) -> list[ServerDraft]:
         match = re.match(r"---\r?\n(.*?)\r?\n---(?:\r?\n|\Z)", text[:200_000], re.DOTALL)
         if match is None or "mcp" not in match[1]:
             return []
@@ -261,7 +267,7 @@ def _deeplinks(text: str) -> Iterator[Entry]:
         query = match["query"] or match["encoded"]
         given = dict(part.partition("=")[::2] for part in query.replace("&amp;", "&").split("&"))
         config = given.get("config", query if match["encoded"] else "")
-        body = _link_config(config)
+        body = _link_config(str(config))
         if body is not None:
             name = unquote(given.get("name", "")) or str(body.get("name") or "server")
             yield Entry(name, body, f"line:{line}")
@@ -356,10 +362,8 @@ def _switched_off(tree: object) -> dict[str, frozenset[str]]:
     return off
 
 
-def _with_switch(server: FoundServer, off: dict[str, frozenset[str]]) -> FoundServer:
-    if server.name in off.get("off", ()) or ("only" in off and server.name not in off["only"]):
-        return FoundServer(**{**{f: getattr(server, f) for f in FoundServer.__slots__}, "disabled": True})
-    return server
+def _is_off(name: str, off: dict[str, frozenset[str]]) -> bool:
+    return name in off.get("off", ()) or ("only" in off and name not in off["only"])
 
 
 def _projects(tree: object) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -10,21 +11,24 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from itertools import islice
 from multiprocessing import current_process, get_context
+from operator import attrgetter
 from pathlib import Path
 
 from inventory.discovery import clients
 from inventory.discovery.catalogue import Catalogue
 from inventory.discovery.classify import Judge, pair_up
 from inventory.discovery.decode import MAX_FILE_BYTES, ParseError, decode, to_text
-from inventory.discovery.model import FoundFile, FoundServer
+from inventory.discovery.model import FoundFile
 from inventory.discovery.parse import Parsed, format_of, is_template, parse, token_store
-from inventory.discovery.servers import finish
+from inventory.discovery.servers import ServerDraft, finish
 
 Progress = Callable[[int], None]
 """Told after every file how many were looked at so far."""
 
+_by_name = attrgetter("name")
 _MAX_GLOB_HITS = 2_000
 _MAX_GLOB_DEPTH = 8
 _MAX_SWEEP_DEPTH = 64
@@ -165,7 +169,7 @@ def _glob(base: Path, pattern: str) -> Iterator[str]:
     head, _, rest = pattern.partition("/")
     try:
         with os.scandir(base) as listing:
-            items = sorted(listing, key=lambda item: item.name)
+            items = sorted(listing, key=_by_name)
     except OSError:
         return
     if head == "**":
@@ -244,7 +248,7 @@ def _sweep(top: str) -> Iterator[_Target]:
         folder, name, depth = pending.pop()
         try:
             with os.scandir(folder) as listing:
-                items = sorted(listing, key=lambda item: item.name)
+                items = sorted(listing, key=_by_name)
         except OSError as error:
             yield _Target(folder, _reason(error), inside="!")
             continue
@@ -309,8 +313,16 @@ def _chained(first: list[_Target], stream: Iterator[_Target]) -> Iterator[_Targe
 
 
 def _read_chunk(chunk: list[_Target], settings: _Settings) -> list[FoundFile | None]:
-    reader = _reader(settings)
+    # Nothing here forms cycles, so a child saves the collector's walks over what it inherited.
+    gc.disable()
+    reader = _child_reader(settings)
     return [reader.read(target) for target in chunk]
+
+
+@lru_cache(maxsize=1)
+def _child_reader(settings: _Settings) -> _FileReader:
+    """A child reads many chunks of one scan, and ends with it."""
+    return _reader(settings)
 
 
 def _reader(settings: _Settings) -> _FileReader:
@@ -391,19 +403,19 @@ class _FileReader:
             # Encrypted stores are no JSON; that they exist is all there is to say.
             tree, error = None, problem.reason if target.path.endswith((".json", ".yaml")) else None
         for name, url, drafts in token_store(tree, modified=modified.timestamp(), judge=self._judge):
-            server = FoundServer(
-                name=name or url or os.path.basename(target.path),
-                transport="http" if url else None,
-                file=target.path,
-                pointer=drafts[0].pointer.rpartition("/")[0],
-                client=target.client,
-                url=url,
-                identity_key=f"url:{url}" if url else f"token-store:{target.client}",
-            )
-            cut = len(server.pointer)
+            pointer = drafts[0].pointer.rpartition("/")[0]
             for draft in drafts:
-                draft.pointer = draft.pointer[cut:]
-            servers.append(finish(server, pair_up(drafts), self._judge.key))
+                draft.pointer = draft.pointer[len(pointer) :]
+            facts = {
+                "name": name or url or os.path.basename(target.path),
+                "transport": "http" if url else None,
+                "file": target.path,
+                "pointer": pointer,
+                "client": target.client,
+                "url": url,
+                "identity_key": f"url:{url}" if url else f"token-store:{target.client}",
+            }
+            servers.append(finish(ServerDraft(facts, pair_up(drafts)), self._judge))
         if not servers and error is None and target.path.endswith((".json", ".yaml")):
             return None
         return FoundFile(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -40,6 +40,11 @@ _TRANSPORTS = {
     "http": "http", "streamablehttp": "http", "streamable": "http", "streamablehttps": "http", "https": "http", "httpstream": "http",
     "httpstreaming": "http", "sse": "sse", "serversentevents": "sse", "ws": "websocket", "wss": "websocket", "websocket": "websocket",
 }  # fmt: skip
+_URL_SET, _ENV_SET, _HEADER_SET = frozenset(_URL_KEYS), frozenset(_ENV_KEYS), frozenset(_HEADER_KEYS)
+_ENV_FILE_KEYS = ("envFile", "env_file", "envFiles")
+_ENV_FILE_SET = frozenset(_ENV_FILE_KEYS)
+_HANDLED = frozenset({*_URL_KEYS, *_ENV_KEYS, *_HEADER_KEYS, *_ARGS_KEYS, *_PLAIN_KEYS, "command", "cmd", "transport", "env_keys",
+                      "env_http_headers"})  # fmt: skip
 # Where these write an untyped `url` they mean the older transport.
 _UNTYPED_MEANS_SSE = frozenset({"gemini-cli", "qwen-code", "cline"})
 _NAMED_VALUE = ("value", "default")
@@ -57,10 +62,18 @@ class _Site:
     drafts: list[Draft]
 
 
+@dataclass(slots=True)
+class ServerDraft:
+    """A server and the drafts of its credentials, until the whole file is settled and `finish` freezes it."""
+
+    facts: dict[str, Any]
+    drafts: list[Draft]
+
+
 def build(
     entry: Entry, *, file: str, client: str | None, judge: Judge, read_env_file: EnvFileReader | None = None
-) -> tuple[FoundServer, list[Draft]]:
-    """The server, still without its credentials, and their drafts; `finish` joins them once the file is settled."""
+) -> ServerDraft:
+    """What the entry says; a field that makes no sense is passed over, never the entry."""
     site = _Site(entry, client, judge, read_env_file, [])
     body, prefix = entry.body, ""
     nested = body.get("transport")
@@ -84,75 +97,58 @@ def build(
     transport = _transport(site, body, url, url_key, has_command or launch.launcher is not None)
     if launch.bridged_url:
         url = launch.bridged_url
-    server = FoundServer(
-        name=entry.name,
-        transport=transport,
-        file=file,
-        pointer=entry.pointer,
-        client=client,
-        launcher=launch.launcher,
-        package=launch.package,
-        version=launch.version,
-        pinned=launch.pinned,
-        command=launch.command,
-        url=url,
-        disabled=_disabled(body),
-        trust=_trust(entry.body),
-        identity_key=_identity(entry, launch, url),
-    )
-    return server, _merged(pair_up(site.drafts))
+    facts = {
+        "name": entry.name,
+        "transport": transport,
+        "file": file,
+        "pointer": entry.pointer,
+        "client": client,
+        "launcher": launch.launcher,
+        "package": launch.package,
+        "version": launch.version,
+        "pinned": launch.pinned,
+        "command": launch.command,
+        "url": url,
+        "disabled": _disabled(body),
+        "trust": _trust(entry.body),
+        "identity_key": _identity(entry, launch, url),
+    }
+    return ServerDraft(facts, _merged(pair_up(site.drafts)))
 
 
-def finish(server: FoundServer, drafts: list[Draft], key: bytes) -> FoundServer:
+_SHOWN = ("name", "package", "version", "command", "url", "pointer", "identity_key")
+
+
+def finish(server: ServerDraft, judge: Judge) -> FoundServer:
     """The server with its credentials, none of whose secrets occurs in any of its texts."""
-    secrets = sorted(
-        {d.secret for d in drafts if d.class_ is Class.LITERAL and len(d.secret) >= 4}, key=len, reverse=True
-    )
-    found = tuple(d.freeze(key) for d in drafts)
-    server = replace(server, credentials=found)
-    texts = [
-        server.name,
-        server.package,
-        server.version,
-        server.command,
-        server.url,
-        server.pointer,
-        server.identity_key,
-    ]
-    texts += [t for c in found for t in (c.pointer, c.name, c.reference, c.external_id, c.issuer)]
-    if not any(_betrays(text, secrets) for text in texts if text):
-        return server
+    facts, drafts = server.facts, server.drafts
+    shown = [facts[field] for field in _SHOWN if facts.get(field)]
+    for draft in drafts:
+        shown += (draft.pointer, draft.name, draft.reference or "", draft.external_id or "", draft.issuer or "")
+    joined = "\n".join(shown)
+    secrets = {d.secret for d in drafts if d.class_ is Class.LITERAL and len(d.secret) >= 4}
+    if any(secret in joined for secret in secrets) or judge.betrays(joined):
+        longest_first = sorted(secrets, key=len, reverse=True)
+        facts = {**facts, **{field: _cleaned(facts.get(field), longest_first) for field in _SHOWN}}
+        for draft in drafts:
+            draft.pointer = _cleaned(draft.pointer, longest_first) or ""
+            draft.name = _cleaned(draft.name, longest_first) or ""
+            draft.reference = _cleaned(draft.reference, longest_first)
+            draft.issuer = _cleaned(draft.issuer, longest_first)
+            # The public half of a pair has a format too, and is meant to be seen.
+            if draft.external_id in secrets:
+                draft.external_id = None
+    return FoundServer(**facts, credentials=tuple([draft.freeze(judge.key) for draft in drafts]))
 
-    def clean(text: str | None) -> str | None:
-        if not text or not _betrays(text, secrets):
-            return text
-        for secret in secrets:
-            text = text.replace(secret, "…")
-        for match in sorted(formats.find(text), key=lambda m: m.start, reverse=True):
-            text = text[: match.start] + "…" + text[match.end :]
+
+def _cleaned(text: str | None, secrets: list[str]) -> str | None:
+    if not text:
         return text
-
-    return replace(
-        server,
-        name=clean(server.name) or "",
-        package=clean(server.package),
-        version=clean(server.version),
-        command=clean(server.command),
-        url=clean(server.url),
-        pointer=clean(server.pointer) or "",
-        identity_key=clean(server.identity_key) or "",
-        credentials=tuple(
-            replace(c, pointer=clean(c.pointer) or "", name=clean(c.name) or "", reference=clean(c.reference),
-                    external_id=clean(c.external_id), issuer=clean(c.issuer))
-            for c in found
-        ),
-    )  # fmt: skip
-
-
-def _betrays(text: str, secrets: list[str]) -> bool:
-    if any(secret in text for secret in secrets):
-        return True
-    return len(text) > 24 and any(not m.format.is_identifier for m in formats.find(text))
+    for secret in secrets:
+        text = text.replace(secret, "…")
+    for match in sorted(formats.find(text), key=lambda m: m.start, reverse=True):
+        text = text[: match.start] + "…" + text[match.end :]
+    return text
 
 
 def _merged(drafts: list[Draft]) -> list[Draft]:
@@ -202,10 +198,16 @@ def _command(site: _Site, body: dict[str, Any], prefix: str) -> tuple[Launch, bo
     launch = identify(inner_words)
     if launch.bridged_url:
         cleaned, _ = site.judge.address(launch.bridged_url, "url", "")
-        launch = replace(launch, bridged_url=cleaned)
+        launch = launch._replace(bridged_url=cleaned)
     if launch.package and is_url(launch.package):
-        launch = replace(launch, package=site.judge.address(launch.package, "url", "")[0])
+        launch = launch._replace(package=site.judge.address(launch.package, "url", "")[0])
     return launch, True
+
+
+def _present(body: dict[str, Any], wanted: frozenset[str], order: tuple[str, ...]) -> list[str]:
+    """Which of these fields the entry has: mostly none or one, so the set decides and the order rarely matters."""
+    found = body.keys() & wanted
+    return [key for key in order if key in found] if len(found) > 1 else list(found)
 
 
 def _spread(words: list[Word]) -> list[Word]:
@@ -324,8 +326,8 @@ def _judge_line(site: _Site, text: str, pointer: str) -> None:
 
 def _address(site: _Site, body: dict[str, Any], prefix: str) -> tuple[str | None, str]:
     first: tuple[str | None, str] = (None, "")
-    for key in _URL_KEYS:
-        url = body.get(key)
+    for key in _present(body, _URL_SET, _URL_KEYS):
+        url = body[key]
         if not isinstance(url, str) or not url.strip():
             continue
         url = url.strip()[:8192]
@@ -343,8 +345,8 @@ def _address(site: _Site, body: dict[str, Any], prefix: str) -> tuple[str | None
 
 
 def _environment(site: _Site, body: dict[str, Any], prefix: str) -> None:
-    for key in _ENV_KEYS:
-        variables = body.get(key)
+    for key in _present(body, _ENV_SET, _ENV_KEYS):
+        variables = body[key]
         if not variables:
             continue
         at = f"{prefix}/{key}"
@@ -375,7 +377,7 @@ def _environment(site: _Site, body: dict[str, Any], prefix: str) -> None:
 
 
 def _headers(site: _Site, body: dict[str, Any], prefix: str) -> None:
-    places = [(f"{prefix}/{key}", body.get(key)) for key in _HEADER_KEYS]
+    places = [(f"{prefix}/{key}", body[key]) for key in _present(body, _HEADER_SET, _HEADER_KEYS)]
     options = body.get("requestOptions")
     if isinstance(options, dict):
         places.append((f"{prefix}/requestOptions/headers", options.get("headers")))
@@ -409,8 +411,8 @@ def _refer(site: _Site, reference: str, name: str, pointer: str) -> None:
 def _env_files(site: _Site, body: dict[str, Any], prefix: str, launch: Launch) -> None:
     """Credentials in the environment files a server is started with, at `/envFile#NAME`."""
     places = list(launch.env_files)
-    for key in ("envFile", "env_file", "envFiles"):
-        named = body.get(key)
+    for key in _present(body, _ENV_FILE_SET, _ENV_FILE_KEYS):
+        named = body[key]
         if isinstance(named, str):
             places.append(Word(named, f"{prefix}/{key}"))
         elif isinstance(named, list):
@@ -456,7 +458,8 @@ def _other_fields(site: _Site, body: dict[str, Any], prefix: str) -> None:
             _named_secrets(site, value, pointer)
         else:
             _fields(site, value, key, pointer, Where.FIELD)
-    _join_client_ids(site, body)
+    if any(draft.kind is Kind.OAUTH_CLIENT_SECRET for draft in site.drafts):
+        _join_client_ids(site, body)
 
 
 def _fields(site: _Site, tree: object, name: str, pointer: str, where: Where) -> None:
@@ -516,7 +519,7 @@ def _docker(site: _Site, body: dict[str, Any], launch: Launch, url: str | None) 
         return Launch("docker"), site.judge.address(remote["url"], "url", "/remote/url")[0]
     if isinstance(body.get("image"), str):
         return image("docker", body["image"]), url
-    return replace(launch, launcher="docker"), url
+    return launch._replace(launcher="docker"), url
 
 
 def _published(site: _Site, body: dict[str, Any], launch: Launch, url: str | None) -> tuple[Launch, str | None]:
@@ -593,12 +596,10 @@ def _disabled(body: dict[str, Any]) -> bool:
 
 
 def _trust(body: dict[str, Any]) -> tuple[tuple[str, str], ...]:
-    facts = []
-    for key in _TRUST_KEYS:
-        value = body.get(key)
+    facts: list[tuple[str, str]] = []
+    for key in _present(body, _RISK_KEYS, _TRUST_KEYS):
+        value = body[key]
         if value is None or value is False or value == []:
-            continue
-        if key not in _RISK_KEYS:
             continue
         if value is True:
             facts.append((key, "everything"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from dataclasses import dataclass
+from typing import NamedTuple
 
 # --- references ------------------------------------------------------------------------------------------------------
 
@@ -43,8 +43,7 @@ _SURROUNDINGS = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Reference:
+class Reference(NamedTuple):
     """Where a value comes from instead of standing here."""
 
     text: str
@@ -227,6 +226,9 @@ _SEQUENCES = (
     "abc123abc123",
     "deadbeefdeadbeef",
 )
+# Every eight characters of a sequence contain one of these.
+_SEQUENCE_SIGNS = ("0123", "4567", "8901", "2345", "6789", "abcd", "efgh", "ijkl", "mnop", "qrst", "uvwx", "9876", "5432",
+                   "wert", "abc1", "c123", "23ab", "dead", "beef")  # fmt: skip
 
 
 def is_placeholder(value: str) -> bool:
@@ -239,8 +241,18 @@ def is_placeholder(value: str) -> bool:
         lowered in _PLACEHOLDER_EXACT
         or _PLACEHOLDER.match(text) is not None
         or _PLACEHOLDER_WORDS.search(text) is not None
-        or (len(text) <= 80 and any(_mostly(lowered, run) for run in _SEQUENCES))
+        or (len(text) <= 80 and _is_sequence(lowered))
+        or len(set(text) - {"-"}) == 1
     )
+
+
+def is_typed_noise(value: str) -> bool:
+    """Whether a value that looks random is mostly a piece of the alphabet or of the digits."""
+    return len(value) <= 80 and _is_sequence(value.lower())
+
+
+def _is_sequence(lowered: str) -> bool:
+    return any(sign in lowered for sign in _SEQUENCE_SIGNS) and any(_mostly(lowered, run) for run in _SEQUENCES)
 
 
 def is_hollow(body: str) -> bool:
@@ -249,8 +261,9 @@ def is_hollow(body: str) -> bool:
         return True
     if len(set(body)) < min(6, len(body) // 3 + 1):
         return True
-    lowered = body.lower()
-    return any(_mostly(lowered, run) for run in _SEQUENCES) or _PLACEHOLDER_WORDS.search(body) is not None
+    if _is_sequence(body.lower()):
+        return True
+    return not body.isalnum() and _PLACEHOLDER_WORDS.search(body) is not None or "xxxxx" in body.lower()
 
 
 def _mostly(text: str, run: str) -> bool:
