@@ -21,7 +21,7 @@ PREFIX = "krt-"
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "200"}
 ENVIRONMENT = {
     "KEYREEVE_SECRET_KEY": "only-for-tests",
-    "KEYREEVE_FINGERPRINT_KEY": "only-for-tests",
+    "KEYREEVE_FINGERPRINT_KEY": "only-for-tests, and long enough",
     "KEYREEVE_DB_POOL": "0",
     "KEYREEVE_TEST_TEMPLATE": "keyreeve",
 }
