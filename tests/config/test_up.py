@@ -118,7 +118,7 @@ def test_an_empty_folder_becomes_a_running_keyreeve_and_ends_without_a_trace(key
     process = keyreeve.start()
     assert time.monotonic() - began < 45
     assert keyreeve.get("/healthz") == keyreeve.get("/readyz") == 200
-    assert "1 servers" in keyreeve.said()
+    assert "1 server, 1 client, 1 credential" in keyreeve.said()
 
     path = re.search(r"/sign-in/\?\S+", keyreeve.said())
     assert path is not None

@@ -4,13 +4,15 @@ import http.client
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any, cast
 
+import psycopg
 from django.conf import settings
 from django.core.management import BaseCommand, CommandError, CommandParser, call_command
 from django.db import connections
 from django.db.backends.postgresql.base import DatabaseWrapper
+from django.utils import timezone
 from rich.console import Console
 from rich.markup import escape
 
@@ -26,6 +28,9 @@ from config.statics import ensure_collected
 from config.supervisor import Part, StopRequest, Supervisor, end_leftovers
 from inventory.discovery.keys import create_fingerprint_key
 from inventory.models import SyncRun
+from inventory.states import RunState
+from lifecycle.actions.evaluation import evaluate
+from lifecycle.errors import EvaluationUnderWay
 
 PATIENCE = 60  # seconds until the web server must have answered
 BETWEEN_LOOKS = 5  # seconds between two looks whether the database lives
@@ -140,7 +145,7 @@ class Command(BaseCommand):
         supervisor = Supervisor(home, settings.BASE_DIR, parts(port), say=self.say, stop=self.stop_request)
         ending.callback(supervisor.stop)
         supervisor.start()
-        if discovery and not SyncRun.objects.exclude(finished_at=None).exists():
+        if discovery and not SyncRun.objects.filter(state__in=[RunState.COMPLETE, RunState.PARTIAL]).exists():
             self.discover()
         self.wait_for_web(supervisor, port)
         self.welcome(administrator, port)
@@ -169,7 +174,7 @@ class Command(BaseCommand):
             return
         try:
             database.start()
-        except CannotStart as exc:
+        except (CannotStart, psycopg.Error) as exc:
             self.say(f"{exc} Trying again in {BETWEEN_LOOKS} s.")
         else:
             self.say("The embedded database had ended and has been started again.")
@@ -182,6 +187,8 @@ class Command(BaseCommand):
             self.say(f"The first discovery did not finish: {exc} Try again with: manage.py sync")
         except SystemExit:  # it has said why
             self.say("The first discovery did not finish. Try again with: manage.py sync")
+        with suppress(EvaluationUnderWay):  # a worker was quicker
+            evaluate(timezone.now(), actor=SYSTEM)
 
     def wait_for_web(self, supervisor: Supervisor, port: int) -> None:
         web = supervisor.parts[0]
@@ -197,7 +204,8 @@ class Command(BaseCommand):
         url = base_url(port)
         headline = f"\n[bold]Keyreeve[/] {settings.VERSION} is running at [bold]{escape(url)}[/]"
         self.console.print(headline, soft_wrap=True)
-        self.say(", ".join(f"{count} {noun}" for noun, count in navigation.counts(SYSTEM).items()))
+        counted = navigation.counts(SYSTEM).items()
+        self.say(", ".join(f"{count} {noun.removesuffix('s') if count == '1' else noun}" for noun, count in counted))
         if nobody_can_sign_in():
             link = issue_sign_in_link(administrator, base=url, actor=SYSTEM)
             self.say(f"\nSign in once as {administrator.username}, within {link_life()}:\n{link}")
