@@ -97,7 +97,7 @@ CONNECTIONS = ListPage(
 def changes(counts: dict[str, int] | None) -> str:
     """`3 credentials added, 1 server gone`; nothing where nothing changed."""
     parts = []
-    for name, count in (counts or {}).items():
+    for name, count in sorted((counts or {}).items()):
         noun, _, verb = name.rpartition("_")
         words = noun.replace("_", " ")
         parts.append(f"{count} {words[:-1] if count == 1 and words.endswith('s') else words} {verb}")

@@ -1,0 +1,141 @@
+"""The audit chain on pages."""
+
+import pytest
+from django.db import connection as database
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from access.actors import Actor
+from access.roles import Role
+from audit.actions import action, record
+from audit.events import Event
+from audit.heads import sign_head, signing_key
+from audit.models import AuditEntry
+from audit.sentences import detail_line
+from tests import factories
+from tests.people import browser, owners_browser, person, text
+
+pytestmark = pytest.mark.django_db
+SYSTEM = Actor.system("test")
+
+
+@action
+def write(subject=None, actor: Actor = SYSTEM, event: Event = Event.OWNER_CHANGED, **detail: object) -> None:
+    record(event, actor=actor, subject=subject, detail=detail)
+
+
+def test_an_entry_shows_what_is_sealed_and_that_it_verifies():
+    owner = factories.owner(name="Mira Okafor")
+    write(owner)
+    write(owner, **{"from": "Stefan Brandt", "to": "Mira Okafor", "reason": "he moved"})
+    entry = AuditEntry.objects.get(seq=2)
+    before = AuditEntry.objects.get(seq=1)
+    page = text(browser(Role.AUDITOR).get("/audit/2/"))
+    assert bytes(entry.hash).hex() in page
+    assert bytes(before.hash).hex() in page
+    assert "Verified just now." in page
+    assert "Stefan Brandt → Mira Okafor, “he moved”" in page
+    assert f"/owners/{owner.pk}/" in page
+
+
+def test_the_first_entry_follows_from_nothing():
+    write()
+    page = text(browser(Role.AUDITOR).get("/audit/1/"))
+    assert "0" * 64 in page
+    assert "Verified just now." in page
+
+
+@pytest.mark.parametrize(
+    ("tampering", "complaint"),
+    [
+        ("UPDATE audit_auditentry SET actor_label = 'nobody' WHERE seq = 2", "actor_label differs"),
+        ("UPDATE audit_auditentry SET text = replace(text, 'test', 'best') WHERE seq = 2", "does not follow"),
+        ("DELETE FROM audit_auditentry WHERE seq = 1", "Entry 1 is missing"),
+    ],
+)
+def test_an_entry_that_was_tampered_with_is_said_to_be(tampering, complaint):
+    write()
+    write()
+    with database.cursor() as cursor:
+        cursor.execute("SET LOCAL session_replication_role = replica")
+        cursor.execute(tampering)
+        cursor.execute("SET LOCAL session_replication_role = origin")
+    page = text(browser(Role.AUDITOR).get("/audit/2/"))
+    assert "This entry does not verify." in page
+    assert complaint in page
+
+
+def test_a_signed_head_that_covers_an_entry_is_named(tmp_path):
+    write()
+    sign_head(signing_key(tmp_path / "key"), now=timezone.now(), actor=SYSTEM)
+    assert "covers it" in text(browser(Role.AUDITOR).get("/audit/1/"))
+    assert "Head signed" in text(browser(Role.AUDITOR).get("/audit/"))
+
+
+@pytest.mark.parametrize("seq", ["0", "77", "9" * 30])
+def test_an_entry_that_does_not_exist_is_not_found(seq):
+    assert browser(Role.AUDITOR).get(f"/audit/{seq}/").status_code == 404
+
+
+def test_an_owner_reads_what_they_did_and_nothing_else():
+    own, me = owners_browser()
+    write(factories.owner(name="Somebody Else"))
+    write(me, actor=me.user.as_actor())
+    entries = {entry.actor_label: entry.seq for entry in AuditEntry.objects.filter(event=Event.OWNER_CHANGED)}
+    page = text(own.get("/audit/"))
+    assert "Somebody Else" not in page
+    assert own.get(f"/audit/{entries['test']}/").status_code == 404
+    assert own.get(f"/audit/{entries[str(me.user)]}/").status_code == 200
+
+
+def test_the_list_says_each_entry_in_a_line_and_links_its_subject():
+    server = factories.server(name="github-prod")
+    write(server, event=Event.SERVER_OWNER_ASSIGNED, **{"as": "iam_owner", "from": None, "to": "Mira Okafor"})
+    page = text(browser(Role.AUDITOR).get("/audit/"))
+    assert "Server owner assigned" in page
+    assert "IAM owner: nobody → Mira Okafor" in page
+    assert f"/servers/{server.pk}/" in page
+
+
+def test_the_list_is_narrowed_by_event_and_searched():
+    write(factories.owner(name="Mira Okafor"))
+    write(factories.owner(name="Stefan Brandt"), event=Event.OWNER_CREATED)
+    auditor = browser(Role.AUDITOR)
+    assert "Mira Okafor" not in text(auditor.get("/audit/", {"event": Event.OWNER_CREATED.value}))
+    assert "Stefan Brandt" not in text(auditor.get("/audit/", {"q": "okaf"}))
+
+
+def test_an_entry_costs_few_queries():
+    write(factories.owner())
+    auditor = browser(Role.AUDITOR)
+    with CaptureQueriesContext(database) as queries:
+        auditor.get("/audit/1/")
+    assert len(queries) <= 12
+
+
+def test_pages_of_the_chain_need_a_role():
+    write()
+    nobody = Client()
+    nobody.force_login(person())
+    assert nobody.get("/audit/1/").status_code == 403
+    assert Client().get("/audit/1/").status_code == 302
+
+
+@pytest.mark.parametrize(
+    ("detail", "line"),
+    [
+        ({}, ""),
+        ({"from": None, "to": "Mira", "reason": ""}, "nobody → Mira"),
+        ({"changed": {"is_active": "False"}, "reason": "left"}, "changed is active False, “left”"),
+        ({"changes": {"uses_added": 3}, "read": 42, "unread": 0}, "changes uses added 3, read 42, unread 0"),
+        ({"is_enabled": False}, "is enabled no"),
+        ({"digest": "a" * 64}, "digest aaaaaaaaaaaa…"),
+    ],
+)
+def test_a_detail_reads_as_one_line(detail, line):
+    assert detail_line(detail) == line
+
+
+def test_a_long_detail_is_cut():
+    assert len(detail_line({"reason": "x" * 5_000})) == 240
