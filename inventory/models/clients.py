@@ -69,6 +69,10 @@ class McpClient(Row):
         ]
         indexes: ClassVar = [
             models.Index(fields=["name", "id"], name="client_by_name"),
+            models.Index(fields=["id"], condition=models.Q(gone_at__isnull=False), name="client_gone"),
+            models.Index(
+                fields=["admission", "id"], condition=~models.Q(admission=Admission.ADMITTED), name="client_not_admitted"
+            ),
             GinIndex(words("name", "client_id", "host"), name="client_by_words"),
         ]
 

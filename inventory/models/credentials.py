@@ -186,6 +186,12 @@ class Exposure(Row):
             models.Index(fields=["credential", "-id"], name="exposure_by_credential"),
             models.Index(fields=["credential"], condition=models.Q(gone_at=None), name="exposure_present"),
             models.Index(fields=["file", "id"], name="exposure_by_file"),
+            models.Index(fields=["id"], condition=models.Q(gone_at__isnull=False), name="exposure_gone"),
+            models.Index(
+                fields=["id"],
+                condition=models.Q(gone_at=None, is_readable_by_others=True),
+                name="exposure_readable_by_others",
+            ),
             GinIndex(words("file"), name="exposure_by_words"),
         ]
 

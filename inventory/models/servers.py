@@ -92,6 +92,7 @@ class McpServer(Row):
             models.Index(fields=["name", "id"], name="server_by_name"),
             models.Index(fields=["risk", "id"], name="server_by_risk"),
             models.Index(fields=["environment", "id"], name="server_by_environment"),
+            models.Index(fields=["id"], condition=models.Q(gone_at__isnull=False), name="server_gone"),
             GinIndex(words("name", "package", "url"), name="server_by_words"),
         ]
 
