@@ -71,7 +71,9 @@ class McpClient(Row):
             models.Index(fields=["name", "id"], name="client_by_name"),
             models.Index(fields=["id"], condition=models.Q(gone_at__isnull=False), name="client_gone"),
             models.Index(
-                fields=["admission", "id"], condition=~models.Q(admission=Admission.ADMITTED), name="client_not_admitted"
+                fields=["admission", "id"],
+                condition=~models.Q(admission=Admission.ADMITTED),
+                name="client_not_admitted",
             ),
             GinIndex(words("name", "client_id", "host"), name="client_by_words"),
         ]
