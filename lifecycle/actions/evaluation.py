@@ -7,13 +7,12 @@ except the mark and the rules' counts after a full evaluation, which say when it
 """
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from hashlib import sha256
 from itertools import islice
 from time import perf_counter
-from typing import Any
+from typing import Any, Self
 from uuid import UUID
 
 from django.db import connection as database
@@ -56,7 +55,7 @@ WITHOUT_EFFECT = {
     Event.CHAIN_HEAD_SIGNED,
 }
 
-TABLES = {Subject.CREDENTIAL: "inventory_credential", Subject.SERVER: "inventory_mcpserver"}
+TABLES = {Subject.CREDENTIAL: Credential._meta.db_table, Subject.SERVER: McpServer._meta.db_table}
 
 
 @dataclass(slots=True)
@@ -109,10 +108,12 @@ def evaluate(now: datetime, *, actor: Actor, full: bool = False) -> Evaluation:
         result = Evaluation(is_full=scope is None)
         if scope is not None and not scope:
             if mark is not None and seq - mark.seq > PASSED_ENTRIES:
-                _move_mark(mark, now=now, seq=seq, digest=digest, is_full=False)
+                _move_mark(mark, now=now, seq=seq, digest=digest)
             return result
+        began = perf_counter()
         _evaluate_scope(cursor, scope, now=now, result=result)
-        _move_mark(mark, now=now, seq=seq, digest=digest, is_full=result.is_full)
+        took = timedelta(seconds=perf_counter() - began) if result.is_full else None
+        _move_mark(mark, now=now, seq=seq, digest=digest, full_in=took)
     if result.changed:
         record(
             Event.FINDINGS_EVALUATED,
@@ -191,17 +192,20 @@ def _changed_since(after: int, until: int) -> Iterator[tuple[Iterable[UUID], Ite
         yield _changed_by(kind, ids)
 
 
-def _changed_by(kind: str, ids: set[str]) -> tuple[Iterable[UUID], Iterable[UUID]]:
+def _changed_by(kind: str, subject_ids: set[str]) -> tuple[Iterable[UUID], Iterable[UUID]]:
     most = LARGEST_SCOPE + 1
 
     def keys(rows: QuerySet[Any], column: str = "pk") -> Iterable[UUID]:
         return rows.order_by().values_list(column, flat=True).distinct()[:most]
 
+    if kind not in {"credential", "mcpserver", "finding", "owner", "connection"}:
+        raise _TooLarge
+    ids = {UUID(one) for one in subject_ids}
     match kind:
         case "credential":
-            return [UUID(one) for one in ids], ()
+            return ids, ()
         case "mcpserver":
-            return keys(Use.objects.filter(server__in=ids, credential__isnull=False), "credential"), map(UUID, ids)
+            return keys(Use.objects.filter(server__in=ids, credential__isnull=False), "credential"), ids
         case "finding":
             of = Finding.objects.filter(pk__in=ids)
             return (
@@ -211,7 +215,7 @@ def _changed_by(kind: str, ids: set[str]) -> tuple[Iterable[UUID], Iterable[UUID
         case "owner":
             owners = Q(iam_owner__in=ids) | Q(platform_owner__in=ids) | Q(application_owner__in=ids)
             return keys(Credential.objects.filter(owner__in=ids)), keys(McpServer.objects.filter(owners))
-        case "connection":
+        case _:
             # A credential that several connections list belongs to the first of them, its uses and exposures do not.
             uses = Use.objects.filter(connection__in=ids)
             credentials: set[UUID] = set()
@@ -222,8 +226,6 @@ def _changed_by(kind: str, ids: set[str]) -> tuple[Iterable[UUID], Iterable[UUID
             _add(servers, keys(McpServer.objects.filter(connection__in=ids)))
             _add(servers, keys(uses, "server"))
             return credentials, servers
-        case _:
-            raise _TooLarge
 
 
 # ── Look at it ─────────────────────────────────────────────────────────────────────────────────
@@ -231,248 +233,216 @@ def _evaluate_scope(cursor: CursorWrapper, scope: Scope | None, *, now: datetime
     if scope is None:
         # Estimates over many conditions are guesses, and a wrong one costs minutes in a nested loop.
         cursor.execute("SET LOCAL enable_nestloop = off")
+        cursor.execute("SET LOCAL work_mem = '128MB'")
     changes = sha256()
     for subject in Subject:
         ids = None if scope is None else scope.ids(subject)
         if ids is not None and not ids:
             continue
-        with _gathered(cursor, subject, ids) as judge:
-            result.subjects += judge.count()
+        rules = [rule for rule in RULES.values() if rule.subject is subject]
+        with _Judge(cursor, subject, rules, ids, now) as judge:
+            result.subjects += judge.subjects
             if subject is Subject.CREDENTIAL:
                 judge.bind()
-            for rule in RULES.values():
-                if rule.subject is subject:
-                    _apply(judge, rule, now=now, result=result, changes=changes)
-            gone = judge.resolve_gone(now)
-            _count(result, "", changes, resolved=gone)
+            for verb, statement in (("opened", judge.open), ("refreshed", judge.refresh), ("resolved", judge.resolve)):
+                for rule, number, digest in statement():
+                    setattr(result, verb, getattr(result, verb) + number)
+                    result.rules.setdefault(rule, {})[verb] = number
+                    changes.update(f"{rule} {verb} {number} {digest}\n".encode())
+            if scope is None:
+                judge.tally()
         recount(subject, ids, cursor=cursor)
     if scope is None:
-        _count(result, "", changes, resolved=_resolve_undeclared(cursor, now))
         RuleState.objects.exclude(rule__in=RULES).delete()
         cursor.execute("SET LOCAL enable_nestloop = on")
+        cursor.execute("SET LOCAL work_mem TO DEFAULT")
     result.digest = changes.hexdigest()
 
 
-def _apply(judge: "_Judge", rule: Rule, *, now: datetime, result: Evaluation, changes: Any) -> None:
-    began = perf_counter()
-    _count(
-        result,
-        rule.slug,
-        changes,
-        opened=judge.open(rule, now),
-        refreshed=judge.refresh(rule, now),
-        resolved=judge.resolve(rule, now),
-    )
-    if result.is_full:
-        met, violated, unknown = judge.tally(rule, now)
-        RuleState(
-            rule=rule.slug,
-            evaluated_at=now,
-            met=met,
-            violated=violated,
-            unknown=unknown,
-            duration=timedelta(seconds=perf_counter() - began),
-        ).save()
-
-
-def _count(result: Evaluation, rule: str, changes: Any, **done: tuple[int, str]) -> None:
-    for verb, (number, digest) in done.items():
-        if number:
-            setattr(result, verb, getattr(result, verb) + number)
-            of_rule = result.rules.setdefault(rule or "gone", {})
-            of_rule[verb] = of_rule.get(verb, 0) + number
-            changes.update(f"{rule} {verb} {digest}\n".encode())
-
-
-def _move_mark(mark: EvaluationMark | None, *, now: datetime, seq: int, digest: str, is_full: bool) -> None:
+def _move_mark(
+    mark: EvaluationMark | None, *, now: datetime, seq: int, digest: str, full_in: timedelta | None = None
+) -> None:
     moved = mark or EvaluationMark(id=1)
-    # Never back: a worker whose clock is behind must not make time pass twice.
-    moved.evaluated_at = max(now, mark.evaluated_at) if mark and not is_full else now
-    moved.full_at = now if is_full else moved.full_at
+    # Not back, unless for a full evaluation: a worker whose clock is behind must not make time pass twice.
+    moved.evaluated_at = max(now, mark.evaluated_at) if mark and full_in is None else now
+    if full_in is not None:
+        moved.full_at, moved.duration = now, full_in
     moved.seq, moved.digest = seq, digest
     moved.save()
 
 
-_SEVERITIES_DUE = "CASE {} {} END".format(
-    "{severity}",
-    " ".join(
-        f"WHEN {severity.value} THEN interval '{int(time.total_seconds())} s'" for severity, time in DUE_WITHIN.items()
-    ),
-)
-# What a writing statement returns is never read row by row: one count, and one digest over the ids in order.
-_SUMMARY = (
-    "SELECT count(*), encode(sha256(coalesce(string_agg(uuid_send(id), '' ORDER BY id), '')), 'hex') FROM changed"
-)
-
-
 class _Judge:
-    """The statements of one subject over the facts that were gathered for this run."""
+    """The statements of one subject. The facts and what violates a rule are gathered once, in temporary tables."""
 
-    def __init__(self, cursor: CursorWrapper, subject: Subject, ids: list[UUID] | None) -> None:
+    def __init__(
+        self, cursor: CursorWrapper, subject: Subject, rules: list[Rule], ids: list[UUID] | None, now: datetime
+    ) -> None:
         self.cursor = cursor
-        self.ids = ids
-        self.facts = f"{subject.value}_facts"
+        self.subject = subject
+        self.rules = rules
         self.column = f"{subject.value}_id"
-        self.within = f"AND f.{self.column} = ANY (%(scope)s)" if ids is not None else ""
+        self.now = now
+        self.values = {"now": now, "scope": ids}
+        self.is_full = ids is None
+        self.subjects = 0
 
-    def _write(self, statement: str, **values: Any) -> tuple[int, str]:
-        self.cursor.execute(f"WITH changed AS ({statement}) {_SUMMARY}", {"scope": self.ids, **values})
-        number, digest = self.cursor.fetchone()
-        return number, digest
+    def within(self, column: str) -> str:
+        return "" if self.is_full else f"AND {column} = ANY (%(scope)s)"
 
-    def count(self) -> int:
-        self.cursor.execute(f"SELECT count(*) FROM {self.facts}")
-        return int(self.cursor.fetchone()[0])
+    def __enter__(self) -> Self:
+        self._gather("subject_facts", facts(self.subject, within_scope=not self.is_full))
+        self.subjects = self._execute("SELECT count(*) FROM subject_facts")[0][0]
+        self._gather(
+            "violations",
+            " UNION ALL ".join(
+                f"SELECT '{rule.slug}' AS rule, v.id, {_severity(rule)} AS severity, {_evidence(rule)} AS evidence"
+                f" FROM subject_facts v WHERE ({rule.applies}) AND ({rule.violated})"
+                for rule in self.rules
+            ),
+        )
+        return self
+
+    def __exit__(self, raised: type[BaseException] | None, *_: object) -> None:
+        if raised is None:  # else the transaction is over, and the tables with it
+            self._execute("DROP TABLE violations, subject_facts")
+
+    def _execute(self, statement: str) -> list[tuple[Any, ...]]:
+        self.cursor.execute(statement, self.values)
+        return self.cursor.fetchall() if self.cursor.description else []
+
+    def _gather(self, name: str, select: str) -> None:
+        self._execute(f"CREATE TEMPORARY TABLE {name} ON COMMIT DROP AS {select}")
+        self._execute(f"ANALYZE {name}")
+
+    def _write(self, statement: str) -> list[tuple[Any, ...]]:
+        """Run a statement that returns ids and rules: by rule the number and one digest over the ids in order."""
+        return self._execute(
+            f"""
+            WITH changed AS ({statement})
+            SELECT rule, count(*), encode(sha256(string_agg(uuid_send(id), '' ORDER BY id)), 'hex')
+            FROM changed GROUP BY rule ORDER BY rule
+            """
+        )
 
     def bind(self) -> None:
         """Obligations as the facts imply them. Rows that would stay the same are not touched."""
-        values = {"scope": self.ids}
-        within = "AND o.credential_id = ANY (%(scope)s)" if self.ids is not None else ""
-        self.cursor.execute(
-            f"DELETE FROM lifecycle_obligation o WHERE NOT EXISTS"
-            f" (SELECT 1 FROM {self.facts} v WHERE v.id = o.credential_id) {within}",
-            values,
+        self._execute(
+            f"""
+            DELETE FROM lifecycle_obligation o
+            WHERE NOT EXISTS (SELECT 1 FROM subject_facts v WHERE v.id = o.credential_id)
+              {self.within("o.credential_id")}
+            """
         )
-        self.cursor.execute(
+        self._execute(
             f"""
             UPDATE lifecycle_obligation o
             SET policy_id = v.policy_id, rotate_by = v.rotate_by, stale_at = v.stale_at, expires_at = v.expires_at
-            FROM {self.facts} v
-            WHERE v.id = o.credential_id {within}
+            FROM subject_facts v
+            WHERE v.id = o.credential_id {self.within("o.credential_id")}
               AND (o.policy_id, o.rotate_by, o.stale_at, o.expires_at)
                   IS DISTINCT FROM (v.policy_id, v.rotate_by, v.stale_at, v.expires_at)
-            """,
-            values,
+            """
         )
-        self.cursor.execute(
-            f"""
+        self._execute(
+            """
             INSERT INTO lifecycle_obligation (credential_id, policy_id, rotate_by, stale_at, expires_at)
-            SELECT v.id, v.policy_id, v.rotate_by, v.stale_at, v.expires_at FROM {self.facts} v
+            SELECT v.id, v.policy_id, v.rotate_by, v.stale_at, v.expires_at FROM subject_facts v
             WHERE NOT EXISTS (SELECT 1 FROM lifecycle_obligation o WHERE o.credential_id = v.id)
-            """,
-            values,
+            """
         )
 
-    def open(self, rule: Rule, now: datetime) -> tuple[int, str]:
+    def open(self) -> list[tuple[Any, ...]]:
+        within = self.within(f"f.{self.column}")
         return self._write(
             f"""
             INSERT INTO lifecycle_finding (rule, {self.column}, severity, state, evidence, opened_at, refreshed_at,
                                            due_at, acknowledged_by, resolution)
-            SELECT %(rule)s, v.id, {_severity(rule)}, '{FindingState.OPEN.value}', {_evidence(rule)}, %(now)s, %(now)s,
-                   %(now)s + {_due(_severity(rule))}, '', ''
-            FROM {self.facts} v
-            WHERE ({rule.applies}) AND ({rule.violated}) AND NOT EXISTS (
+            SELECT j.rule, j.id, j.severity, '{FindingState.OPEN.value}', j.evidence, %(now)s, %(now)s,
+                   %(now)s + {_DUE}, '', ''
+            FROM violations j
+            WHERE NOT EXISTS (
               SELECT 1 FROM lifecycle_finding f
-              WHERE f.{self.column} = v.id AND f.rule = %(rule)s AND f.resolved_at IS NULL)
-            RETURNING id
-            """,
-            rule=rule.slug,
-            now=now,
+              WHERE f.{self.column} = j.id AND f.rule = j.rule AND f.resolved_at IS NULL {within})
+            RETURNING id, rule
+            """
         )
 
-    def refresh(self, rule: Rule, now: datetime) -> tuple[int, str]:
+    def refresh(self) -> list[tuple[Any, ...]]:
+        within = self.within(f"f.{self.column}")
         return self._write(
             f"""
             UPDATE lifecycle_finding f
-            SET severity = {_severity(rule)}, evidence = {_evidence(rule)}, refreshed_at = %(now)s,
-                due_at = f.opened_at + {_due(_severity(rule))}
-            FROM {self.facts} v
-            WHERE f.rule = %(rule)s AND f.resolved_at IS NULL AND f.{self.column} = v.id {self.within}
-              AND ({rule.applies}) AND ({rule.violated})
-              AND (f.severity, f.evidence) IS DISTINCT FROM ({_severity(rule)}, {_evidence(rule)})
-            RETURNING f.id
-            """,
-            rule=rule.slug,
-            now=now,
+            SET severity = j.severity, evidence = j.evidence, refreshed_at = %(now)s, due_at = f.opened_at + {_DUE}
+            FROM violations j
+            WHERE f.{self.column} = j.id AND f.rule = j.rule AND f.resolved_at IS NULL {within}
+              AND (f.severity, f.evidence) IS DISTINCT FROM (j.severity, j.evidence)
+            RETURNING f.id, f.rule
+            """
         )
 
-    def resolve(self, rule: Rule, now: datetime) -> tuple[int, str]:
-        """Resolve what is met, or what the rule no longer applies to. An unknown verdict resolves nothing."""
+    def resolve(self) -> list[tuple[Any, ...]]:
+        """Resolve what is met, what is gone and what the rule does not apply to. What is unknown stays as it is."""
+        within = self.within(f"o.{self.column}")
+        unknown, applies = (
+            " ".join(f"WHEN '{rule.slug}' THEN ({getattr(rule, condition)}) IS TRUE" for rule in self.rules)
+            for condition in ("unknown", "applies")
+        )
         return self._write(
             f"""
             UPDATE lifecycle_finding f
-            SET state = '{FindingState.RESOLVED.value}', resolved_at = %(now)s,
-                resolution = CASE WHEN ({rule.applies}) THEN '{Resolution.MET.value}'
-                                  ELSE '{Resolution.NOT_APPLICABLE.value}' END
-            FROM {self.facts} v
-            WHERE f.rule = %(rule)s AND f.resolved_at IS NULL AND f.{self.column} = v.id {self.within}
-              AND (({rule.applies}) IS NOT TRUE OR ({rule.violated}) IS NOT TRUE AND ({rule.unknown}) IS NOT TRUE)
-            RETURNING f.id
-            """,
-            rule=rule.slug,
-            now=now,
+            SET state = '{FindingState.RESOLVED.value}', resolved_at = %(now)s, resolution = r.resolution
+            FROM (
+              SELECT o.id,
+                     CASE WHEN v.id IS NULL THEN '{Resolution.GONE.value}'
+                          WHEN NOT (CASE o.rule {applies} ELSE false END) THEN '{Resolution.NOT_APPLICABLE.value}'
+                          WHEN NOT (CASE o.rule {unknown} ELSE false END) THEN '{Resolution.MET.value}'
+                     END AS resolution
+              FROM lifecycle_finding o
+              LEFT JOIN violations j ON j.id = o.{self.column} AND j.rule = o.rule
+              LEFT JOIN subject_facts v ON v.id = o.{self.column}
+              WHERE o.resolved_at IS NULL AND o.{self.column} IS NOT NULL AND j.id IS NULL {within}
+            ) r
+            WHERE f.id = r.id AND f.resolved_at IS NULL AND r.resolution IS NOT NULL
+            RETURNING f.id, f.rule
+            """
         )
 
-    def resolve_gone(self, now: datetime) -> tuple[int, str]:
-        return self._write(
-            f"""
-            UPDATE lifecycle_finding f
-            SET state = '{FindingState.RESOLVED.value}', resolved_at = %(now)s, resolution = '{Resolution.GONE.value}'
-            WHERE f.resolved_at IS NULL AND f.{self.column} IS NOT NULL {self.within}
-              AND NOT EXISTS (SELECT 1 FROM {self.facts} v WHERE v.id = f.{self.column})
-            RETURNING f.id
-            """,
-            now=now,
+    def tally(self) -> None:
+        """Count for every rule how many subjects meet it, violate it or are unknown to it, in one pass."""
+        columns = ", ".join(
+            f"count(*) FILTER (WHERE ({rule.applies})),"
+            f"count(*) FILTER (WHERE ({rule.applies}) AND ({rule.violated})),"
+            f"count(*) FILTER (WHERE ({rule.applies}) AND ({rule.violated}) IS NOT TRUE AND ({rule.unknown}))"
+            for rule in self.rules
         )
-
-    def tally(self, rule: Rule, now: datetime) -> tuple[int, int, int]:
-        """How many subjects meet the rule, violate it, or are unknown to it."""
-        self.cursor.execute(
-            f"""
-            SELECT count(*) FILTER (WHERE ({rule.violated}) IS NOT TRUE AND ({rule.unknown}) IS NOT TRUE),
-                   count(*) FILTER (WHERE {rule.violated}),
-                   count(*) FILTER (WHERE ({rule.violated}) IS NOT TRUE AND ({rule.unknown}))
-            FROM {self.facts} v WHERE {rule.applies}
-            """,
-            {"now": now},
-        )
-        met, violated, unknown = self.cursor.fetchone()
-        return met, violated, unknown
+        (numbers,) = self._execute(f"SELECT {columns} FROM subject_facts v")
+        for rule, population, violated, unknown in zip(
+            self.rules, numbers[0::3], numbers[1::3], numbers[2::3], strict=True
+        ):
+            RuleState(
+                rule=rule.slug,
+                evaluated_at=self.now,
+                met=population - violated - unknown,
+                violated=violated,
+                unknown=unknown,
+            ).save()
 
 
-@contextmanager
-def _gathered(cursor: CursorWrapper, subject: Subject, ids: list[UUID] | None) -> Iterator[_Judge]:
-    """The facts of this run in a temporary table, so that each rule reads narrow rows and joins nothing."""
-    judge = _Judge(cursor, subject, ids)
-    cursor.execute(
-        f"CREATE TEMPORARY TABLE {judge.facts} ON COMMIT DROP AS {facts(subject, within_scope=ids is not None)}",
-        {"scope": ids} if ids is not None else None,
+_DUE = "(CASE j.severity {} END)".format(
+    " ".join(
+        f"WHEN {severity.value} THEN interval '{int(time.total_seconds())} s'" for severity, time in DUE_WITHIN.items()
     )
-    cursor.execute(f"ANALYZE {judge.facts}")
-    yield judge
-    cursor.execute(f"DROP TABLE {judge.facts}")
+)
 
 
 def _severity(rule: Rule) -> str:
     most, base = Severity.CRITICAL.value, rule.severity.value
-    return f"(CASE WHEN {rule.raised} THEN {min(base + 1, most)} ELSE {base} END)"
+    return f"(CASE WHEN {rule.raised} THEN {min(base + 1, most)} ELSE {base} END)::smallint"
 
 
 def _evidence(rule: Rule) -> str:
     pairs = ", ".join(f"'{name}', {expression}" for name, expression in rule.evidence.items())
     return f"jsonb_strip_nulls(jsonb_build_object({pairs}))"
-
-
-def _due(severity: str) -> str:
-    return _SEVERITIES_DUE.format(severity=severity)
-
-
-def _resolve_undeclared(cursor: CursorWrapper, now: datetime) -> tuple[int, str]:
-    """Findings of rules that this release no longer has."""
-    cursor.execute(
-        f"""
-        WITH changed AS (
-          UPDATE lifecycle_finding
-          SET state = '{FindingState.RESOLVED.value}', resolved_at = %(now)s,
-              resolution = '{Resolution.NOT_APPLICABLE.value}'
-          WHERE resolved_at IS NULL AND rule <> ALL (%(rules)s)
-          RETURNING id
-        ) {_SUMMARY}
-        """,
-        {"now": now, "rules": list(RULES)},
-    )
-    number, digest = cursor.fetchone()
-    return number, digest
 
 
 def recount(subject: Subject, ids: list[UUID] | None, *, cursor: CursorWrapper) -> None:

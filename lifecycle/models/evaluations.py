@@ -14,6 +14,7 @@ class EvaluationMark(models.Model):
     full_at = models.DateTimeField()
     seq = models.BigIntegerField()
     digest = models.CharField(max_length=64)
+    duration = models.DurationField(default=timedelta(0), help_text="Of the last full evaluation.")
 
     class Meta:
         constraints: ClassVar = [
@@ -32,7 +33,6 @@ class RuleState(models.Model):
     met = models.PositiveIntegerField()
     violated = models.PositiveIntegerField()
     unknown = models.PositiveIntegerField()
-    duration = models.DurationField(default=timedelta(0))
 
     def __str__(self) -> str:
         return self.rule

@@ -62,6 +62,7 @@ LEFT JOIN inventory_environment e ON e.id = c.environment_id
 LEFT JOIN used u ON u.credential_id = c.id
 LEFT JOIN exposed x ON x.credential_id = c.id
 WHERE {_LIVE} {{credential}}
+ORDER BY c.id  -- rows that follow from these are then written in the order of their indexes
 """
 
 _SERVERS = """

@@ -56,7 +56,7 @@ def test_a_literal_in_a_file_is_hard_coded(full):
     found = finding_of("hard-coded")
     assert judged("hard-coded") == Verdict.VIOLATED
     assert found.severity == Severity.HIGH
-    assert found.title_now(NOW) == "Literal secret in /home/a/.cursor/mcp.json"
+    assert found.title_now(NOW) == "Literal secret in .cursor/mcp.json"
 
 
 def test_a_literal_that_others_can_read_is_critical(full):
