@@ -23,7 +23,7 @@ def one_time(request: HttpRequest) -> HttpResponse:
     if request.method == "POST":
         user = sign_in_once(request, user_id, key)
         if user is not None:
-            return redirect(settings.LOGIN_REDIRECT_URL if user.has_usable_password() else "account_set_password")
+            return redirect(settings.LOGIN_REDIRECT_URL)
     elif (user := user_of_one_time_key(user_id, key)) is not None:
         return origin_only(render(request, "account/one_time.html", {"person": user, "user_id": user_id, "key": key}))
     return origin_only(render(request, "account/one_time_gone.html", status=410))

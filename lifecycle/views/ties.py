@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from django.urls import reverse
 
-from inventory.models import Use
+from inventory.models import McpServer, Use
 from web.lanes import Edge, Lanes, Node, place
 
 MOST = 12  # boxes in one lane; the list beside the picture has them all
@@ -18,6 +18,11 @@ class Ties:
     picture: Lanes
     lines: list[str]
     left_out: int
+
+
+def reach_of(server: McpServer) -> str:
+    """How the server is reached, in the words under its name."""
+    return server.package or server.get_transport_display()
 
 
 def _held(use: Use) -> str:
@@ -32,35 +37,27 @@ def of_uses(uses: Iterable[Use], *, about: str) -> Ties:
     per_lane = [0, 0, 0]
     left_out: set[str] = set()
 
-    def add(key: str, lane: int, text: str, sub: str, url: str, tone: str) -> str | None:
-        if key not in nodes:
-            if per_lane[lane] >= MOST:
-                left_out.add(key)
+    def add(node: Node) -> str | None:
+        if node.key not in nodes:
+            if per_lane[node.lane] >= MOST:
+                left_out.add(node.key)
                 return None
-            per_lane[lane] += 1
-            nodes[key] = Node(key, lane, text, sub, url, tone)
-        return key
+            per_lane[node.lane] += 1
+            nodes[node.key] = node
+        return node.key
 
     for use in uses:
         client, server, credential = use.client, use.server, use.credential
         literal = use.held_as == "literal"
         tone = "bad" if literal else "on"
         ends = [
-            add(f"c{client.pk}", 0, client.name, client.host, reverse("client_detail", args=[client.pk]), ""),
-            add(
-                f"s{server.pk}",
-                1,
-                server.name,
-                server.get_transport_display(),
-                reverse("server_detail", args=[server.pk]),
-                "",
-            ),
+            add(Node(f"c{client.pk}", 0, client.name, client.host, reverse("client_detail", args=[client.pk]))),
+            add(Node(f"s{server.pk}", 1, server.name, reach_of(server), reverse("server_detail", args=[server.pk]))),
         ]
         if credential is not None:
             url = reverse("credential_detail", args=[credential.pk])
-            ends.append(
-                add(f"k{credential.pk}", 2, credential.name, credential.hint or credential.reference, url, tone)
-            )
+            kept = credential.hint or credential.reference
+            ends.append(add(Node(f"k{credential.pk}", 2, credential.name, kept, url, tone)))
         for start, end in itertools.pairwise(ends):
             if start and end and (edges.get((start, end)) is None or literal):
                 edges[start, end] = Edge(start, end, tone if credential is not None else "")

@@ -1,0 +1,116 @@
+"""The system's Chromium on the live server, and whatever it complains about."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from django.contrib.auth.models import Group
+from django.utils import timezone
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+from access.actors import Actor
+from access.authentication import one_time_query
+from access.models import User
+from demo.estate import write
+from inventory.actions.connections import create_connection
+from inventory.engine import sync
+from inventory.states import ConnectionKind
+from lifecycle.actions.evaluation import evaluate
+from tests.embedded import needs
+
+ACTOR = Actor.system("tests")
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Every test of this folder meets a real server, so its rows are committed."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.django_db(transaction=True, serialized_rollback=True))
+            item.add_marker(pytest.mark.browser)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    path = needs("chromium", "chromium-browser", "google-chrome")
+    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"  # Playwright keeps a loop in this thread; Django is used beside it
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        yield browser
+        browser.close()
+    del os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"]
+
+
+class Complaints(list[str]):
+    """What a page said on the console or threw; a test ends only when there is nothing."""
+
+    def watch(self, page: Page) -> Page:
+        page.on("console", lambda message: self.append(message.text) if message.type in {"error", "warning"} else None)
+        page.on("pageerror", lambda error: self.append(str(error)))
+        return page
+
+
+@pytest.fixture
+def complaints() -> Iterator[Complaints]:
+    found = Complaints()
+    yield found
+    assert found == []
+
+
+@pytest.fixture
+def context(chromium: Browser) -> Iterator[BrowserContext]:
+    context = chromium.new_context(viewport={"width": 1440, "height": 900}, color_scheme="light")
+    context.set_default_timeout(10_000)
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def page(context: BrowserContext, complaints: Complaints) -> Page:
+    return complaints.watch(context.new_page())
+
+
+@pytest.fixture
+def administrator(db: None) -> User:
+    user = User.objects.create_user("administrator", "administrator@example.org")
+    user.groups.add(Group.objects.get(name="administrator"))
+    return user
+
+
+@pytest.fixture
+def estate(tmp_path: Path, transactional_db: None) -> None:
+    """The demo company's configuration, discovered and evaluated."""
+    write(tmp_path, now=timezone.now())
+    connection = create_connection(
+        kind=ConnectionKind.MCP_CONFIG,
+        name="halden",
+        settings={"paths": [str(tmp_path)]},
+        actor=ACTOR,
+        now=timezone.now(),
+    )
+    sync(connection.pk, clock=timezone.now, actor=ACTOR)
+    evaluate(timezone.now(), actor=ACTOR, full=True)
+
+
+@pytest.fixture
+def signed_in(page: Page, live_server, administrator: User, estate: None) -> Page:
+    page.goto(f"{live_server.url}/sign-in/?{one_time_query(administrator)}")
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url(f"{live_server.url}/")
+    return page
+
+
+@pytest.fixture(scope="session")
+def axe() -> Axe:
+    return Axe()
+
+
+def serious(results) -> list[str]:
+    """Violations that stop somebody, each with where it is."""
+    return [
+        f"{violation['id']}: {violation['help']} at {violation['nodes'][0]['target']}"
+        for violation in results.response["violations"]
+        if violation["impact"] in {"serious", "critical"}
+    ]
