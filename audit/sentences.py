@@ -15,6 +15,7 @@ PAGES = {
     "finding": "finding_detail",
 }
 NOUNS = {"mcpserver": "server", "mcpclient": "client", "apitoken": "API token", "chainhead": "chain head"}
+HOLDERS = ("changed", "changes", "settings")
 OWNED_AS = {"iam_owner": "IAM owner", "platform_owner": "platform owner", "application_owner": "application owner"}
 
 
@@ -39,11 +40,20 @@ def detail_line(detail: Mapping[str, Any]) -> str:
         rest.pop("from", None)
         rest.pop("to", None)
     reason = rest.pop("reason", "")
-    parts += [f"{name.replace('_', ' ')} {_value(value)}" for name, value in rest.items()]
+    parts += [_said(name, value) for name, value in rest.items()]
     if reason:
         parts.append(f"“{reason}”")
     line = ", ".join(parts)
     return line if len(line) <= LONGEST else f"{line[: LONGEST - 1]}…"
+
+
+def _said(name: str, value: Any) -> str:
+    """`uses added 3`, `not active`; what only holds others together is not said itself."""
+    words = name.replace("_", " ")
+    if isinstance(value, bool) or value in ("True", "False"):
+        claim = words.removeprefix("is ")
+        return claim if value in (True, "True") else f"not {claim}"
+    return _value(value) if name in HOLDERS else f"{words} {_value(value)}"
 
 
 def _word(value: Any) -> str:
@@ -52,10 +62,8 @@ def _word(value: Any) -> str:
 
 def _value(value: Any) -> str:
     if isinstance(value, Mapping):
-        return ", ".join(f"{str(name).replace('_', ' ')} {_value(each)}" for name, each in value.items())
+        return ", ".join(_said(str(name), each) for name, each in value.items())
     if isinstance(value, list):
         return ", ".join(_value(each) for each in value)
-    if isinstance(value, bool):
-        return "yes" if value else "no"
     text = "none" if value is None else str(value)
     return f"{text[:12]}…" if len(text) == 64 and text.isalnum() else text.replace("_", " ") if text.islower() else text

@@ -72,12 +72,13 @@ def audit_entry(request: HttpRequest, seq: int) -> HttpResponse:
         raise Http404
     visible = AuditEntry.objects.visible_to(request.actor)  # type: ignore[attr-defined]
     entry = get_object_or_404(visible, pk=seq)
-    previous = AuditEntry.objects.filter(seq=seq - 1).values_list("hash", flat=True).first()
+    before = AuditEntry.objects.filter(seq=seq - 1).values_list("hash", flat=True).first()
+    previous = None if before is None else bytes(before)
     context: dict[str, Any] = {
         "entry": entry,
         "detail": json.dumps(entry.detail, ensure_ascii=False, indent=2, sort_keys=True) if entry.detail else "",
         "hash": bytes(entry.hash).hex(),
-        "previous_hash": (GENESIS if seq == 1 else bytes(previous or b"")).hex(),
+        "previous_hash": (GENESIS if seq == 1 else previous or b"").hex(),
         "broken": _broken(entry, previous),
         "head": ChainHead.objects.filter(seq__gte=seq).order_by("seq").first(),
         "earlier": visible.filter(seq__lt=seq).order_by("-seq").values_list("seq", flat=True).first(),
@@ -92,6 +93,6 @@ def _broken(entry: AuditEntry, previous: bytes | None) -> str:
         return f"Entry {entry.seq - 1} is missing, so nothing shows what this one follows from."
     columns = {name: getattr(entry, name) for name in SEALED_COLUMNS}
     link = Link(entry.seq, entry.text, bytes(entry.hash), columns)
-    before = GENESIS if entry.seq == 1 else bytes(previous or b"")
+    before = GENESIS if entry.seq == 1 else previous or b""
     found = verify([link], previous=before, after=entry.seq - 1).broken
     return f"{found.reason[:1].upper()}{found.reason[1:]}." if found else ""

@@ -57,7 +57,7 @@ class OwnerNamed(forms.CharField):
         text = super().clean(value)
         if not text:
             return None
-        found = list(self._named(text).order_by("-is_active", "pk")[:2])
+        found: list[Owner] = list(self._named(text).order_by("-is_active", "pk")[:2])
         if not found:
             raise ValidationError(f"Nobody is called “{text}”. Give the full name or the e-mail address.")
         if len(found) > 1 and found[1].is_active:

@@ -33,7 +33,7 @@ NAMED = 3  # rows named in a question; the rest are counted
 LOOKED_AT = 500
 
 
-def mine(actor: Actor, rows: QuerySet, *owner_fields: str) -> QuerySet:
+def mine(actor: Actor, rows: QuerySet[Any], *owner_fields: str) -> QuerySet[Any]:
     """What the actor may hand over: everything for reviewers; an owner only what they themselves answer for."""
     if actor.has(Role.REVIEWER):
         return rows
@@ -211,7 +211,9 @@ def server_assign_owner(request: HttpRequest) -> HttpResponse:
     return _assign(request, form, question=question, assign=assign, noun="server", back=back)
 
 
-def _assign_environment(request: HttpRequest, rows: QuerySet, ids: list[str], noun: str, back: str) -> HttpResponse:
+def _assign_environment(
+    request: HttpRequest, rows: QuerySet[Any], ids: list[str], noun: str, back: str
+) -> HttpResponse:
     actor: Actor = request.actor  # type: ignore[attr-defined]
     if not ids:
         return _nothing_picked(request, back, f"{noun}s")
@@ -239,7 +241,7 @@ def _assign_environment(request: HttpRequest, rows: QuerySet, ids: list[str], no
     return ask(request, question)
 
 
-def _only_environment(rows: QuerySet) -> dict[str, Any]:
+def _only_environment(rows: QuerySet[Any]) -> dict[str, Any]:
     """The environment that all rows share, so that the form begins with what is so."""
     found = list(rows.order_by().values_list("environment", flat=True).distinct()[:2])
     return {"environment": found[0]} if len(found) == 1 else {}

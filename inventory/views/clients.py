@@ -8,7 +8,7 @@ from django.db.models import F, OuterRef, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, render
-from django.urls import reverse, reverse_lazy
+from django.urls import reverse
 from django.views.decorators.http import require_safe
 
 from access.actors import Actor
@@ -63,7 +63,7 @@ CLIENTS = ListPage(
         "No clients yet",
         "A client is a program whose configuration names MCP servers, or one that registered at an authorization "
         "server. To show Keyreeve a folder now: manage.py sync --add PATH.",
-        reverse_lazy("connection_create"),
+        "/connections/new/",
         "Add a connection",
     ),
     csv=(

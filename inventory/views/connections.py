@@ -11,7 +11,7 @@ from django.db.models import Func, IntegerField, OuterRef, QuerySet, Subquery
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
-from django.urls import reverse, reverse_lazy
+from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 from kombu.exceptions import OperationalError
@@ -78,7 +78,7 @@ CONNECTIONS = ListPage(
         "Nothing is looked at",
         "A connection is one place to look: a folder, a repository or this machine's own client configuration. "
         "From the command line: manage.py sync reads this machine, manage.py sync --add PATH another place.",
-        reverse_lazy("connection_create"),
+        "/connections/new/",
         "Add a connection",
     ),
     csv=(

@@ -4,7 +4,6 @@ from operator import attrgetter
 
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
-from django.urls import reverse_lazy
 from django.views.decorators.http import require_safe
 
 from access.permissions import requires_reader
@@ -26,7 +25,7 @@ EXPOSURES = ListPage(
     columns=(
         Column("file", "Where", value=attrgetter("file"), sort="file"),
         Column("hint", "Hint", value=attrgetter("credential.hint"), priority=2),
-        Column("credential", "Credential", value=attrgetter("credential.name")),
+        Column("credential", "Credential", value=attrgetter("credential.name"), priority=2),
         Column("host", "Host", value=attrgetter("host"), priority=3),
         Column("readable", "Readable by others", value=attrgetter("is_readable_by_others"), priority=4),
         Column("seen_for", "Seen for", value=attrgetter("first_seen_at"), sort="seen", is_numeric=True),
@@ -48,7 +47,7 @@ EXPOSURES = ListPage(
     empty=Empty(
         "No literal secret was seen",
         "Configuration that was read holds references or nothing. What no connection looks at stays unknown.",
-        reverse_lazy("connection_list"),
+        "/connections/",
         "See what is looked at",
     ),
     csv=(

@@ -10,7 +10,7 @@ from django.db.models import Model, OuterRef, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
-from django.urls import reverse, reverse_lazy
+from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from access.permissions import requires, requires_reader
@@ -60,7 +60,7 @@ OWNERS = ListPage(
     empty=Empty(
         "No owners yet",
         "An owner is the person or team who answers for credentials and servers. Without one, nobody is asked.",
-        reverse_lazy("owner_create"),
+        "/owners/new/",
         "Create an owner",
     ),
     csv=(

@@ -46,7 +46,9 @@ class PresentUnlessAsked(OnPage):
 
     def filter_queryset(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
         found: Any = super().filter_queryset(queryset)  # type: ignore[misc]
-        return found if self.form.cleaned_data.get("gone") is not None else found.present()
+        is_asked = self.form.cleaned_data.get("gone") is not None
+        shown: QuerySet[Any] = found if is_asked else found.present()
+        return shown
 
 
 def seen_at(row: Any) -> datetime | None:

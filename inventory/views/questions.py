@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -61,7 +62,7 @@ def way_back(request: HttpRequest, otherwise: str) -> str:
     return given if given and url_has_allowed_host_and_scheme(given, allowed_hosts=None) else otherwise
 
 
-def chosen(request: HttpRequest, visible: QuerySet) -> tuple[list[str], QuerySet]:
+def chosen(request: HttpRequest, visible: QuerySet[Any]) -> tuple[list[str], QuerySet[Any]]:
     """The rows whose ids were given. 404 when one of them is nothing, or nothing that the actor may change."""
     given = request.POST.getlist("id") or request.GET.getlist("id")
     try:

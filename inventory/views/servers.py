@@ -6,7 +6,7 @@ from typing import Any
 from django.db.models import OuterRef, QuerySet
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
-from django.urls import reverse, reverse_lazy
+from django.urls import reverse
 from django.views.decorators.http import require_safe
 
 from access.permissions import requires_reader
@@ -59,7 +59,7 @@ SERVERS = ListPage(
         "No servers yet",
         "Keyreeve looks for MCP servers in the client configuration of this machine and in the folders it was shown. "
         "To show it another one now: manage.py sync --add PATH.",
-        reverse_lazy("connection_create"),
+        "/connections/new/",
         "Add a connection",
     ),
     csv=(

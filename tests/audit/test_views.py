@@ -127,9 +127,9 @@ def test_pages_of_the_chain_need_a_role():
     [
         ({}, ""),
         ({"from": None, "to": "Mira", "reason": ""}, "nobody → Mira"),
-        ({"changed": {"is_active": "False"}, "reason": "left"}, "changed is active False, “left”"),
-        ({"changes": {"uses_added": 3}, "read": 42, "unread": 0}, "changes uses added 3, read 42, unread 0"),
-        ({"is_enabled": False}, "is enabled no"),
+        ({"changed": {"is_active": "False"}, "reason": "left"}, "not active, “left”"),
+        ({"changes": {"uses_added": 3}, "read": 42, "unread": 0}, "uses added 3, read 42, unread 0"),
+        ({"is_enabled": False}, "not enabled"),
         ({"digest": "a" * 64}, "digest aaaaaaaaaaaa…"),
     ],
 )

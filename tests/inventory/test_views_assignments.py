@@ -226,9 +226,7 @@ def test_an_operator_takes_an_environment_back():
 
 def test_an_environment_that_does_not_exist_is_refused():
     row = factories.credential()
-    response = answer(
-        "/credentials/assign-environment/", browser(Role.OPERATOR), row, environment=str(uuid4())
-    )
+    response = answer("/credentials/assign-environment/", browser(Role.OPERATOR), row, environment=str(uuid4()))
     assert response.status_code == 422
 
 

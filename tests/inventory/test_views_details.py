@@ -74,9 +74,7 @@ def test_a_client_page_costs_the_same_for_many_uses():
     for number in (1, 40):
         for _ in range(number):
             factories.exposure(factories.credential(), connection=client.connection, file="/home/a/mcp.json")
-            factories.use(
-                factories.credential(), client=client, connection=client.connection, file="/home/a/mcp.json"
-            )
+            factories.use(factories.credential(), client=client, connection=client.connection, file="/home/a/mcp.json")
         with CaptureQueriesContext(database) as queries:
             auditor.get(f"/clients/{client.pk}/")
         costs.append(len(queries))
@@ -216,7 +214,10 @@ def test_a_folder_is_added_and_read_at_once(tmp_path: Path, working_at_once):
     answer = browser(Role.OPERATOR).post("/connections/new/", form, follow=True)
     assert "is read now" in text(answer)
     assert McpServer.objects.get().name == "found-by-test"
-    assert set(AuditEntry.objects.values_list("event", flat=True)) >= {Event.CONNECTION_CREATED, Event.CONNECTION_SYNCED}
+    assert set(AuditEntry.objects.values_list("event", flat=True)) >= {
+        Event.CONNECTION_CREATED,
+        Event.CONNECTION_SYNCED,
+    }
 
 
 @pytest.mark.parametrize(
