@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 
 SCHEME = "kf1"
-MINIMUM_KEY_BYTES = 16
+MINIMUM_KEY_BYTES = 12
 
 # A shorter value, or one made of few different characters, gives too much away with its last four.
 _HINT_MINIMUM_LENGTH = 16
@@ -20,7 +20,7 @@ def fingerprint(value: str, *, key: bytes) -> str:
     The scheme in front ("kf1:") lets a later scheme live beside this one.
     """
     if len(key) < MINIMUM_KEY_BYTES:
-        raise ValueError("A fingerprint key has at least 16 bytes.")
+        raise ValueError(f"A fingerprint key has at least {MINIMUM_KEY_BYTES} bytes.")
     digest = hmac.digest(key, value.encode("utf-8", "surrogatepass"), "sha256")
     return f"{SCHEME}:{digest[:16].hex()}"
 

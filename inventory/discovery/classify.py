@@ -97,7 +97,7 @@ _SCHEME = re.compile(
     re.IGNORECASE,
 )
 _SCHEME_TOKEN_EQUALS = re.compile(r"token\s*=\s*\"?", re.IGNORECASE)
-_URLS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{1,30}://[^\s\"'<>`]+")
+_URLS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{1,30}://(?:[^\s\"'<>`]|<[^\s<>]*>)+")
 _PAIRS = re.compile(
     r"(?:^|[;\s,&?])(?P<name>password|pwd|user password|accesskey|accountkey|sharedaccesskey|secret|token|api[_ ]?key)\s*="
     r"\s*(?P<value>'[^']*'|\"[^\"]*\"|[^;\s&]*)",
@@ -361,7 +361,10 @@ class Judge:
             if row.issuer == "Private key":
                 # In one-line values the line ends are written out; the same key is the same secret either way.
                 secret = secret.replace("\\r", "").replace("\\n", "\n").strip()
-            if formats.PUBLIC.match(secret):
+            if formats.is_public(secret):
+                continue
+            if row.confidence is Confidence.MEDIUM and len(match.prefix) in (1, 2, 3) and sense.sense <= Sense.SILENT:
+                # Three letters at the start of noise are no evidence where the name is none either.
                 continue
             body = secret[len(match.prefix) :]
             if formats.is_vendor_sample(secret) or (len(body) < 600 and values.is_hollow(body)):
@@ -372,8 +375,7 @@ class Judge:
                 is_identifier=row.is_identifier,
             )  # fmt: skip
             self._inspect(draft, sense, where)
-            if draft.class_ is not Class.REFERENCE:
-                drafts.append(draft)
+            drafts.append(draft)
         return drafts
 
     @staticmethod
@@ -399,14 +401,12 @@ class Judge:
             draft.issued_at, draft.expires_at = claims.issued_at, claims.expires_at
             if claims.is_sample:
                 draft.class_, draft.secret = Class.PLACEHOLDER, ""
-            elif claims.role == "anon":
-                draft.class_ = Class.REFERENCE  # public by design; the caller drops it
 
     def _unknown(
         self, text: str, name: str, sense: NameSense, pointer: str, where: Where, has_scheme: bool, depth: int
     ) -> list[Draft]:
         level = sense.sense
-        if formats.PUBLIC.match(text):
+        if formats.is_public(text):
             return []
         if level in (Sense.SILENT, Sense.DENIES, Sense.FILE):
             encoded = self._encoded(text, name, pointer, depth)
@@ -423,6 +423,8 @@ class Judge:
                               confidence=Confidence.MEDIUM)]  # fmt: skip
             return []
         is_random = values.is_random(text)
+        if formats.is_vendor_sample(text):
+            return [self._plain_draft(Class.PLACEHOLDER, name, pointer, sense)]
         # Words that mark a placeholder stand apart from each other; unbroken noise has none.
         if values.is_typed_noise(text) if is_random and text.isalnum() else len(text) < 120 and values.is_placeholder(text):
             return [self._plain_draft(Class.PLACEHOLDER, name, pointer, sense)]

@@ -413,6 +413,10 @@ def _suffixes() -> tuple[dict[str, dict[str, _Rows]], tuple[tuple[str, dict[str,
     return exact, tuple((tail, rows) for tail, rows in ordered.items() if "*" in tail)
 
 
+# Names that belong to one client wherever they lie.
+_TELL_ALL = {"claude_desktop_config.json": "claude-desktop", "cline_mcp_settings.json": "cline", "managed-mcp.json": "claude-code",
+             "anythingllm_mcp_servers.json": "anythingllm", "mcporter.json": "mcporter", ".claude.json": "claude-code",
+             "openclaw.json": "openclaw"}  # fmt: skip
 _TELL_NOTHING = frozenset({"mcp.json", "settings.json", "config.yaml", "config.json", "config.toml"})
 
 
@@ -431,7 +435,7 @@ def client_of(path: str) -> str | None:
         for needed, slug in (*by_folder.get(folder, ()), *by_folder.get("", ())):
             if (best is None or len(needed) > best[0]) and _ends_with(parts, needed):
                 best = (len(needed), slug)
-    return best[1] if best else None
+    return best[1] if best else _TELL_ALL.get(name)
 
 
 def _ends_with(parts: list[str], needed: tuple[str, ...]) -> bool:

@@ -266,11 +266,9 @@ FORMATS: tuple[Format, ...] = (
 )
 
 # Public by design: found so that they are not mistaken for a secret.
-PUBLIC = re.compile(
+_PUBLIC = re.compile(
     r"(?:pk_(?:live|test|prod)_|phc_|sb_publishable_|pk-lf-|sntryp_|mdb_sa_id_|pk\.eyJ|G-|UA-|AC[0-9a-f]{32}$)"
 )
-
-_TYPED_JSON_KEY = re.compile(r'"private_key"\s*:\s*"-----BEGIN')
 
 
 def _prefilter() -> tuple[re.Pattern[str], dict[str, tuple[Format, ...]], tuple[Format, ...]]:
@@ -298,7 +296,7 @@ def _prefilter() -> tuple[re.Pattern[str], dict[str, tuple[Format, ...]], tuple[
 _STARTS, _BY_PREFIX, _BY_NEEDLE = _prefilter()
 # No format is shorter; what lies between such runs (keys, blanks, punctuation) is never looked at closely.
 _RUNS = re.compile(r"[A-Za-z0-9_.+/=~:-]{15,}")
-_BROKEN_BY_BLANKS = (("-----BEGIN ", "PRIVATE KEY-----"), ("FlyV1 ", "FlyV1 "))
+_BROKEN_BY_BLANKS = (("-----BEGIN", "PRIVATE KEY-----"), ("FlyV1", "FlyV1 "))
 
 
 def find(text: str, context: str = "") -> Iterator[Match]:
@@ -434,6 +432,9 @@ def is_vendor_sample(value: str) -> bool:
     return sha256(value.encode("utf-8", "replace")).hexdigest()[:32] in _SAMPLES
 
 
-def is_service_account(text: str) -> bool:
-    """Whether the text is (or holds) the key file of a Google service account."""
-    return "service_account" in text and _TYPED_JSON_KEY.search(text) is not None
+def is_public(value: str) -> bool:
+    """Whether a key is public by design: publishable keys, project tokens, the anonymous role's JWT."""
+    if value.startswith("eyJ"):
+        claims = jwt_claims(value)
+        return claims is not None and claims.role == "anon"
+    return _PUBLIC.match(value) is not None

@@ -120,7 +120,7 @@ class _Reader:
                 errors.append(EntryError(item.pointer, "The entry is empty."))
             else:
                 server = self._build(item)
-                if server.facts["transport"] is None:
+                if not (server.facts["url"] or server.facts["launcher"] or (item.layout == "zed" and server.facts["transport"])):
                     errors.append(EntryError(item.pointer, "The entry names neither a command nor a URL."))
                 if _is_off(item.name, off):
                     server.facts["disabled"] = True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
+from itertools import pairwise
 from typing import NamedTuple
 
 # --- references ------------------------------------------------------------------------------------------------------
@@ -27,7 +28,7 @@ _INTERPOLATION = re.compile(
     r"|\$\((?P<shell>[^()]{0,500})\)"
     r"|`(?P<ticks>[^`]{1,500})`"
     r"|\$\{cmd:\s*(?P<cmd>[^{}]{0,500})\}"
-    r"|\$\{(?P<brace>[A-Za-z_/][A-Za-z0-9_./:-]*?)(?P<default>:?[-=?+][^{}]*)?\}"
+    r"|\$\{(?P<brace>(?:input|config|command|file|secret|vault|keychain):[^{}]+|[A-Za-z_/][A-Za-z0-9_./:-]*?)(?P<default>:?[-=?+][^{}]*)?\}"
     r"|\{\{\s*(?P<mustache>[^{}]{1,200}?)\s*\}\}"
     r"|\{(?P<typed>env|file|input|secret|vault|keychain):(?P<typedname>[^{}]{1,500})\}"
     r"|(?<![A-Za-z0-9%])%(?P<percent>[A-Za-z_][A-Za-z0-9_]{1,80})%(?![A-Za-z0-9])"
@@ -252,7 +253,10 @@ def is_typed_noise(value: str) -> bool:
 
 
 def _is_sequence(lowered: str) -> bool:
-    return any(sign in lowered for sign in _SEQUENCE_SIGNS) and any(_mostly(lowered, run) for run in _SEQUENCES)
+    if not any(sign in lowered for sign in _SEQUENCE_SIGNS):
+        return False
+    steps = sum(1 for a, b in pairwise(lowered) if ord(b) - ord(a) == 1)
+    return steps >= 0.7 * (len(lowered) - 1) or any(_mostly(lowered, run) for run in _SEQUENCES)
 
 
 def is_hollow(body: str) -> bool:
