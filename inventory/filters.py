@@ -61,7 +61,7 @@ class OwnerFilter(FilterSet):  # type: ignore[misc]
     is_active = FlagFilter(field_name="is_active", label="Active")
     email = CharFilter(field_name="email", lookup_expr="iexact", label="E-mail", max_length=254)
     external_id = CharFilter(field_name="external_id", label="External id", max_length=200)
-    manager = RowFilter(Owner, field_name="manager", label="Manager")
+    manager = RowFilter(Owner, offered=True, field_name="manager", label="Manager")
 
 
 class EnvironmentFilter(FilterSet):  # type: ignore[misc]
@@ -72,14 +72,14 @@ class EnvironmentFilter(FilterSet):  # type: ignore[misc]
 class ConnectionFilter(FilterSet):  # type: ignore[misc]
     kind = ChoicesFilter(choices=ConnectionKind.choices, label="Kind")
     name = CharFilter(field_name="name", label="Name", max_length=200)
-    environment = RowFilter(Environment, field_name="environment", label="Environment")
+    environment = RowFilter(Environment, offered=True, field_name="environment", label="Environment")
     is_enabled = FlagFilter(field_name="is_enabled", label="Enabled")
     last_complete_after = after("last_complete_at", "Last complete from")
     last_complete_before = before("last_complete_at", "Last complete before")
 
 
 class SyncRunFilter(FilterSet):  # type: ignore[misc]
-    connection = RowFilter(Connection, field_name="connection", label="Connection")
+    connection = RowFilter(Connection, offered=True, field_name="connection", label="Connection")
     state = ChoicesFilter(choices=RunState.choices, label="State")
     started_after = after("started_at", "Started from")
     started_before = before("started_at", "Started before")
@@ -99,10 +99,10 @@ class McpServerFilter(FilterSet):  # type: ignore[misc]
     transport = ChoicesFilter(choices=Transport.choices, label="Transport")
     role = ChoicesFilter(choices=ServerRole.choices, label="Role")
     risk = LevelFilter(Severity, label="Risk")
-    environment = RowFilter(Environment, field_name="environment", label="Environment")
-    owner = RowFilter(Owner, method="owned_by", label="Owner")
+    environment = RowFilter(Environment, offered=True, field_name="environment", label="Environment")
+    owner = RowFilter(Owner, offered=True, method="owned_by", label="Owner")
     has_owners = FlagFilter(method="fully_owned", label="Has all three owners")
-    connection = RowFilter(Connection, field_name="connection", label="Connection")
+    connection = RowFilter(Connection, offered=True, field_name="connection", label="Connection")
     authorization_server = RowFilter(
         AuthorizationServer, field_name="authorization_server", label="Authorization server"
     )
@@ -159,12 +159,12 @@ class McpClientFilter(FilterSet):  # type: ignore[misc]
     host = CharFilter(field_name="host", label="Host", max_length=200)
     registration = ChoicesFilter(choices=Registration.choices, label="Registration")
     admission = ChoicesFilter(choices=Admission.choices, label="Admission")
-    owner = RowFilter(Owner, field_name="owner", label="Owner")
+    owner = RowFilter(Owner, offered=True, field_name="owner", label="Owner")
     has_owner = FlagFilter(method="owned", label="Has an active owner")
     authorization_server = RowFilter(
         AuthorizationServer, field_name="authorization_server", label="Authorization server"
     )
-    connection = RowFilter(Connection, field_name="connection", label="Connection")
+    connection = RowFilter(Connection, offered=True, field_name="connection", label="Connection")
     server = RowFilter(McpServer, method="using_server", label="Server")
     credential = RowFilter(Credential, method="using_credential", label="Credential")
     gone = gone()
@@ -198,10 +198,10 @@ class CredentialFilter(FilterSet):  # type: ignore[misc]
     trust_model = ChoicesFilter(choices=TrustModel.choices, label="Trust model")
     storage = ChoicesFilter(choices=Storage.choices, label="Held as")
     issuer = CharFilter(field_name="issuer", label="Issuer", max_length=100)
-    owner = RowFilter(Owner, field_name="owner", label="Owner")
+    owner = RowFilter(Owner, offered=True, field_name="owner", label="Owner")
     has_owner = FlagFilter(method="owned", label="Has an active owner")
-    environment = RowFilter(Environment, field_name="environment", label="Environment")
-    connection = RowFilter(Connection, field_name="connection", label="Connection")
+    environment = RowFilter(Environment, offered=True, field_name="environment", label="Environment")
+    connection = RowFilter(Connection, offered=True, field_name="connection", label="Connection")
     server = RowFilter(McpServer, method="used_on", label="Server")
     client = RowFilter(McpClient, method="used_by", label="Client")
     exposed = FlagFilter(method="seen_exposed", label="Exposed")
@@ -242,8 +242,8 @@ class CredentialFilter(FilterSet):  # type: ignore[misc]
 class ExposureFilter(FilterSet):  # type: ignore[misc]
     q = SearchFilter()
     credential = RowFilter(Credential, field_name="credential", label="Credential")
-    owner = RowFilter(Owner, method="owned_by", label="Owner")
-    connection = RowFilter(Connection, field_name="connection", label="Connection")
+    owner = RowFilter(Owner, offered=True, method="owned_by", label="Owner")
+    connection = RowFilter(Connection, offered=True, field_name="connection", label="Connection")
     host = CharFilter(field_name="host", label="Host", max_length=200)
     file = CharFilter(field_name="file", label="File", max_length=4000)
     is_readable_by_others = FlagFilter(field_name="is_readable_by_others", label="Readable by others")
@@ -259,8 +259,8 @@ class UseFilter(FilterSet):  # type: ignore[misc]
     client = RowFilter(McpClient, field_name="client", label="Client")
     server = RowFilter(McpServer, field_name="server", label="Server")
     credential = RowFilter(Credential, field_name="credential", label="Credential")
-    environment = RowFilter(Environment, field_name="environment", label="Environment")
-    connection = RowFilter(Connection, field_name="connection", label="Connection")
+    environment = RowFilter(Environment, offered=True, field_name="environment", label="Environment")
+    connection = RowFilter(Connection, offered=True, field_name="connection", label="Connection")
     held_as = ChoicesFilter(choices=Storage.choices, label="Held as")
     is_disabled = FlagFilter(field_name="is_disabled", label="Disabled")
     gone = gone()

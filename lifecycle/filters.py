@@ -25,7 +25,7 @@ class CredentialPageFilter(CredentialFilter):
     """Credentials by what is asked of them and by what they violate."""
 
     finding = ChoicesFilter(choices=RULE_CHOICES, method="with_finding", label="Finding")
-    policy = RowFilter(Policy, method="under_policy", label="Policy")
+    policy = RowFilter(Policy, offered=True, method="under_policy", label="Policy")
     rotate_by_after = MomentFilter(method="due_from", label="Rotation due from")
     rotate_by_before = MomentFilter(method="due_before", label="Rotation due before")
 
@@ -55,8 +55,8 @@ class FindingFilter(FilterSet):  # type: ignore[misc]
     subject = ChoicesFilter(choices=SUBJECT_CHOICES, method="about", label="Subject")
     credential = RowFilter(Credential, field_name="credential", label="Credential")
     server = RowFilter(McpServer, field_name="server", label="Server")
-    owner = RowFilter(Owner, method="owned_by", label="Owner")
-    environment = RowFilter(Environment, method="in_environment", label="Environment")
+    owner = RowFilter(Owner, offered=True, method="owned_by", label="Owner")
+    environment = RowFilter(Environment, offered=True, method="in_environment", label="Environment")
     due_after = after("due_at", "Due from")
     due_before = before("due_at", "Due before")
     opened_after = after("opened_at", "Opened from")
@@ -122,7 +122,7 @@ class PolicyFilter(FilterSet):  # type: ignore[misc]
     name = CharFilter(field_name="name", label="Name", max_length=100)
     kind = ChoicesFilter(choices=CredentialKind.choices, method="of_kind", label="Fits kind")
     trust_model = ChoicesFilter(choices=TrustModel.choices, label="Trust model")
-    environment = RowFilter(Environment, field_name="environment", label="Environment")
+    environment = RowFilter(Environment, offered=True, field_name="environment", label="Environment")
     is_shipped = FlagFilter(field_name="is_shipped", label="Shipped")
 
     def of_kind(self, rows: Rows, name: str, value: list[str]) -> Rows:

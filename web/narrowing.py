@@ -1,15 +1,17 @@
 """Filters that narrow a list, for pages and the API alike. None of them joins, so none needs DISTINCT."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import django_filters
 from django import forms
 from django.db.models import Model, QuerySet
+from django_filters.fields import ModelChoiceField, ModelChoiceIterator
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 
 Choice = tuple[Any, str]
+OFFERED = 300  # rows in a menu of a page
 
 
 class SearchFilter(django_filters.CharFilter):  # type: ignore[misc]
@@ -123,12 +125,53 @@ def rows_of(model: type[Model]) -> Callable[[Any], QuerySet[Any]]:
     return visible
 
 
+class FirstRows(ModelChoiceIterator):  # type: ignore[misc]
+    """As many choices as a person can look through."""
+
+    def __iter__(self) -> Iterator[Any]:
+        if self.field.empty_label is not None:
+            yield "", self.field.empty_label
+        for row in self.queryset.order_by("name", "pk")[:OFFERED]:
+            yield self.choice(row)
+
+
+class RowSelect(forms.Select):
+    """Offers what is chosen too, if it is not among the first rows; the form would else lose it."""
+
+    def optgroups(self, name: str, value: list[Any], attrs: dict[str, Any] | None = None) -> list[Any]:
+        groups = super().optgroups(name, value, attrs)
+        chosen = [each for each in value if each]
+        if chosen and not any(option["selected"] for _, options, _ in groups for option in options):
+            row = self.choices.queryset.filter(pk=chosen[0]).first()  # type: ignore[union-attr]
+            if row is not None:
+                option = self.create_option(name, row.pk, str(row), selected=True, index=len(groups))
+                groups.append((None, [option], len(groups)))
+        return groups
+
+
+class RowField(ModelChoiceField):  # type: ignore[misc]
+    iterator = FirstRows
+
+
 @extend_schema_field(OpenApiTypes.UUID)
 class RowFilter(django_filters.ModelChoiceFilter):  # type: ignore[misc]
-    """One row by its id. An id that the asker may not see does not exist."""
+    """One row by its id. An id that the asker may not see does not exist.
 
-    def __init__(self, model: type[Model], *args: Any, **kwargs: Any) -> None:
+    Pages offer the first rows of a table that is small enough (`offered`, it has a name); any other is narrowed by
+    through links, and its field is hidden.
+    """
+
+    field_class = RowField
+
+    def __init__(self, model: type[Model], *args: Any, offered: bool = False, **kwargs: Any) -> None:
         refusal = {"invalid_choice": f"There is no {model._meta.verbose_name} with this id."}
         super().__init__(
-            *args, **{"queryset": rows_of(model), "empty_label": "Any", "error_messages": refusal, **kwargs}
+            *args,
+            **{
+                "queryset": rows_of(model),
+                "empty_label": "Any",
+                "error_messages": refusal,
+                "widget": RowSelect if offered else forms.HiddenInput,
+                **kwargs,
+            },
         )
