@@ -394,3 +394,8 @@ def test_a_finding_is_about_a_credential_or_a_server_as_its_rule_says(full):
     for found in Finding.objects.all():
         expected = Credential if RULES[found.rule].subject is Subject.CREDENTIAL else McpServer
         assert isinstance(found.subject, expected)
+
+
+def test_the_manual_explains_every_rule(settings):
+    manual = (settings.BASE_DIR / "docs" / "rules.md").read_text()
+    assert [slug for slug in RULES if f"| `{slug}` |" not in manual] == []
