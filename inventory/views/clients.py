@@ -19,7 +19,7 @@ from inventory.filters import McpClientFilter
 from inventory.models import Credential, Exposure, McpClient, McpServer, Use
 from inventory.states import Admission
 from inventory.views.counts import CappedCount
-from inventory.views.presence import PresentUnlessAsked, seen_at
+from inventory.views.presence import PresentUnlessAsked, seen_at, suited
 from web.lists import Bulk, Column, Empty, ListPage, View
 from web.paging import Ordering
 
@@ -99,7 +99,9 @@ def client_list(request: HttpRequest) -> HttpResponseBase:
     if actor.has(Role.REVIEWER) or actor.has(Role.OWNER):
         bulk.append(Bulk("Assign owner…", reverse("client_assign_owner"), icon="person", key="o", tone="primary"))
     rows = listed(McpClient.objects.visible_to(actor))
-    return CLIENTS.respond(request, rows, bulk=bulk, context={"admitted": Admission.ADMITTED})
+    return suited(CLIENTS, actor, Role.OPERATOR).respond(
+        request, rows, bulk=bulk, context={"admitted": Admission.ADMITTED}
+    )
 
 
 @require_safe

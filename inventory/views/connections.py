@@ -26,7 +26,7 @@ from inventory.forms import ConnectionForm
 from inventory.models import Connection, SyncRun
 from inventory.states import ConnectionKind, RunState
 from inventory.tasks import sync_connection
-from inventory.views.presence import OnPage
+from inventory.views.presence import OnPage, suited
 from inventory.views.questions import Question, ask, go, is_decided, way_back
 from web.lists import Column, Empty, ListPage, View
 from web.pages import render_page_or_fragment
@@ -120,7 +120,7 @@ def connection_list(request: HttpRequest) -> HttpResponseBase:
     actor = request.actor  # type: ignore[attr-defined]
     visible = Connection.objects.visible_to(actor)
     context = {"now": timezone.now(), "may_change": actor.has(Role.OPERATOR), "sees_everything": actor.sees_everything}
-    return CONNECTIONS.respond(request, listed(visible), context=context)
+    return suited(CONNECTIONS, actor, Role.OPERATOR).respond(request, listed(visible), context=context)
 
 
 @require_safe

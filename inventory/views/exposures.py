@@ -7,9 +7,10 @@ from django.http.response import HttpResponseBase
 from django.views.decorators.http import require_safe
 
 from access.permissions import requires_reader
+from access.roles import Role
 from inventory.filters import ExposureFilter
 from inventory.models import Exposure
-from inventory.views.presence import PresentUnlessAsked, seen_at
+from inventory.views.presence import PresentUnlessAsked, seen_at, suited
 from web.lists import Column, Empty, ListPage, View
 from web.paging import Ordering
 
@@ -69,5 +70,6 @@ EXPOSURES = ListPage(
 @require_safe
 @requires_reader
 def exposure_list(request: HttpRequest) -> HttpResponseBase:
-    visible = Exposure.objects.visible_to(request.actor)  # type: ignore[attr-defined]
-    return EXPOSURES.respond(request, visible.select_related("credential", "connection"))
+    actor = request.actor  # type: ignore[attr-defined]
+    visible = Exposure.objects.visible_to(actor).select_related("credential", "connection")
+    return suited(EXPOSURES, actor, Role.AUDITOR).respond(request, visible)

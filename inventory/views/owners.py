@@ -22,7 +22,7 @@ from inventory.forms import OwnerForm
 from inventory.models import Credential, McpClient, McpServer, Owner
 from inventory.states import OwnerKind
 from inventory.views.counts import CappedCount
-from inventory.views.presence import OnPage
+from inventory.views.presence import OnPage, suited
 from inventory.views.questions import Question, ask, go, is_decided, refuse, way_back
 from web.lists import Column, Empty, ListPage, View
 from web.paging import Ordering, capped_counts
@@ -92,7 +92,7 @@ def listed(owners: QuerySet[Owner]) -> QuerySet[Any]:
 @requires_reader
 def owner_list(request: HttpRequest) -> HttpResponseBase:
     actor = request.actor  # type: ignore[attr-defined]
-    return OWNERS.respond(
+    return suited(OWNERS, actor, Role.REVIEWER).respond(
         request, listed(Owner.objects.visible_to(actor)), context={"may_create": actor.has(Role.REVIEWER)}
     )
 

@@ -1,6 +1,7 @@
 """How pages narrow the filters they share with the API."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -8,7 +9,10 @@ from django import forms
 from django.db.models import QuerySet
 from django.forms.models import ModelChoiceIterator
 
+from access.actors import Actor
+from access.roles import Role
 from inventory.models import Environment, Owner
+from web.lists import Empty, ListPage
 
 OFFERED = 300
 OFFERED_ROWS = (Environment, Owner)
@@ -49,6 +53,15 @@ class PresentUnlessAsked(OnPage):
         is_asked = self.form.cleaned_data.get("gone") is not None
         shown: QuerySet[Any] = found if is_asked else found.present()
         return shown
+
+
+def suited(page: ListPage, actor: Actor, role: Role) -> ListPage:
+    """The list as declared for who holds `role`; others, when it is empty, are not led to what they may not do."""
+    if actor.has(role):
+        return page
+    if not actor.sees_everything:
+        return replace(page, empty=Empty("Nothing that you answer for", "What is assigned to you appears here."))
+    return replace(page, empty=replace(page.empty, url="", label=""))
 
 
 def seen_at(row: Any) -> datetime | None:

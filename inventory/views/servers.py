@@ -15,7 +15,7 @@ from inventory.filters import McpServerFilter
 from inventory.models import McpServer, Use
 from inventory.states import ServerRole
 from inventory.views.counts import CappedCount
-from inventory.views.presence import PresentUnlessAsked, seen_at
+from inventory.views.presence import PresentUnlessAsked, seen_at, suited
 from web.lists import Bulk, Column, Empty, ListPage, View
 from web.paging import Ordering
 
@@ -101,7 +101,7 @@ def server_list(request: HttpRequest) -> HttpResponseBase:
     if actor.has(Role.OPERATOR):
         bulk.append(Bulk("Set environment…", reverse("server_assign_environment")))
         bulk.append(Bulk("Classify…", reverse("server_classify")))
-    return SERVERS.respond(
+    return suited(SERVERS, actor, Role.OPERATOR).respond(
         request,
         listed(McpServer.objects.visible_to(actor)),
         bulk=bulk,
