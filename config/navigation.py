@@ -44,7 +44,7 @@ SELECT {}
             ("clients", "inventory_mcpclient", "gone_at IS NULL"),
             ("credentials", "inventory_credential", "gone_at IS NULL"),
             ("exposures", "inventory_exposure", "gone_at IS NULL"),
-            ("findings", "lifecycle_finding", "resolved_at IS NULL AND state = 'open'"),
+            ("findings", "lifecycle_finding", "resolved_at IS NULL AND state IN ('open', 'acknowledged')"),
         ]
     )
 )

@@ -114,10 +114,9 @@ def write(home: Path, *, now: datetime, seed: int = 7) -> None:
   "servers": {
     "jira-cloud": {"type": "http", "url": "https://mcp.atlassian.example/v1/mcp",
                    "headers": {"Authorization": "Bearer ${input:jira-token}"}},
-    "maps-tiles": {"command": "uvx", "args": ["maps-mcp"], "env": {"GOOGLE_MAPS_API_KEY": "%s"}},
+    "maps-tiles": {"command": "uvx", "args": ["maps-mcp"], "env": {"GOOGLE_MAPS_API_KEY": "<maps>"}},
   },
-}"""
-        % maps,
+}""".replace("<maps>", maps),
     )
     file(
         ".codex/config.toml",
@@ -156,9 +155,8 @@ bearer_token_env_var = "WAREHOUSE_TOKEN"
     cmd: npx
     args: ["-y", "mcp-remote@0.1.29", "https://mcp.linear.app/sse"]
     enabled: true
-    envs: {LINEAR_API_KEY: %s}
-"""
-        % linear,
+    envs: {LINEAR_API_KEY: <linear>}
+""".replace("<linear>", linear),
     )
     file(
         ".claude.json",
