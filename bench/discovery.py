@@ -16,16 +16,37 @@ from inventory.discovery.scan import scan
 BUDGET_SECONDS = 4.0
 _LETTERS = string.ascii_letters + string.digits
 _PACKAGES = (
-    "@modelcontextprotocol/server-github", "@modelcontextprotocol/server-filesystem", "@notionhq/notion-mcp-server", "tavily-mcp@0.2.1",
-    "@upstash/context7-mcp@latest", "firecrawl-mcp", "@playwright/mcp@0.0.41", "@supabase/mcp-server-supabase", "mcp-remote",
-)  # fmt: skip
-_TOOLS = ("mcp-server-git", "mcp-server-fetch", "mcp-server-time==2.0.1", "awslabs.aws-documentation-mcp-server@latest", "mcp-atlassian")
-_NAMES = ("mcp.json", ".mcp.json", ".vscode/mcp.json", ".cursor/mcp.json", ".gemini/settings.json", "claude_desktop_config.json", "opencode.json")
+    "@modelcontextprotocol/server-github",
+    "@modelcontextprotocol/server-filesystem",
+    "@notionhq/notion-mcp-server",
+    "tavily-mcp@0.2.1",
+    "@upstash/context7-mcp@latest",
+    "firecrawl-mcp",
+    "@playwright/mcp@0.0.41",
+    "@supabase/mcp-server-supabase",
+    "mcp-remote",
+)
+_TOOLS = (
+    "mcp-server-git",
+    "mcp-server-fetch",
+    "mcp-server-time==2.0.1",
+    "awslabs.aws-documentation-mcp-server@latest",
+    "mcp-atlassian",
+)
+_NAMES = (
+    "mcp.json",
+    ".mcp.json",
+    ".vscode/mcp.json",
+    ".cursor/mcp.json",
+    ".gemini/settings.json",
+    "claude_desktop_config.json",
+    "opencode.json",
+)
 
 
 def write_files(folder: Path, size: int, seed: int = 7) -> None:
     """`size` configuration files as people keep them; every secret in them is made here."""
-    chance = random.Random(seed)  # noqa: S311
+    chance = random.Random(seed)
     for number in range(size):
         name = _NAMES[number % len(_NAMES)]
         path = folder / f"team{number % 40}" / f"project{number}" / name
@@ -33,7 +54,12 @@ def write_files(folder: Path, size: int, seed: int = 7) -> None:
         servers = {f"server{i}": _server(chance) for i in range(chance.choice((1, 2, 2, 3, 3, 4, 5, 8)))}
         if name == "opencode.json":
             servers = {
-                key: {"type": "local", "command": [s["command"], *s["args"]], "environment": s.get("env", {}), "enabled": True}
+                key: {
+                    "type": "local",
+                    "command": [s["command"], *s["args"]],
+                    "environment": s.get("env", {}),
+                    "enabled": True,
+                }
                 if "command" in s
                 else {"type": "remote", **s}
                 for key, s in servers.items()
@@ -61,7 +87,11 @@ def _server(chance: random.Random) -> dict[str, Any]:
         args = ["run", "-i", "--rm", "-e", "GITHUB_PERSONAL_ACCESS_TOKEN", "ghcr.io/github/github-mcp-server:v0.9.1"]
         return {"command": "docker", "args": args, "env": {"GITHUB_PERSONAL_ACCESS_TOKEN": _github(chance)}}
     if kind < 0.6:
-        return {"command": "uvx", "args": [chance.choice(_TOOLS), "--repository", f"/home/dev/src/{_token(chance, 6)}"], "env": _env(chance)}
+        return {
+            "command": "uvx",
+            "args": [chance.choice(_TOOLS), "--repository", f"/home/dev/src/{_token(chance, 6)}"],
+            "env": _env(chance),
+        }
     args = ["-y", chance.choice(_PACKAGES)]
     if args[1] == "mcp-remote":
         args.append(f"https://{_token(chance, 8).lower()}.example.org/sse")
@@ -139,7 +169,9 @@ def _warm(folder: Path, arguments: dict[str, Any]) -> None:
     """One value that only the library can judge, so that its rules are compiled and cached."""
     path = folder / "warm" / "mcp.json"
     path.parent.mkdir()
-    path.write_text(json.dumps({"mcpServers": {"x": {"command": "x", "env": {"SETTING": _token(random.Random(1), 40)}}}}))  # noqa: S311
+    path.write_text(
+        json.dumps({"mcpServers": {"x": {"command": "x", "env": {"SETTING": _token(random.Random(1), 40)}}}})
+    )
     list(scan([path], cache_dir=folder / "rules", **arguments))
 
 

@@ -32,15 +32,30 @@ _IDENTIFIERS = re.compile(
     r"(?:-id|-host|-name|-url|-address|-domain|-username|-pub-key|-public-key|-key-id)(?:\.\d+)?$"
 )
 _LABELS = {
-    "dd": "Datadog", "gcp": "Google", "aws": "AWS", "hashicorp": "HashiCorp", "openweather": "OpenWeather",
-    "newrelic": "New Relic", "huggingface": "Hugging Face", "elevenlabs": "ElevenLabs", "wandb": "Weights & Biases",
-    "ibm": "IBM Cloud", "ovh": "OVH", "mem0": "Mem0", "okta": "Okta", "hubspot": "HubSpot", "clickup": "ClickUp",
-    "runpod": "RunPod", "pagerduty": "PagerDuty", "brave": "Brave Search", "togetherai": "Together AI",
-}  # fmt: skip
+    "dd": "Datadog",
+    "gcp": "Google",
+    "aws": "AWS",
+    "hashicorp": "HashiCorp",
+    "openweather": "OpenWeather",
+    "newrelic": "New Relic",
+    "huggingface": "Hugging Face",
+    "elevenlabs": "ElevenLabs",
+    "wandb": "Weights & Biases",
+    "ibm": "IBM Cloud",
+    "ovh": "OVH",
+    "mem0": "Mem0",
+    "okta": "Okta",
+    "hubspot": "HubSpot",
+    "clickup": "ClickUp",
+    "runpod": "RunPod",
+    "pagerduty": "PagerDuty",
+    "brave": "Brave Search",
+    "togetherai": "Together AI",
+}
 
 
 class Catalogue:
-    """Recognises values by the scanner library. `cache_dir` keeps its compiled rules and must be private to the user."""
+    """Recognises values by the scanner library. `cache_dir` keeps its compiled rules; it must be the user's alone."""
 
     def __init__(self, cache_dir: Path) -> None:
         self._cache_dir = cache_dir

@@ -99,7 +99,8 @@ _SCHEME = re.compile(
 _SCHEME_TOKEN_EQUALS = re.compile(r"token\s*=\s*\"?", re.IGNORECASE)
 _URLS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{1,30}://(?:[^\s\"'<>`]|<[^\s<>]*>)+")
 _PAIRS = re.compile(
-    r"(?:^|[;\s,&?])(?P<name>password|pwd|user password|accesskey|accountkey|sharedaccesskey|secret|token|api[_ ]?key)\s*="
+    r"(?:^|[;\s,&?])(?P<name>password|pwd|user password|accesskey|accountkey|sharedaccesskey|secret|token|api[_ ]?key)"
+    r"\s*="
     r"\s*(?P<value>'[^']*'|\"[^\"]*\"|[^;\s&]*)",
     re.IGNORECASE,
 )
@@ -108,18 +109,120 @@ _CONNECTION_FIELDS = re.compile(
 )
 _HEADER_LINE = re.compile(r"\s*(?P<name>[A-Za-z][A-Za-z0-9_-]{1,60})\s*[:=]\s*(?P<value>.+?)\s*\Z", re.DOTALL)
 _DATABASE_SCHEMES = frozenset(
-    "postgres postgresql mysql mariadb mongodb mongodb+srv redis rediss amqp amqps mssql sqlserver oracle clickhouse "
-    "cockroachdb neo4j neo4j+s bolt bolt+s snowflake cassandra couchbase couchbases postgresql+asyncpg postgresql+psycopg "
-    "postgresql+psycopg2 mysql+pymysql mssql+pyodbc jdbc ldap ldaps nats kafka valkey libsql duckdb sqlite".split()
+    [
+        "postgres",
+        "postgresql",
+        "mysql",
+        "mariadb",
+        "mongodb",
+        "mongodb+srv",
+        "redis",
+        "rediss",
+        "amqp",
+        "amqps",
+        "mssql",
+        "sqlserver",
+        "oracle",
+        "clickhouse",
+        "cockroachdb",
+        "neo4j",
+        "neo4j+s",
+        "bolt",
+        "bolt+s",
+        "snowflake",
+        "cassandra",
+        "couchbase",
+        "couchbases",
+        "postgresql+asyncpg",
+        "postgresql+psycopg",
+        "postgresql+psycopg2",
+        "mysql+pymysql",
+        "mssql+pyodbc",
+        "jdbc",
+        "ldap",
+        "ldaps",
+        "nats",
+        "kafka",
+        "valkey",
+        "libsql",
+        "duckdb",
+        "sqlite",
+    ]
 )
-_REFERENCE_SCHEMES = ("op://", "vault:", "keyvault:", "aws-sm", "aws-ssm", "arn:", "gcp-sm", "gcpsm", "doppler:",
-                      "infisical:", "bws:", "keychain:", "keyring:", "1password:", "sops:", "ref+", "docker-secret:",
-                      "akeyless:", "conjur:", "secretsmanager:", "ssm:", "akv:", "secretref", "@microsoft.keyvault(")  # fmt: skip
-_CAPABILITY_LABELS = frozenset("s u mcp sse webhook webhooks hook hooks token tokens key keys secret h c connect services "
-                               "trigger triggers invoke t auth session".split())  # fmt: skip
-_CAPABILITY_HOSTS = ("zapier.com", "pipedream.net", "pipedream.com", "composio.dev", "make.com", "n8n.cloud", "klavis.ai",
-                     "gumloop.com", "viasocket.com", "activepieces.com", "pabbly.com", "smithery.ai", "mcp.run",
-                     "relay.app", "rube.app", "integromat.com", "ifttt.com", "glama.ai", "metamcp.com")  # fmt: skip
+_REFERENCE_SCHEMES = (
+    "op://",
+    "vault:",
+    "keyvault:",
+    "aws-sm",
+    "aws-ssm",
+    "arn:",
+    "gcp-sm",
+    "gcpsm",
+    "doppler:",
+    "infisical:",
+    "bws:",
+    "keychain:",
+    "keyring:",
+    "1password:",
+    "sops:",
+    "ref+",
+    "docker-secret:",
+    "akeyless:",
+    "conjur:",
+    "secretsmanager:",
+    "ssm:",
+    "akv:",
+    "secretref",
+    "@microsoft.keyvault(",
+)
+_CAPABILITY_LABELS = frozenset(
+    [
+        "s",
+        "u",
+        "mcp",
+        "sse",
+        "webhook",
+        "webhooks",
+        "hook",
+        "hooks",
+        "token",
+        "tokens",
+        "key",
+        "keys",
+        "secret",
+        "h",
+        "c",
+        "connect",
+        "services",
+        "trigger",
+        "triggers",
+        "invoke",
+        "t",
+        "auth",
+        "session",
+    ]
+)
+_CAPABILITY_HOSTS = (
+    "zapier.com",
+    "pipedream.net",
+    "pipedream.com",
+    "composio.dev",
+    "make.com",
+    "n8n.cloud",
+    "klavis.ai",
+    "gumloop.com",
+    "viasocket.com",
+    "activepieces.com",
+    "pabbly.com",
+    "smithery.ai",
+    "mcp.run",
+    "relay.app",
+    "rube.app",
+    "integromat.com",
+    "ifttt.com",
+    "glama.ai",
+    "metamcp.com",
+)
 _NO_SECRET: list[Draft] = []
 _MAX_VALUE = 64 * 1024
 _MAX_INLINE_VALUES = 500
@@ -189,7 +292,9 @@ class Judge:
                 self._settled[key] = _Recipe(only.class_, only.kind, only.issuer, only.reference)
         return drafts
 
-    def _text(self, text: str, name: str, sense: NameSense, pointer: str, where: Where, depth: int) -> list[Draft]:
+    def _text(  # noqa: PLR0917 (the value's whole context)
+        self, text: str, name: str, sense: NameSense, pointer: str, where: Where, depth: int
+    ) -> list[Draft]:
         # Most settings are short plain words under a name that says nothing; they are done here.
         if sense.sense <= Sense.SILENT and len(text) < 12 and "$" not in text and "{" not in text:
             return _NO_SECRET
@@ -242,7 +347,7 @@ class Judge:
         inner = _SCHEME_TOKEN_EQUALS.match(rest)
         return (rest[inner.end() :].rstrip('"') if inner else rest), scheme
 
-    def _interpolated(
+    def _interpolated(  # noqa: PLR0917 (the value's whole context)
         self,
         text: str,
         found: list[values.Reference],
@@ -277,7 +382,7 @@ class Judge:
             if is_secretish or inner.sense in (Sense.SAYS, Sense.HINTS) or reference.text.startswith("secret:"):
                 if sense.sense in (Sense.FILE, Sense.DENIES) and inner.sense is not Sense.SAYS:
                     continue
-                if kind is Kind.OTHER or kind is Kind.API_KEY and inner.kind is not Kind.OTHER:
+                if kind is Kind.OTHER or (kind is Kind.API_KEY and inner.kind is not Kind.OTHER):
                     kind = inner.kind if inner.kind is not Kind.OTHER else kind
                 return [
                     Draft(
@@ -371,9 +476,16 @@ class Judge:
                 drafts.append(Draft(pointer, Class.PLACEHOLDER, row.kind, name, row.issuer))
                 continue
             draft = Draft(
-                pointer, Class.LITERAL, row.kind, name, row.issuer, secret, match.prefix, row.confidence,
+                pointer,
+                Class.LITERAL,
+                row.kind,
+                name,
+                row.issuer,
+                secret,
+                match.prefix,
+                row.confidence,
                 is_identifier=row.is_identifier,
-            )  # fmt: skip
+            )
             self._inspect(draft, sense, where)
             drafts.append(draft)
         return drafts
@@ -402,7 +514,7 @@ class Judge:
             if claims.is_sample:
                 draft.class_, draft.secret = Class.PLACEHOLDER, ""
 
-    def _unknown(
+    def _unknown(  # noqa: PLR0917 (the value's whole context)
         self, text: str, name: str, sense: NameSense, pointer: str, where: Where, has_scheme: bool, depth: int
     ) -> list[Draft]:
         level = sense.sense
@@ -419,14 +531,28 @@ class Judge:
                 and values.is_random(text)
                 and not values.UUID.match(text)
             ):
-                return [Draft(pointer, Class.LITERAL, sense.kind, name, sense.issuer, text, is_guess=True,
-                              confidence=Confidence.MEDIUM)]  # fmt: skip
+                return [
+                    Draft(
+                        pointer,
+                        Class.LITERAL,
+                        sense.kind,
+                        name,
+                        sense.issuer,
+                        text,
+                        is_guess=True,
+                        confidence=Confidence.MEDIUM,
+                    )
+                ]
             return []
         is_random = values.is_random(text)
         if formats.is_vendor_sample(text):
             return [self._plain_draft(Class.PLACEHOLDER, name, pointer, sense)]
         # Words that mark a placeholder stand apart from each other; unbroken noise has none.
-        if values.is_typed_noise(text) if is_random and text.isalnum() else len(text) < 120 and values.is_placeholder(text):
+        if (
+            values.is_typed_noise(text)
+            if is_random and text.isalnum()
+            else len(text) < 120 and values.is_placeholder(text)
+        ):
             return [self._plain_draft(Class.PLACEHOLDER, name, pointer, sense)]
         if values.is_plain(text) and not (text.isdigit() and len(text) >= 8 and level is Sense.SAYS):
             return []
@@ -548,9 +674,16 @@ class Judge:
                 drafts.append(Draft(pointer, Class.PLACEHOLDER, kind, name, sense_of(name).issuer))
             else:
                 drafts.append(
-                    Draft(pointer, Class.LITERAL, kind, name, sense_of(name).issuer, secret,
-                          is_secret_hint_free=not values.is_random(secret))
-                )  # fmt: skip
+                    Draft(
+                        pointer,
+                        Class.LITERAL,
+                        kind,
+                        name,
+                        sense_of(name).issuer,
+                        secret,
+                        is_secret_hint_free=not values.is_random(secret),
+                    )
+                )
         return drafts
 
     # -- addresses ----------------------------------------------------------------------------------------------------
@@ -609,12 +742,17 @@ class Judge:
         weak = secret == unquote(user) or secret.lower() in {"postgres", "root", "admin", "guest"}
         return [
             Draft(
-                pointer, Class.LITERAL, kind, name, issuer, secret,
+                pointer,
+                Class.LITERAL,
+                kind,
+                name,
+                issuer,
+                secret,
                 confidence=Confidence.LOW if weak else Confidence.HIGH,
                 external_id=unquote(user)[:100] or None,
                 is_secret_hint_free=not values.is_random(secret),
             )
-        ]  # fmt: skip
+        ]
 
     def _query(self, query: str, pointer: str, drafts: list[Draft], depth: int) -> str:
         kept = []
@@ -652,14 +790,21 @@ class Judge:
                 ):
                     continue
                 drafts.append(
-                    Draft(pointer, Class.LITERAL, Kind.OTHER, name, _gateway_label(host), secret,
-                          confidence=Confidence.MEDIUM if is_gateway else Confidence.LOW)
-                )  # fmt: skip
+                    Draft(
+                        pointer,
+                        Class.LITERAL,
+                        Kind.OTHER,
+                        name,
+                        _gateway_label(host),
+                        secret,
+                        confidence=Confidence.MEDIUM if is_gateway else Confidence.LOW,
+                    )
+                )
             segments[index] = "…"
         return "/".join(segments)
 
     def in_text(self, text: str, matches: Iterable[formats.Match] | None = None) -> Iterator[tuple[Draft, int]]:
-        """Literals of known formats in a whole text, with their place; weak forms are left out, nothing names them here."""
+        """Literals of known formats in a whole text, with their place; not the weak forms, as nothing names them."""
         silent = sense_of("")
         for match in formats.find(text) if matches is None else matches:
             row = match.format
@@ -672,8 +817,14 @@ class Judge:
 
     def settle(self, drafts: list[Draft]) -> list[Draft]:
         """Ask the catalogue about what the own table did not know, and drop guesses that it does not know either."""
-        open_ones = [d for d in drafts if d.class_ is Class.LITERAL and (d.is_guess or d.issuer is None)
-                     and not d.is_secret_hint_free and 16 <= len(d.secret) <= 512]  # fmt: skip
+        open_ones = [
+            d
+            for d in drafts
+            if d.class_ is Class.LITERAL
+            and (d.is_guess or d.issuer is None)
+            and not d.is_secret_hint_free
+            and 16 <= len(d.secret) <= 512
+        ]
         if open_ones and self._catalogue is not None:
             for draft, known in zip(
                 open_ones, self._catalogue.recognise([(d.name, d.secret) for d in open_ones]), strict=True

@@ -94,38 +94,71 @@ CLIENTS: tuple[Client, ...] = (
             "<home>/.vscode-server/data/Machine/mcp.json",
             "<home>/.vscode-server-insiders/data/User/mcp.json",
         ),
-        (".vscode/mcp.json", ".vscode/settings.json", "*.code-workspace", ".devcontainer/devcontainer.json", ".devcontainer.json",
-         ".devcontainer/*/devcontainer.json"),
+        (
+            ".vscode/mcp.json",
+            ".vscode/settings.json",
+            "*.code-workspace",
+            ".devcontainer/devcontainer.json",
+            ".devcontainer.json",
+            ".devcontainer/*/devcontainer.json",
+        ),
         ("settings.json", "*.code-workspace", "devcontainer.json", ".devcontainer.json"),
     ),
     Client("visual-studio", "Visual Studio", ("win:<home>/.mcp.json",), (".vs/mcp.json",)),
     Client(
         "copilot-cli",
         "GitHub Copilot CLI",
-        ("<home>/.copilot/mcp-config.json", "$COPILOT_HOME/mcp-config.json", "linux:$XDG_CONFIG_HOME/copilot/mcp-config.json",
-         "linux:$XDG_CONFIG_HOME/.copilot/mcp-config.json"),
+        (
+            "<home>/.copilot/mcp-config.json",
+            "$COPILOT_HOME/mcp-config.json",
+            "linux:$XDG_CONFIG_HOME/copilot/mcp-config.json",
+            "linux:$XDG_CONFIG_HOME/.copilot/mcp-config.json",
+        ),
         (".github/mcp.json",),
     ),
     Client("copilot-agent", "GitHub Copilot coding agent", (), (".github/agents/*.md",), (".md",), format="markdown"),
     Client(
         "copilot-jetbrains",
         "GitHub Copilot for JetBrains",
-        ("mac:<config>/github-copilot/intellij/mcp.json", "linux:<config>/github-copilot/intellij/mcp.json",
-         "win:<local>/github-copilot/intellij/mcp.json"),
+        (
+            "mac:<config>/github-copilot/intellij/mcp.json",
+            "linux:<config>/github-copilot/intellij/mcp.json",
+            "win:<local>/github-copilot/intellij/mcp.json",
+        ),
     ),
     Client(
         "copilot-eclipse",
         "GitHub Copilot for Eclipse",
-        ("mac:<config>/github-copilot/eclipse/mcp.json", "linux:<config>/github-copilot/eclipse/mcp.json",
-         "win:<roaming>/github-copilot/eclipse/mcp.json"),
+        (
+            "mac:<config>/github-copilot/eclipse/mcp.json",
+            "linux:<config>/github-copilot/eclipse/mcp.json",
+            "win:<roaming>/github-copilot/eclipse/mcp.json",
+        ),
     ),
-    Client("windsurf", "Windsurf", ("<home>/.codeium/windsurf/mcp_config.json", "<home>/.codeium/windsurf-next/mcp_config.json"),
-           (".windsurf/mcp_config.json",)),
+    Client(
+        "windsurf",
+        "Windsurf",
+        ("<home>/.codeium/windsurf/mcp_config.json", "<home>/.codeium/windsurf-next/mcp_config.json"),
+        (".windsurf/mcp_config.json",),
+    ),
     Client("windsurf-jetbrains", "Windsurf for JetBrains", ("<home>/.codeium/mcp_config.json",)),
-    Client("devin", "Devin CLI", ("mac:<config>/devin/mcp_config.json", "linux:<config>/devin/mcp_config.json",
-                                  "win:<roaming>/devin/mcp_config.json"), (".devin/mcp_config.json",)),
-    Client("zed", "Zed", ("mac:<config>/zed/settings.json", "linux:<config>/zed/settings.json", "win:<roaming>/Zed/settings.json"),
-           (".zed/settings.json",), ("settings.json",)),
+    Client(
+        "devin",
+        "Devin CLI",
+        (
+            "mac:<config>/devin/mcp_config.json",
+            "linux:<config>/devin/mcp_config.json",
+            "win:<roaming>/devin/mcp_config.json",
+        ),
+        (".devin/mcp_config.json",),
+    ),
+    Client(
+        "zed",
+        "Zed",
+        ("mac:<config>/zed/settings.json", "linux:<config>/zed/settings.json", "win:<roaming>/Zed/settings.json"),
+        (".zed/settings.json",),
+        ("settings.json",),
+    ),
     Client(
         "codex",
         "Codex",
@@ -160,9 +193,19 @@ CLIENTS: tuple[Client, ...] = (
         (".gemini/settings.json", "gemini-extension.json"),
         ("settings.json", "system-defaults.json", "gemini-extension.json"),
     ),
-    Client("qwen-code", "Qwen Code", ("<home>/.qwen/settings.json", "$QWEN_HOME/settings.json"), (".qwen/settings.json",), ("settings.json",)),
-    Client("antigravity", "Antigravity", ("<home>/.gemini/antigravity/mcp_config.json", "<home>/.gemini/config/mcp_config.json"),
-           (".agents/mcp_config.json",)),
+    Client(
+        "qwen-code",
+        "Qwen Code",
+        ("<home>/.qwen/settings.json", "$QWEN_HOME/settings.json"),
+        (".qwen/settings.json",),
+        ("settings.json",),
+    ),
+    Client(
+        "antigravity",
+        "Antigravity",
+        ("<home>/.gemini/antigravity/mcp_config.json", "<home>/.gemini/config/mcp_config.json"),
+        (".agents/mcp_config.json",),
+    ),
     Client(
         "cline",
         "Cline",
@@ -173,7 +216,12 @@ CLIENTS: tuple[Client, ...] = (
             "<home>/.cline/mcp.json",
         ),
     ),
-    Client("roo-code", "Roo Code", _in_code_family("rooveterinaryinc.roo-cline/settings/mcp_settings.json"), (".roo/mcp.json",)),
+    Client(
+        "roo-code",
+        "Roo Code",
+        _in_code_family("rooveterinaryinc.roo-cline/settings/mcp_settings.json"),
+        (".roo/mcp.json",),
+    ),
     Client(
         "kilo-code",
         "Kilo Code",
@@ -189,15 +237,35 @@ CLIENTS: tuple[Client, ...] = (
     Client(
         "continue",
         "Continue",
-        ("<home>/.continue/config.yaml", "<home>/.continue/config.json", "<home>/.continue/mcpServers/*.yaml",
-         "<home>/.continue/mcpServers/*.yml", "<home>/.continue/mcpServers/*.json"),
-        (".continue/mcpServers/*.yaml", ".continue/mcpServers/*.yml", ".continue/mcpServers/*.json", ".continue/config.yaml",
-         ".continue/config.json"),
+        (
+            "<home>/.continue/config.yaml",
+            "<home>/.continue/config.json",
+            "<home>/.continue/mcpServers/*.yaml",
+            "<home>/.continue/mcpServers/*.yml",
+            "<home>/.continue/mcpServers/*.json",
+        ),
+        (
+            ".continue/mcpServers/*.yaml",
+            ".continue/mcpServers/*.yml",
+            ".continue/mcpServers/*.json",
+            ".continue/config.yaml",
+            ".continue/config.json",
+        ),
         ("config.yaml", "config.json"),
         format="yaml",
     ),
-    Client("goose", "Goose", ("mac:<config>/goose/config.yaml", "linux:<config>/goose/config.yaml",
-                              "win:<roaming>/Block/goose/config/config.yaml"), ("goose/config.yaml",), ("config.yaml",), format="yaml"),
+    Client(
+        "goose",
+        "Goose",
+        (
+            "mac:<config>/goose/config.yaml",
+            "linux:<config>/goose/config.yaml",
+            "win:<roaming>/Block/goose/config/config.yaml",
+        ),
+        ("goose/config.yaml",),
+        ("config.yaml",),
+        format="yaml",
+    ),
     Client("junie", "JetBrains Junie", ("<home>/.junie/mcp/mcp.json",), (".junie/mcp/mcp.json",)),
     Client("lm-studio", "LM Studio", ("<home>/.lmstudio/mcp.json", "<home>/.cache/lm-studio/mcp.json")),
     Client(
@@ -237,33 +305,64 @@ CLIENTS: tuple[Client, ...] = (
     Client(
         "amp",
         "Amp",
-        ("mac:<config>/amp/settings.json*", "linux:<config>/amp/settings.json*", "win:<roaming>/amp/settings.json*",
-         "win:<home>/.config/amp/settings.json*", "linux:<root>/etc/ampcode/managed-settings.json",
-         "mac:<root>/Library/Application Support/ampcode/managed-settings.json", "win:<programdata>/ampcode/managed-settings.json"),
+        (
+            "mac:<config>/amp/settings.json*",
+            "linux:<config>/amp/settings.json*",
+            "win:<roaming>/amp/settings.json*",
+            "win:<home>/.config/amp/settings.json*",
+            "linux:<root>/etc/ampcode/managed-settings.json",
+            "mac:<root>/Library/Application Support/ampcode/managed-settings.json",
+            "win:<programdata>/ampcode/managed-settings.json",
+        ),
         (".amp/settings.json", ".amp/settings.jsonc"),
         ("settings.json", "settings.jsonc", "managed-settings.json"),
     ),
     Client(
         "crush",
         "Crush",
-        ("mac:<config>/crush/crushrc", "linux:<config>/crush/crushrc", "mac:<config>/crush/crush.json", "linux:<config>/crush/crush.json",
-         "win:<local>/crush/crush.json", "win:<local>/crush/crushrc"),
+        (
+            "mac:<config>/crush/crushrc",
+            "linux:<config>/crush/crushrc",
+            "mac:<config>/crush/crush.json",
+            "linux:<config>/crush/crush.json",
+            "win:<local>/crush/crush.json",
+            "win:<local>/crush/crushrc",
+        ),
         (".crushrc", "crushrc", ".crush.json", "crush.json"),
     ),
-    Client("librechat", "LibreChat", ("$CONFIG_PATH",), ("librechat.yaml", "librechat.yml"), ("librechat.yaml", "librechat.yml"), format="yaml"),
+    Client(
+        "librechat",
+        "LibreChat",
+        ("$CONFIG_PATH",),
+        ("librechat.yaml", "librechat.yml"),
+        ("librechat.yaml", "librechat.yml"),
+        format="yaml",
+    ),
     Client(
         "docker-mcp",
         "Docker MCP Toolkit",
-        ("<home>/.docker/mcp/registry.yaml", "<home>/.docker/mcp/config.yaml", "<home>/.docker/mcp/tools.yaml",
-         "<home>/.docker/mcp/catalogs/*.yaml", "<home>/.docker/mcp/catalog.json"),
+        (
+            "<home>/.docker/mcp/registry.yaml",
+            "<home>/.docker/mcp/config.yaml",
+            "<home>/.docker/mcp/tools.yaml",
+            "<home>/.docker/mcp/catalogs/*.yaml",
+            "<home>/.docker/mcp/catalog.json",
+        ),
         (),
         ("config.yaml", "tools.yaml", "catalog.json"),
         format="yaml",
     ),
     Client("5ire", "5ire", ("<app>/5ire/mcp.json",)),
     Client("trae", "Trae", ("<app>/Trae/User/mcp.json", "<app>/Trae CN/User/mcp.json"), (".trae/mcp.json",)),
-    Client("toolhive", "ToolHive", ("<state>/toolhive/runconfigs/*.json", "mac:<app>/toolhive/runconfigs/*.json",
-                                    "win:<local>/toolhive/runconfigs/*.json")),
+    Client(
+        "toolhive",
+        "ToolHive",
+        (
+            "<state>/toolhive/runconfigs/*.json",
+            "mac:<app>/toolhive/runconfigs/*.json",
+            "win:<local>/toolhive/runconfigs/*.json",
+        ),
+    ),
     Client(
         "claude-extensions",
         "Claude Desktop extensions",
@@ -273,32 +372,84 @@ CLIENTS: tuple[Client, ...] = (
     ),
     Client("mcp-registry", "MCP registry document", (), ("server.json",), ("server.json",)),
     Client("factory", "Factory Droid", ("<home>/.factory/mcp.json",), (".factory/mcp.json",)),
-    Client("mistral-vibe", "Mistral Vibe", ("<home>/.vibe/config.toml", "$VIBE_HOME/config.toml"), (".vibe/config.toml",), ("config.toml",),
-           format="toml"),
+    Client(
+        "mistral-vibe",
+        "Mistral Vibe",
+        ("<home>/.vibe/config.toml", "$VIBE_HOME/config.toml"),
+        (".vibe/config.toml",),
+        ("config.toml",),
+        format="toml",
+    ),
     Client("kimi", "Kimi", ("<home>/.kimi/mcp.json", "$KIMI_CODE_HOME/mcp.json", "<home>/.kimi-code/mcp.json")),
-    Client("grok-build", "Grok Build", ("<home>/.grok/config.toml", "$GROK_HOME/config.toml"), (".grok/config.toml",), ("config.toml",),
-           format="toml"),
-    Client("hermes", "Hermes agent", ("<home>/.hermes/config.yaml", "<home>/.hermes/profiles/*/config.yaml"), (".hermes/config.yaml",),
-           ("config.yaml",), format="yaml"),
-    Client("openclaw", "OpenClaw", ("<home>/.openclaw/openclaw.json", "<home>/.clawdbot/clawdbot.json", "<home>/.clawdbot/openclaw.json"),
-           (), ("openclaw.json", "clawdbot.json")),
-    Client("qoder", "Qoder", ("<home>/.qoder/mcp.json", "win:<roaming>/Qoder/SharedClientCache/mcp.json"), (".qoder/mcp.json",)),
+    Client(
+        "grok-build",
+        "Grok Build",
+        ("<home>/.grok/config.toml", "$GROK_HOME/config.toml"),
+        (".grok/config.toml",),
+        ("config.toml",),
+        format="toml",
+    ),
+    Client(
+        "hermes",
+        "Hermes agent",
+        ("<home>/.hermes/config.yaml", "<home>/.hermes/profiles/*/config.yaml"),
+        (".hermes/config.yaml",),
+        ("config.yaml",),
+        format="yaml",
+    ),
+    Client(
+        "openclaw",
+        "OpenClaw",
+        ("<home>/.openclaw/openclaw.json", "<home>/.clawdbot/clawdbot.json", "<home>/.clawdbot/openclaw.json"),
+        (),
+        ("openclaw.json", "clawdbot.json"),
+    ),
+    Client(
+        "qoder",
+        "Qoder",
+        ("<home>/.qoder/mcp.json", "win:<roaming>/Qoder/SharedClientCache/mcp.json"),
+        (".qoder/mcp.json",),
+    ),
     Client("pi", "Pi", ("<home>/.pi/agent/mcp.json",)),
     Client("oh-my-pi", "Oh My Pi", ("<home>/.omp/agent/mcp.json",)),
     Client("jan", "Jan", ("<app>/Jan/data/mcp_config.json", "<data>/Jan/data/mcp_config.json")),
     Client("boltai", "BoltAI", ("<home>/.boltai/mcp.json",)),
-    Client("anythingllm", "AnythingLLM", ("<app>/anythingllm-desktop/storage/plugins/anythingllm_mcp_servers.json",),
-           ("anythingllm_mcp_servers.json",)),
+    Client(
+        "anythingllm",
+        "AnythingLLM",
+        ("<app>/anythingllm-desktop/storage/plugins/anythingllm_mcp_servers.json",),
+        ("anythingllm_mcp_servers.json",),
+    ),
     Client("witsy", "Witsy", ("<app>/Witsy/settings.json",), (), ("settings.json",)),
-    Client("mcphub", "MCP Hub", ("mac:<config>/mcphub/servers.json", "linux:<config>/mcphub/servers.json",
-                                 "mac:<config>/mcphub/global.json", "linux:<config>/mcphub/global.json",
-                                 "win:<home>/.config/mcphub/servers.json"), (".mcphub/project.json",)),
-    Client("mcporter", "mcporter", ("<home>/.mcporter/mcporter.json", "<home>/.mcporter/mcporter.jsonc"), ("config/mcporter.json",)),
-    Client("sema4ai", "Sema4.ai Studio", ("mac:<home>/.sema4ai/sema4ai-studio/mcp_servers.json",
-                                          "linux:<home>/.sema4ai/sema4ai-studio/mcp_servers.json",
-                                          "win:<local>/sema4ai/sema4ai-studio/mcp_servers.json")),
+    Client(
+        "mcphub",
+        "MCP Hub",
+        (
+            "mac:<config>/mcphub/servers.json",
+            "linux:<config>/mcphub/servers.json",
+            "mac:<config>/mcphub/global.json",
+            "linux:<config>/mcphub/global.json",
+            "win:<home>/.config/mcphub/servers.json",
+        ),
+        (".mcphub/project.json",),
+    ),
+    Client(
+        "mcporter",
+        "mcporter",
+        ("<home>/.mcporter/mcporter.json", "<home>/.mcporter/mcporter.jsonc"),
+        ("config/mcporter.json",),
+    ),
+    Client(
+        "sema4ai",
+        "Sema4.ai Studio",
+        (
+            "mac:<home>/.sema4ai/sema4ai-studio/mcp_servers.json",
+            "linux:<home>/.sema4ai/sema4ai-studio/mcp_servers.json",
+            "win:<local>/sema4ai/sema4ai-studio/mcp_servers.json",
+        ),
+    ),
     Client("zencoder", "Zencoder", ("<home>/.zencoder/mcp.json",)),
-)  # fmt: skip
+)
 
 
 _LABELS = {client.slug: client.label for client in CLIENTS} | {"mcp-remote": "mcp-remote", "fastmcp": "FastMCP"}
@@ -318,10 +469,26 @@ class TokenStore:
 
 
 TOKEN_STORES: tuple[TokenStore, ...] = (
-    TokenStore("mcp-remote", ("<home>/.mcp-auth/*/*_tokens.json", "<home>/.mcp-auth/*/*_client_info.json", "<home>/.mcp-auth/*_tokens.json",
-                              "$MCP_REMOTE_CONFIG_DIR/*/*_tokens.json", "$MCP_REMOTE_CONFIG_DIR/*/*_client_info.json")),
+    TokenStore(
+        "mcp-remote",
+        (
+            "<home>/.mcp-auth/*/*_tokens.json",
+            "<home>/.mcp-auth/*/*_client_info.json",
+            "<home>/.mcp-auth/*_tokens.json",
+            "$MCP_REMOTE_CONFIG_DIR/*/*_tokens.json",
+            "$MCP_REMOTE_CONFIG_DIR/*/*_client_info.json",
+        ),
+    ),
     TokenStore("claude-code", ("<home>/.claude/.credentials.json", "$CLAUDE_CONFIG_DIR/.credentials.json")),
-    TokenStore("codex", ("<home>/.codex/.credentials.json", "<home>/.codex/auth.json", "$CODEX_HOME/.credentials.json", "$CODEX_HOME/auth.json")),
+    TokenStore(
+        "codex",
+        (
+            "<home>/.codex/.credentials.json",
+            "<home>/.codex/auth.json",
+            "$CODEX_HOME/.credentials.json",
+            "$CODEX_HOME/auth.json",
+        ),
+    ),
     TokenStore("gemini-cli", ("<home>/.gemini/mcp-oauth-tokens.json", "<home>/.gemini/oauth_creds.json")),
     TokenStore("qwen-code", ("<home>/.qwen/mcp-oauth-tokens.json", "<home>/.qwen/mcp-oauth-tokens-v2.json")),
     TokenStore("opencode", ("<data>/opencode/mcp-auth.json", "<data>/opencode/auth.json")),
@@ -330,12 +497,32 @@ TOKEN_STORES: tuple[TokenStore, ...] = (
     TokenStore("continue", ("<home>/.continue/index/globalContext.json",)),
     TokenStore("amp", ("<home>/.amp/oauth/*.json", "<data>/amp/secrets.json")),
     TokenStore("amazon-q", ("<home>/.aws/sso/cache/*.json",)),
-    TokenStore("goose", ("mac:<config>/goose/secrets.yaml", "linux:<config>/goose/secrets.yaml", "win:<roaming>/Block/goose/config/secrets.yaml")),
+    TokenStore(
+        "goose",
+        (
+            "mac:<config>/goose/secrets.yaml",
+            "linux:<config>/goose/secrets.yaml",
+            "win:<roaming>/Block/goose/config/secrets.yaml",
+        ),
+    ),
     TokenStore("kimi", ("<home>/.kimi/credentials/mcp_auth.json",)),
-    TokenStore("fastmcp", ("<home>/.fastmcp/oauth-mcp-client-cache/*_tokens.json", "<home>/.fastmcp/oauth-mcp-client-cache/*_client_info.json")),
+    TokenStore(
+        "fastmcp",
+        (
+            "<home>/.fastmcp/oauth-mcp-client-cache/*_tokens.json",
+            "<home>/.fastmcp/oauth-mcp-client-cache/*_client_info.json",
+        ),
+    ),
     TokenStore("mcphub", ("<data>/mcp-hub/oauth-storage.json", "<data>/mcphub/oauth-storage.json")),
-    TokenStore("toolhive", ("<data>/toolhive/secrets_encrypted", "mac:<app>/toolhive/secrets_encrypted", "win:<local>/toolhive/secrets_encrypted")),
-)  # fmt: skip
+    TokenStore(
+        "toolhive",
+        (
+            "<data>/toolhive/secrets_encrypted",
+            "mac:<app>/toolhive/secrets_encrypted",
+            "win:<local>/toolhive/secrets_encrypted",
+        ),
+    ),
+)
 
 WORKSPACE_STATE = tuple(f"<app>/{name}/User/workspaceStorage/*/workspace.json" for name in _CODE_FAMILY)
 """Each names a folder that was once opened."""
@@ -343,12 +530,41 @@ WORKSPACE_STATE = tuple(f"<app>/{name}/User/workspaceStorage/*/workspace.json" f
 # --- repositories ----------------------------------------------------------------------------------------------------
 
 SWEEP_NAMES = frozenset(
-    {".mcp.json", "mcp.json", "mcp.jsonc", "mcp_config.json", "mcp-config.json", "mcp_settings.json", "cline_mcp_settings.json",
-     "claude_desktop_config.json", "managed-mcp.json", "mcp_servers.json", "mcp-servers.json", "opencode.json", "opencode.jsonc", "kilo.json", "kilo.jsonc",
-     "crush.json", ".crush.json", "librechat.yaml", "librechat.yml", "devcontainer.json", ".devcontainer.json", "crushrc", ".crushrc",
-     "gemini-extension.json", "anythingllm_mcp_servers.json", "mcporter.json", "mcp.yaml", "mcp.yml", ".claude.json", "server.json",
-     "readme.md", "openclaw.json"}
-)  # fmt: skip
+    {
+        ".mcp.json",
+        "mcp.json",
+        "mcp.jsonc",
+        "mcp_config.json",
+        "mcp-config.json",
+        "mcp_settings.json",
+        "cline_mcp_settings.json",
+        "claude_desktop_config.json",
+        "managed-mcp.json",
+        "mcp_servers.json",
+        "mcp-servers.json",
+        "opencode.json",
+        "opencode.jsonc",
+        "kilo.json",
+        "kilo.jsonc",
+        "crush.json",
+        ".crush.json",
+        "librechat.yaml",
+        "librechat.yml",
+        "devcontainer.json",
+        ".devcontainer.json",
+        "crushrc",
+        ".crushrc",
+        "gemini-extension.json",
+        "anythingllm_mcp_servers.json",
+        "mcporter.json",
+        "mcp.yaml",
+        "mcp.yml",
+        ".claude.json",
+        "server.json",
+        "readme.md",
+        "openclaw.json",
+    }
+)
 SWEEP_UNDER = {
     "settings.json": frozenset({".gemini", ".qwen", ".amp", ".zed", ".vscode"}),
     "settings.jsonc": frozenset({".amp"}),
@@ -360,15 +576,67 @@ SWEEP_UNDER = {
 }
 _SWEEP_FOLDERS = (("mcpServers", (".yaml", ".yml", ".json")), ("cli-agents", (".json",)), ("agents", (".md", ".json")))
 SKIPPED_FOLDERS = frozenset(
-    {".git", ".hg", ".svn", "node_modules", ".venv", "venv", "__pycache__", ".tox", ".nox", ".mypy_cache", ".pytest_cache",
-     ".ruff_cache", "site-packages", ".cache", ".npm", ".cargo", ".rustup", ".gradle", ".m2", "target", ".next", ".nuxt", ".terraform",
-     "bower_components", ".Trash", ".pnpm-store", ".yarn", "DerivedData", ".hypothesis", "marketplaces"}
-)  # fmt: skip
+    {
+        ".git",
+        ".hg",
+        ".svn",
+        "node_modules",
+        ".venv",
+        "venv",
+        "__pycache__",
+        ".tox",
+        ".nox",
+        ".mypy_cache",
+        ".pytest_cache",
+        ".ruff_cache",
+        "site-packages",
+        ".cache",
+        ".npm",
+        ".cargo",
+        ".rustup",
+        ".gradle",
+        ".m2",
+        "target",
+        ".next",
+        ".nuxt",
+        ".terraform",
+        "bower_components",
+        ".Trash",
+        ".pnpm-store",
+        ".yarn",
+        "DerivedData",
+        ".hypothesis",
+        "marketplaces",
+    }
+)
 _SHARED_NAMES = frozenset(
-    {"settings.json", "settings.jsonc", "config.toml", "config.yaml", "config.json", "devcontainer.json", ".devcontainer.json", ".claude.json",
-     "server.json", "readme.md", "plugin.json", "project.json", "opencode.json", "opencode.jsonc", "kilo.json", "kilo.jsonc",
-     "crush.json", ".crush.json", "librechat.yaml", "librechat.yml", "openclaw.json", "gemini-extension.json", "crushrc", ".crushrc"}
-)  # fmt: skip
+    {
+        "settings.json",
+        "settings.jsonc",
+        "config.toml",
+        "config.yaml",
+        "config.json",
+        "devcontainer.json",
+        ".devcontainer.json",
+        ".claude.json",
+        "server.json",
+        "readme.md",
+        "plugin.json",
+        "project.json",
+        "opencode.json",
+        "opencode.jsonc",
+        "kilo.json",
+        "kilo.jsonc",
+        "crush.json",
+        ".crush.json",
+        "librechat.yaml",
+        "librechat.yml",
+        "openclaw.json",
+        "gemini-extension.json",
+        "crushrc",
+        ".crushrc",
+    }
+)
 _TEMPLATE = re.compile(r"\.(?:example|sample|template|tmpl|tpl|dist)(?=\.|$)")
 
 
@@ -399,7 +667,9 @@ def _suffixes() -> tuple[dict[str, dict[str, _Rows]], tuple[tuple[str, dict[str,
     table: dict[str, dict[str, list[tuple[tuple[str, ...], str]]]] = {}
     for client in CLIENTS:
         for place in (*client.places, *client.project):
-            parts = [p.lower() for p in re.sub(r"\A(?:mac|linux|win):", "", place).split("/") if not p.startswith(("<", "$"))]
+            parts = [
+                p.lower() for p in re.sub(r"\A(?:mac|linux|win):", "", place).split("/") if not p.startswith(("<", "$"))
+            ]
             if not parts or (len(parts) == 1 and parts[0] in _TELL_NOTHING):
                 continue
             needed = tuple(p for p in parts[:-1] if p != "**")
@@ -414,9 +684,15 @@ def _suffixes() -> tuple[dict[str, dict[str, _Rows]], tuple[tuple[str, dict[str,
 
 
 # Names that belong to one client wherever they lie.
-_TELL_ALL = {"claude_desktop_config.json": "claude-desktop", "cline_mcp_settings.json": "cline", "managed-mcp.json": "claude-code",
-             "anythingllm_mcp_servers.json": "anythingllm", "mcporter.json": "mcporter", ".claude.json": "claude-code",
-             "openclaw.json": "openclaw"}  # fmt: skip
+_TELL_ALL = {
+    "claude_desktop_config.json": "claude-desktop",
+    "cline_mcp_settings.json": "cline",
+    "managed-mcp.json": "claude-code",
+    "anythingllm_mcp_servers.json": "anythingllm",
+    "mcporter.json": "mcporter",
+    ".claude.json": "claude-code",
+    "openclaw.json": "openclaw",
+}
 _TELL_NOTHING = frozenset({"mcp.json", "settings.json", "config.yaml", "config.json", "config.toml"})
 
 
@@ -442,7 +718,8 @@ def _ends_with(parts: list[str], needed: tuple[str, ...]) -> bool:
     """Whether the folders in front of the file name are these."""
     at = len(parts) - 1 - len(needed)
     return at >= 0 and all(
-        have == want or ("*" in want and fnmatchcase(have, want)) for have, want in zip(parts[at:-1], needed, strict=True)
+        have == want or ("*" in want and fnmatchcase(have, want))
+        for have, want in zip(parts[at:-1], needed, strict=True)
     )
 
 

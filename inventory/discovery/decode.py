@@ -172,7 +172,7 @@ def _yaml(text: str) -> Any:
         _refuse_bombs(text)
         loader = _Loader(text)
         try:
-            return loader.get_data() if loader.check_data() else None
+            return loader.get_single_data()
         finally:
             loader.dispose()
     except yaml.MarkedYAMLError as error:
@@ -186,6 +186,10 @@ def _yaml(text: str) -> Any:
         raise ParseError(None, "The YAML holds a value that cannot be read.") from None
 
 
+def _line(event: yaml.Event) -> int | None:
+    return event.start_mark.line + 1 if event.start_mark is not None else None
+
+
 def _refuse_bombs(text: str) -> None:
     """Measure the document as it would be with every alias written out, before anything is built from it."""
     sizes: dict[str, int] = {}
@@ -196,7 +200,7 @@ def _refuse_bombs(text: str) -> None:
             stack.append((event.anchor, total))
             total += 1
             if len(stack) > MAX_DEPTH:
-                raise ParseError(event.start_mark.line + 1, "The file is nested too deeply.")
+                raise ParseError(_line(event), "The file is nested too deeply.")
         elif isinstance(event, yaml.MappingEndEvent | yaml.SequenceEndEvent):
             anchor, before = stack.pop()
             if anchor is not None:
@@ -207,12 +211,12 @@ def _refuse_bombs(text: str) -> None:
                 sizes[event.anchor] = 1
         elif isinstance(event, yaml.AliasEvent):
             if event.anchor not in sizes:
-                raise ParseError(event.start_mark.line + 1, "An alias refers to something that is not complete.")
+                raise ParseError(_line(event), "An alias refers to something that is not complete.")
             total += sizes[event.anchor]
         elif isinstance(event, yaml.DocumentEndEvent):
             return
         if total > MAX_YAML_NODES:
-            raise ParseError(event.start_mark.line + 1, "The YAML is larger than it looks: its aliases multiply.")
+            raise ParseError(_line(event), "The YAML is larger than it looks: its aliases multiply.")
 
 
 # --- dotenv ----------------------------------------------------------------------------------------------------------

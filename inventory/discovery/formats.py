@@ -280,7 +280,11 @@ def _prefilter() -> tuple[re.Pattern[str], dict[str, tuple[Format, ...]], tuple[
     ordered = sorted(starts, key=len, reverse=True)
     table = {p: tuple(r for q in ordered if p.startswith(q) for r in starts[q]) for p in ordered}
     # The single letters of Discord's form would stop the scan at every word; they are told apart in the expression.
-    words = [re.escape(p) for p in ordered if len(p) > 1 and " " not in p and p not in {"s.", "b.", "r.", "00", "pat", "cio", "SK"}]
+    words = [
+        re.escape(p)
+        for p in ordered
+        if len(p) > 1 and " " not in p and p not in {"s.", "b.", "r.", "00", "pat", "cio", "SK"}
+    ]
     words += [
         r"(?=[MNO][A-Za-z0-9_-]{23,26}\.[A-Za-z0-9_-]{6}\.)[MNO]",
         r"[sbr]\.(?=[A-Za-z0-9]{24})",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from contextlib import suppress
 from pathlib import Path
 
 from inventory.fingerprints import MINIMUM_KEY_BYTES
@@ -40,10 +41,8 @@ def create_fingerprint_key(home: Path) -> bytes:
             handle.write(secrets.token_hex(_KEY_BYTES).encode())
             handle.flush()
             os.fsync(handle.fileno())
-        try:
+        with suppress(FileExistsError):
             os.link(fresh, target)
-        except FileExistsError:
-            pass
     finally:
         fresh.unlink(missing_ok=True)
     return target.read_bytes().strip()

@@ -43,15 +43,54 @@ _POWERSHELLS = frozenset({"powershell", "pwsh"})
 _PLAIN_LAUNCHERS = frozenset({"npx", "uvx", "docker", "node", "python", "python3", "uv", "bunx", "pnpm", "deno"})
 # Wrappers that end at `--`, or at their first word that is no option.
 _TO_DOUBLE_DASH = {
-    "op": "run", "doppler": "run", "dotenvx": "run", "dotenv": "", "mise": "exec", "infisical": "run", "aws-vault": "exec",
-    "teller": "run", "chamber": "exec", "vault-env": "", "envchain": "", "with-env": "", "sops": "exec-env",
-    "conda": "run", "poetry": "run", "pdm": "run", "hatch": "run", "rye": "run", "pixi": "run", "asdf": "exec",
-}  # fmt: skip
+    "op": "run",
+    "doppler": "run",
+    "dotenvx": "run",
+    "dotenv": "",
+    "mise": "exec",
+    "infisical": "run",
+    "aws-vault": "exec",
+    "teller": "run",
+    "chamber": "exec",
+    "vault-env": "",
+    "envchain": "",
+    "with-env": "",
+    "sops": "exec-env",
+    "conda": "run",
+    "poetry": "run",
+    "pdm": "run",
+    "hatch": "run",
+    "rye": "run",
+    "pixi": "run",
+    "asdf": "exec",
+}
 _PLAIN_WRAPPERS = frozenset(
     {"sudo", "nice", "nohup", "time", "exec", "envmcp", "caffeinate", "setsid", "stdbuf", "arch", "unbuffer", "command"}
 )
-_WRAPPER_VALUE_FLAGS = frozenset({"-n", "-u", "-g", "--user", "--group", "--adjustment", "-i0", "-o", "-oL", "-e", "--env-file", "-f",
-                                  "--project", "--config", "-p", "-c", "--env", "--name", "-C", "--chdir"})  # fmt: skip
+_WRAPPER_VALUE_FLAGS = frozenset(
+    {
+        "-n",
+        "-u",
+        "-g",
+        "--user",
+        "--group",
+        "--adjustment",
+        "-i0",
+        "-o",
+        "-oL",
+        "-e",
+        "--env-file",
+        "-f",
+        "--project",
+        "--config",
+        "-p",
+        "-c",
+        "--env",
+        "--name",
+        "-C",
+        "--chdir",
+    }
+)
 
 _NODE_RUNNERS = {
     "npx": (),
@@ -62,29 +101,167 @@ _NODE_RUNNERS = {
     "yarn": ("dlx",),
     "bun": ("x",),
 }
-_NODE_VALUE_FLAGS = frozenset({"-c", "--call", "-w", "--workspace", "--registry", "--cache", "--prefix", "--userconfig", "--loglevel",
-                               "--node-options", "--shell"})  # fmt: skip
-_UV_VALUE_FLAGS = frozenset({"-p", "--python", "--index-url", "-i", "--extra-index-url", "--index", "--default-index", "--directory",
-                             "--project", "--with", "-w", "--with-editable", "--with-requirements", "--cache-dir", "--config-file",
-                             "--find-links", "-f", "--constraint", "-c", "--constraints", "--overrides", "--env-file", "--link-mode",
-                             "--refresh-package", "--upgrade-package", "-P", "--resolution", "--prerelease", "--keyring-provider",
-                             "--color", "--extra", "--group", "--only-group", "--no-group", "--package", "--exclude-newer"})  # fmt: skip
+_NODE_VALUE_FLAGS = frozenset(
+    {
+        "-c",
+        "--call",
+        "-w",
+        "--workspace",
+        "--registry",
+        "--cache",
+        "--prefix",
+        "--userconfig",
+        "--loglevel",
+        "--node-options",
+        "--shell",
+    }
+)
+_UV_VALUE_FLAGS = frozenset(
+    {
+        "-p",
+        "--python",
+        "--index-url",
+        "-i",
+        "--extra-index-url",
+        "--index",
+        "--default-index",
+        "--directory",
+        "--project",
+        "--with",
+        "-w",
+        "--with-editable",
+        "--with-requirements",
+        "--cache-dir",
+        "--config-file",
+        "--find-links",
+        "-f",
+        "--constraint",
+        "-c",
+        "--constraints",
+        "--overrides",
+        "--env-file",
+        "--link-mode",
+        "--refresh-package",
+        "--upgrade-package",
+        "-P",
+        "--resolution",
+        "--prerelease",
+        "--keyring-provider",
+        "--color",
+        "--extra",
+        "--group",
+        "--only-group",
+        "--no-group",
+        "--package",
+        "--exclude-newer",
+    }
+)
 _PIPX_VALUE_FLAGS = frozenset({"--python", "--index-url", "-i", "--pip-args", "--spec"})
 _CONTAINER_VALUE_FLAGS = frozenset(
-    "-e --env --env-file -v --volume --mount --name --network --net -p --publish -u --user -w --workdir --entrypoint -h "
-    "--hostname -l --label --platform --add-host --cap-add --cap-drop --cpus -m --memory --memory-swap --pull --restart "
-    "--security-opt --tmpfs --ulimit --device --dns --gpus --ip --ipc --pid --runtime --shm-size --stop-signal --log-driver "
-    "--log-opt --link --volumes-from --userns --uts --secret --expose --group-add --cidfile --cgroupns -a --attach "
-    "--stop-timeout --health-cmd --annotation --network-alias --sysctl --authfile --pids-limit --label-file --isolation".split()
+    [
+        "-e",
+        "--env",
+        "--env-file",
+        "-v",
+        "--volume",
+        "--mount",
+        "--name",
+        "--network",
+        "--net",
+        "-p",
+        "--publish",
+        "-u",
+        "--user",
+        "-w",
+        "--workdir",
+        "--entrypoint",
+        "-h",
+        "--hostname",
+        "-l",
+        "--label",
+        "--platform",
+        "--add-host",
+        "--cap-add",
+        "--cap-drop",
+        "--cpus",
+        "-m",
+        "--memory",
+        "--memory-swap",
+        "--pull",
+        "--restart",
+        "--security-opt",
+        "--tmpfs",
+        "--ulimit",
+        "--device",
+        "--dns",
+        "--gpus",
+        "--ip",
+        "--ipc",
+        "--pid",
+        "--runtime",
+        "--shm-size",
+        "--stop-signal",
+        "--log-driver",
+        "--log-opt",
+        "--link",
+        "--volumes-from",
+        "--userns",
+        "--uts",
+        "--secret",
+        "--expose",
+        "--group-add",
+        "--cidfile",
+        "--cgroupns",
+        "-a",
+        "--attach",
+        "--stop-timeout",
+        "--health-cmd",
+        "--annotation",
+        "--network-alias",
+        "--sysctl",
+        "--authfile",
+        "--pids-limit",
+        "--label-file",
+        "--isolation",
+    ]
 )
 _SCRIPT_RUNNERS = frozenset(
     {"node", "tsx", "ts-node", "php", "ruby", "perl", "lua", "Rscript", "rscript", "swift", "dart", "elixir", "nodejs"}
 )
-_SCRIPT_VALUE_FLAGS = frozenset({"-r", "--require", "--import", "--loader", "--experimental-loader", "--env-file", "-e", "--eval",
-                                 "-C", "--conditions", "--max-old-space-size", "-d", "--tsconfig"})  # fmt: skip
+_SCRIPT_VALUE_FLAGS = frozenset(
+    {
+        "-r",
+        "--require",
+        "--import",
+        "--loader",
+        "--experimental-loader",
+        "--env-file",
+        "-e",
+        "--eval",
+        "-C",
+        "--conditions",
+        "--max-old-space-size",
+        "-d",
+        "--tsconfig",
+    }
+)
 _PYTHON = re.compile(r"(?:python|pypy|py)(?:\d+(?:\.\d+)*)?\Z")
-_BRIDGES = frozenset({"mcp-remote", "mcp-remote-client", "supergateway", "mcp-proxy", "fastmcp", "mcp-remote-go", "mcp-front", "@sparfenyuk/mcp-proxy",
-                      "mcp-remote-proxy", "@modelcontextprotocol/inspector", "mcp-stdio-proxy", "@punkpeye/mcp-proxy"})  # fmt: skip
+_BRIDGES = frozenset(
+    {
+        "mcp-remote",
+        "mcp-remote-client",
+        "supergateway",
+        "mcp-proxy",
+        "fastmcp",
+        "mcp-remote-go",
+        "mcp-front",
+        "@sparfenyuk/mcp-proxy",
+        "mcp-remote-proxy",
+        "@modelcontextprotocol/inspector",
+        "mcp-stdio-proxy",
+        "@punkpeye/mcp-proxy",
+    }
+)
 
 
 @lru_cache(maxsize=1024)
@@ -137,7 +314,7 @@ def _unwrapped_once(words: list[Word]) -> list[Word] | None:
     elif name == "wsl":
         return _after_options(rest, {"-d", "--distribution", "-u", "--user", "--cd"}, {"--", "-e", "--exec"})
     elif name == "env":
-        return [w for w in _skip_assignments(_after_options(rest, {"-u", "-C", "--chdir", "--unset"}, {"--"}))]
+        return _skip_assignments(_after_options(rest, {"-u", "-C", "--chdir", "--unset"}, {"--"}))
     elif name in _TO_DOUBLE_DASH:
         verb = _TO_DOUBLE_DASH[name]
         if not verb or any(w.text == verb for w in rest[:4]):

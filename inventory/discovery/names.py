@@ -34,6 +34,10 @@ class NameSense:
     issuer: str | None
 
 
+def _set(words_in_a_row: str) -> frozenset[str]:
+    return frozenset(words_in_a_row.split())
+
+
 _WORDS = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z0-9]+|[A-Z0-9]+")
 
 # A word is enough by itself.
@@ -429,7 +433,7 @@ def _sense(parts: list[str]) -> Sense:
 
 def _speaks(parts: list[str]) -> Sense:
     if "tokens" in parts or "keys" in parts:
-        if _COUNTING.intersection(parts) or parts == ["tokens"] or parts == ["keys"]:
+        if _COUNTING.intersection(parts) or len(parts) == 1:
             return Sense.DENIES
         return Sense.SAYS if {"api", "access", "auth", "secret"}.intersection(parts) else Sense.HINTS
     if (

@@ -24,9 +24,17 @@ MAX_SERVERS = 5_000
 _MAX_LOOSE = 1_000
 _TEMPLATE_SUFFIX = re.compile(r"\.(?:example|sample|template|tmpl|tpl|dist|default)(?=\.|$)", re.IGNORECASE)
 _FORMATS = {
-    "json": "json", "jsonc": "json", "json5": "json", "code-workspace": "json", "toml": "toml", "yaml": "yaml", "yml": "yaml",
-    "env": "dotenv", "md": "markdown", "mdx": "markdown",
-}  # fmt: skip
+    "json": "json",
+    "jsonc": "json",
+    "json5": "json",
+    "code-workspace": "json",
+    "toml": "toml",
+    "yaml": "yaml",
+    "yml": "yaml",
+    "env": "dotenv",
+    "md": "markdown",
+    "mdx": "markdown",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +128,11 @@ class _Reader:
                 errors.append(EntryError(item.pointer, "The entry is empty."))
             else:
                 server = self._build(item)
-                if not (server.facts["url"] or server.facts["launcher"] or (item.layout == "zed" and server.facts["transport"])):
+                if not (
+                    server.facts["url"]
+                    or server.facts["launcher"]
+                    or (item.layout == "zed" and server.facts["transport"])
+                ):
                     errors.append(EntryError(item.pointer, "The entry names neither a command nor a URL."))
                 if _is_off(item.name, off):
                     server.facts["disabled"] = True
@@ -128,7 +140,9 @@ class _Reader:
         loose: list[Draft] = []
         if isinstance(tree, dict):
             for pointer, name, default in inputs(tree):
-                loose += [d for d in self._judge.value(default, name, pointer, Where.FIELD) if d.class_ is Class.LITERAL]
+                loose += [
+                    d for d in self._judge.value(default, name, pointer, Where.FIELD) if d.class_ is Class.LITERAL
+                ]
             loose += self._user_config(tree)
         if matches:
             seen = {d.secret for server in found for d in server.drafts} | {d.secret for d in loose}
@@ -239,7 +253,8 @@ class _Reader:
 
 
 _ASSIGNED = re.compile(
-    r"(?:\"(?P<quoted>[A-Za-z_-][A-Za-z0-9_.-]{1,80})\"|(?P<bare>[A-Za-z_][A-Za-z0-9_.-]{1,80}))[ \t]{0,8}[:=][ \t]{0,8}"
+    r"(?:\"(?P<quoted>[A-Za-z_-][A-Za-z0-9_.-]{1,80})\"|(?P<bare>[A-Za-z_][A-Za-z0-9_.-]{1,80}))"
+    r"[ \t]{0,8}[:=][ \t]{0,8}"
     r"(?:\"(?P<double>[^\"\n]{1,4096})|'(?P<single>[^'\n]{1,4096})|(?P<plain>[^\s\"',;{}\[\]]{1,4096}))"
 )
 
@@ -402,8 +417,14 @@ def token_store(tree: object, *, modified: float, judge: Judge) -> Iterator[tupl
             continue
         if not isinstance(node, dict):
             continue
-        url = next((node[k] for k in ("serverUrl", "server_url", "mcpServerUrl", "resource", "url", "serverURL")
-                    if isinstance(node.get(k), str) and "://" in node[k]), url)  # fmt: skip
+        url = next(
+            (
+                node[k]
+                for k in ("serverUrl", "server_url", "mcpServerUrl", "resource", "url", "serverURL")
+                if isinstance(node.get(k), str) and "://" in node[k]
+            ),
+            url,
+        )
         named = next(
             (node[k] for k in ("serverName", "server_name", "mcpServerName") if isinstance(node.get(k), str)), None
         )
@@ -434,15 +455,28 @@ def token_store(tree: object, *, modified: float, judge: Judge) -> Iterator[tupl
 
 
 _TOKEN_FIELDS = {
-    "accesstoken": Kind.OAUTH_ACCESS_TOKEN, "refreshtoken": Kind.OAUTH_REFRESH_TOKEN, "clientsecret": Kind.OAUTH_CLIENT_SECRET,
-    "registrationaccesstoken": Kind.REGISTRATION_TOKEN, "idtoken": Kind.OAUTH_ACCESS_TOKEN, "access": Kind.OAUTH_ACCESS_TOKEN,
-    "refresh": Kind.OAUTH_REFRESH_TOKEN, "token": Kind.OAUTH_ACCESS_TOKEN, "apikey": Kind.API_KEY, "key": Kind.API_KEY,
-}  # fmt: skip
+    "accesstoken": Kind.OAUTH_ACCESS_TOKEN,
+    "refreshtoken": Kind.OAUTH_REFRESH_TOKEN,
+    "clientsecret": Kind.OAUTH_CLIENT_SECRET,
+    "registrationaccesstoken": Kind.REGISTRATION_TOKEN,
+    "idtoken": Kind.OAUTH_ACCESS_TOKEN,
+    "access": Kind.OAUTH_ACCESS_TOKEN,
+    "refresh": Kind.OAUTH_REFRESH_TOKEN,
+    "token": Kind.OAUTH_ACCESS_TOKEN,
+    "apikey": Kind.API_KEY,
+    "key": Kind.API_KEY,
+}
 
 
 def _tokens(node: dict[str, Any], at: str, modified: float, judge: Judge) -> Iterator[Draft]:
-    expiry = next((formats.instant(node[k]) for k in ("expires_at", "expiresAt", "expires", "expiry", "exp", "expiry_date")
-                   if formats.instant(node.get(k)) is not None), None)  # fmt: skip
+    expiry = next(
+        (
+            formats.instant(node[k])
+            for k in ("expires_at", "expiresAt", "expires", "expiry", "exp", "expiry_date")
+            if formats.instant(node.get(k)) is not None
+        ),
+        None,
+    )
     if expiry is None:
         seconds = node.get("expires_in", node.get("expiresIn"))
         if isinstance(seconds, int | float) and not isinstance(seconds, bool) and 0 < seconds < 1e9:

@@ -24,27 +24,107 @@ _URL_KEYS = ("url", "serverUrl", "httpUrl", "uri", "server_url", "remote_url", "
 _ENV_KEYS = ("env", "environment", "envs", "env_vars", "environmentVariables", "environment_variables")
 _HEADER_KEYS = ("headers", "http_headers", "oauth_headers", "httpHeaders", "extra_headers")
 _ARGS_KEYS = ("args", "arguments", "cmd_args")
-_TRUST_KEYS = ("trust", "autoApprove", "alwaysAllow", "approvalMode", "approval_mode", "auto_approve", "always_allow", "autoApproveAll",
-               "default_tools_approval_mode", "available_tools", "includeTools", "excludeTools", "enabled_tools", "disabled_tools",
-               "disabledTools", "allowedTools", "tools")  # fmt: skip
+_TRUST_KEYS = (
+    "trust",
+    "autoApprove",
+    "alwaysAllow",
+    "approvalMode",
+    "approval_mode",
+    "auto_approve",
+    "always_allow",
+    "autoApproveAll",
+    "default_tools_approval_mode",
+    "available_tools",
+    "includeTools",
+    "excludeTools",
+    "enabled_tools",
+    "disabled_tools",
+    "disabledTools",
+    "allowedTools",
+    "tools",
+)
 _RISK_KEYS = frozenset(_TRUST_KEYS[:9])
 _PLAIN_KEYS = frozenset(
-    {"type", "transport_type", "transportType", "disabled", "enabled", "isActive", "cwd", "working_directory", "description", "name",
-     "timeout", "startup_timeout_sec", "tool_timeout_sec", "bundled", "display_name", "title", "icon", "iconPath", "version", "image",
-     "gallery", "homepage", "repository", "id", "key", "dev", "metadata", "instructions", "serverInstructions", "schema_version",
-     "registryType", "registry_type", "identifier", "runtimeHint", "ref", "dateAdded", "upstream", "readme", "prompts", "resources"}
-    | set(_TRUST_KEYS) | {"envFile", "env_file", "envFiles"}
-)  # fmt: skip
+    {
+        "type",
+        "transport_type",
+        "transportType",
+        "disabled",
+        "enabled",
+        "isActive",
+        "cwd",
+        "working_directory",
+        "description",
+        "name",
+        "timeout",
+        "startup_timeout_sec",
+        "tool_timeout_sec",
+        "bundled",
+        "display_name",
+        "title",
+        "icon",
+        "iconPath",
+        "version",
+        "image",
+        "gallery",
+        "homepage",
+        "repository",
+        "id",
+        "key",
+        "dev",
+        "metadata",
+        "instructions",
+        "serverInstructions",
+        "schema_version",
+        "registryType",
+        "registry_type",
+        "identifier",
+        "runtimeHint",
+        "ref",
+        "dateAdded",
+        "upstream",
+        "readme",
+        "prompts",
+        "resources",
+    }
+    | set(_TRUST_KEYS)
+    | {"envFile", "env_file", "envFiles"}
+)
 _TRANSPORTS = {
-    "stdio": "stdio", "local": "stdio", "command": "stdio", "process": "stdio",
-    "http": "http", "streamablehttp": "http", "streamable": "http", "streamablehttps": "http", "https": "http", "httpstream": "http",
-    "httpstreaming": "http", "sse": "sse", "serversentevents": "sse", "ws": "websocket", "wss": "websocket", "websocket": "websocket",
-}  # fmt: skip
+    "stdio": "stdio",
+    "local": "stdio",
+    "command": "stdio",
+    "process": "stdio",
+    "http": "http",
+    "streamablehttp": "http",
+    "streamable": "http",
+    "streamablehttps": "http",
+    "https": "http",
+    "httpstream": "http",
+    "httpstreaming": "http",
+    "sse": "sse",
+    "serversentevents": "sse",
+    "ws": "websocket",
+    "wss": "websocket",
+    "websocket": "websocket",
+}
 _URL_SET, _ENV_SET, _HEADER_SET = frozenset(_URL_KEYS), frozenset(_ENV_KEYS), frozenset(_HEADER_KEYS)
 _ENV_FILE_KEYS = ("envFile", "env_file", "envFiles")
 _ENV_FILE_SET = frozenset(_ENV_FILE_KEYS)
-_HANDLED = frozenset({*_URL_KEYS, *_ENV_KEYS, *_HEADER_KEYS, *_ARGS_KEYS, *_PLAIN_KEYS, "command", "cmd", "transport", "env_keys",
-                      "env_http_headers"})  # fmt: skip
+_HANDLED = frozenset(
+    {
+        *_URL_KEYS,
+        *_ENV_KEYS,
+        *_HEADER_KEYS,
+        *_ARGS_KEYS,
+        *_PLAIN_KEYS,
+        "command",
+        "cmd",
+        "transport",
+        "env_keys",
+        "env_http_headers",
+    }
+)
 # Where these write an untyped `url` they mean the older transport.
 _UNTYPED_MEANS_SSE = frozenset({"gemini-cli", "qwen-code", "cline"})
 _NAMED_VALUE = ("value", "default")
@@ -334,9 +414,9 @@ def _address(site: _Site, body: dict[str, Any], prefix: str) -> tuple[str | None
         pointer = f"{prefix}/{key}"
         found, _ = interpolations(url)
         cleaned, drafts = site.judge.address(url, "url", pointer) if "://" in url else (url, [])
-        if found and not drafts and sense_of(found[0].variable).sense >= Sense.SAYS:
-            drafts = site.judge.value(url, "url", pointer, Where.FIELD)
-        elif "://" not in url and not found:
+        if (found and not drafts and sense_of(found[0].variable).sense >= Sense.SAYS) or (
+            "://" not in url and not found
+        ):
             drafts = site.judge.value(url, "url", pointer, Where.FIELD)
         site.drafts += drafts
         if first[0] is None:
@@ -463,7 +543,7 @@ def _other_fields(site: _Site, body: dict[str, Any], prefix: str) -> None:
 
 
 def _fields(site: _Site, tree: object, name: str, pointer: str, where: Where) -> None:
-    """Judge every scalar below a field; `{"name": …, "value": …}` and `default` take their name from beside or above."""
+    """Judge every scalar below a field; `value` and `default` take their name from beside or above."""
     budget = _MAX_FIELD_LEAVES
     stack: list[tuple[str, object, str, int]] = [(name, tree, pointer, 0)]
     while stack and budget > 0:
@@ -474,8 +554,8 @@ def _fields(site: _Site, tree: object, name: str, pointer: str, where: Where) ->
                 continue
             given = node.get("name") or node.get("key")
             title = given if isinstance(given, str) else label
-            for key, child in node.items():
-                key = str(key)
+            for label_of_child, child in node.items():
+                key = str(label_of_child)
                 if key in _PLAIN_KEYS and not isinstance(child, dict | list) and key != "key":
                     continue
                 if key == "key" and "value" in node:

@@ -30,8 +30,24 @@ _MAP_KEYS = (
     "zencoder.mcpServers",
     "mcp-servers",
 )
-_NOT_SERVERS = frozenset({"inputs", "$schema", "version", "settings", "enabled", "timeout", "allowed", "excluded", "discovery", "access",
-                          "gallery", "autostart", "serverCommand", "experimental"})  # fmt: skip
+_NOT_SERVERS = frozenset(
+    {
+        "inputs",
+        "$schema",
+        "version",
+        "settings",
+        "enabled",
+        "timeout",
+        "allowed",
+        "excluded",
+        "discovery",
+        "access",
+        "gallery",
+        "autostart",
+        "serverCommand",
+        "experimental",
+    }
+)
 _GOOSE_BUILT_IN = frozenset({"builtin", "platform", "frontend", "inline_python"})
 _MAX_PROJECTS = 20_000
 

@@ -1,4 +1,4 @@
-"""What a value says about itself, whatever field it stands in: a reference, a placeholder, a plain setting, or noise."""
+"""What a value says about itself, whatever field it stands in: reference, placeholder, plain setting or noise."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def _as_reference(match: re.Match[str]) -> Reference:
     if match["typed"] is not None:
         name = match["typedname"].strip()
         return Reference(f"{match['typed']}:{name}", name)
-    if kind == "workflow" or kind == "mustache":
+    if kind in {"workflow", "mustache"}:
         inner = match[kind]
         head, _, tail = inner.partition(".")
         if head in {"secrets", "inputs", "env", "vars"} and tail:
@@ -117,13 +117,15 @@ def _without_userinfo(uri: str) -> str:
 # --- placeholders ----------------------------------------------------------------------------------------------------
 
 _PLACEHOLDER = re.compile(
-    r"(?:<[^<>]*>|\[[^\[\]]*\]|\{[A-Za-z][A-Za-z0-9 _-]*\}|\(.*\)|__[A-Za-z][A-Za-z0-9_]*__|@@?[A-Z_]+@@?|#\{[^{}]*\}#?|"
+    r"(?:<[^<>]*>|\[[^\[\]]*\]|\{[A-Za-z][A-Za-z0-9 _-]*\}|\(.*\)|__[A-Za-z][A-Za-z0-9_]*__|@@?[A-Z_]+@@?|"
+    r"#\{[^{}]*\}#?|"
     r"[x*•.…_#?-]+|(.)\1+)\Z",
     re.IGNORECASE | re.DOTALL,
 )
 _PLACEHOLDER_WORDS = re.compile(
-    r"(?<![a-z])(?:your|my|the|some|any|an?)[-_ .]?(?:own|new|personal|real|actual|secret|private|very|super|strong|valid|"
-    r"api|app|access|auth|bearer|client|token|key|password|pass|pat|openai|github|company|org|[a-z0-9]+[-_ ](?:api[-_ ]?)?"
+    r"(?<![a-z])(?:your|my|the|some|any|an?)[-_ .]?(?:own|new|personal|real|actual|secret|private|very|super|strong|"
+    r"valid|api|app|access|auth|bearer|client|token|key|password|pass|pat|openai|github|company|org|"
+    r"[a-z0-9]+[-_ ](?:api[-_ ]?)?"
     r"(?:key|token|secret|password|pat|id|here))(?![a-z0-9])"
     r"|(?<![a-z])your[-_ ]"
     r"|(?<![a-z])(?:insert|enter|paste|put|add|replace|change|set|fill|use|get|obtain|generate|provide|specify)[-_ ]?"
@@ -132,7 +134,8 @@ _PLACEHOLDER_WORDS = re.compile(
     r"|(?<![a-z])(?:placeholder|redacted|todo|fixme|dummy|foobar|lorem|not[-_ ]?set|not[-_ ]a[-_ ]real|goes[-_ ]here|"
     r"user_provided|undefined|tbd|omitted|removed|hidden|masked|censored|no[-_]?key|not[-_]needed|not[-_]required)(?![a-z])"
     r"|(?:key|token|secret|password|pat|value|id)[-_ ]?(?:goes[-_ ])?here(?![a-z])"
-    r"|(?<![a-z])(?:example|sample|fake|test|demo|mock)[-_ ]?(?:api|key|token|secret|password|pass|value|pat|access|auth|"
+    r"|(?<![a-z])(?:example|sample|fake|test|demo|mock)[-_ ]?(?:api|key|token|secret|password|pass|value|pat|access|"
+    r"auth|"
     r"bearer|client|credential)"
     r"|(?:key|token|secret|password|value)[-_ ]?(?:example|sample|placeholder)(?![a-z])"
     r"|x{5,}|\*{3,}|…|\.{3}|•{3,}|(?<![a-z0-9])x{3,4}(?![a-z0-9])"
@@ -228,8 +231,27 @@ _SEQUENCES = (
     "deadbeefdeadbeef",
 )
 # Every eight characters of a sequence contain one of these.
-_SEQUENCE_SIGNS = ("0123", "4567", "8901", "2345", "6789", "abcd", "efgh", "ijkl", "mnop", "qrst", "uvwx", "9876", "5432",
-                   "wert", "abc1", "c123", "23ab", "dead", "beef")  # fmt: skip
+_SEQUENCE_SIGNS = (
+    "0123",
+    "4567",
+    "8901",
+    "2345",
+    "6789",
+    "abcd",
+    "efgh",
+    "ijkl",
+    "mnop",
+    "qrst",
+    "uvwx",
+    "9876",
+    "5432",
+    "wert",
+    "abc1",
+    "c123",
+    "23ab",
+    "dead",
+    "beef",
+)
 
 
 def is_placeholder(value: str) -> bool:
@@ -267,7 +289,7 @@ def is_hollow(body: str) -> bool:
         return True
     if _is_sequence(body.lower()):
         return True
-    return not body.isalnum() and _PLACEHOLDER_WORDS.search(body) is not None or "xxxxx" in body.lower()
+    return (not body.isalnum() and _PLACEHOLDER_WORDS.search(body) is not None) or "xxxxx" in body.lower()
 
 
 def _mostly(text: str, run: str) -> bool:

@@ -3,13 +3,18 @@ import json
 import uuid
 
 import pytest
-from tests.inventory.discovery_samples import github_token, hexadecimal, noise
 
 from inventory.discovery.classify import Judge, Where, pair_up
 from inventory.discovery.model import Class, Confidence, Kind
+from tests.inventory.discovery_samples import github_token, hexadecimal, noise
 
 KEY = b"k" * 32
 LITERAL, REFERENCE, PLACEHOLDER = Class.LITERAL, Class.REFERENCE, Class.PLACEHOLDER
+
+
+def short(value):
+    """Names of tests are the same in every process and show no samples."""
+    return value if isinstance(value, str) and len(value) < 20 and not isinstance(value, Kind) else "-"
 
 
 def judged(value, name="API_KEY", where=Where.ENV):
@@ -56,9 +61,15 @@ def only(value, name="API_KEY", where=Where.ENV):
         ("aws-sm:prod/key", "aws-sm:prod/key"),
         ("aws-sm://prod/key", "aws-sm://prod/key"),
         ("doppler://project/config/KEY", "doppler://project/config/KEY"),
-        ("arn:aws:secretsmanager:eu-west-1:123456789012:secret:key-AbCdEf", "arn:aws:secretsmanager:eu-west-1:123456789012:secret:key-AbCdEf"),
+        (
+            "arn:aws:secretsmanager:eu-west-1:123456789012:secret:key-AbCdEf",
+            "arn:aws:secretsmanager:eu-west-1:123456789012:secret:key-AbCdEf",
+        ),
         ("projects/p/secrets/key/versions/latest", "projects/p/secrets/key/versions/latest"),
-        ("@Microsoft.KeyVault(SecretUri=https://x.vault.azure.net/secrets/k)", "@Microsoft.KeyVault(SecretUri=https://x.vault.azure.net/secrets/k)"),
+        (
+            "@Microsoft.KeyVault(SecretUri=https://x.vault.azure.net/secrets/k)",
+            "@Microsoft.KeyVault(SecretUri=https://x.vault.azure.net/secrets/k)",
+        ),
     ],
 )
 def test_every_interpolation_and_secret_manager_is_a_reference(value, reference):
@@ -70,11 +81,40 @@ def test_every_interpolation_and_secret_manager_is_a_reference(value, reference)
 
 @pytest.mark.parametrize(
     "value",
-    ["", "your-api-key", "YOUR_API_KEY", "<token>", "[API_KEY]", "xxx", "xxxxxxxxxxxxxxxx", "changeme", "replace-me", "TODO", "...", "user_provided",
-     "none", "[REDACTED]", "***", "sk-...", "ghp_xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx", "sk-your-key-here", "{api_key}", "insert key here",
-     "Enter your token", "my-secret-key", "example-api-key", "1234567890", "abcdef123456", "AKIAIOSFODNN7EXAMPLE",
-     "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "key-goes-here", "00000000-0000-0000-0000-000000000000", "Bearer <your token>", "REPLACE_WITH_KEY"],
-)  # fmt: skip
+    [
+        "",
+        "your-api-key",
+        "YOUR_API_KEY",
+        "<token>",
+        "[API_KEY]",
+        "xxx",
+        "xxxxxxxxxxxxxxxx",
+        "changeme",
+        "replace-me",
+        "TODO",
+        "...",
+        "user_provided",
+        "none",
+        "[REDACTED]",
+        "***",
+        "sk-...",
+        "ghp_xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
+        "sk-your-key-here",
+        "{api_key}",
+        "insert key here",
+        "Enter your token",
+        "my-secret-key",
+        "example-api-key",
+        "1234567890",
+        "abcdef123456",
+        "AKIAIOSFODNN7EXAMPLE",
+        "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+        "key-goes-here",
+        "00000000-0000-0000-0000-000000000000",
+        "Bearer <your token>",
+        "REPLACE_WITH_KEY",
+    ],
+)
 def test_what_has_yet_to_be_filled_in_is_a_placeholder(value):
     judge = Judge(KEY)
     found = judge.value(value, "API_KEY", "/env/API_KEY", Where.ENV)
@@ -85,23 +125,63 @@ def test_what_has_yet_to_be_filled_in_is_a_placeholder(value):
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("MAX_TOKENS", "4096"), ("DEFAULT_MINIMUM_TOKENS", "10000"), ("OPENAI_MAX_TOKENS", "128000"), ("TOKEN_LIMIT", "5000"),
-        ("PROJECT_REF", "abcdefghijklmnopqrst"), ("SUPABASE_PROJECT_REF", noise(20).lower()), ("NOTION_PAGE_ID", hexadecimal(32)),
-        ("TRELLO_BOARD_ID", hexadecimal(24)), ("WORKSPACE_ID", str(uuid.uuid4())), ("AWS_ACCOUNT_ID", "123456789012"),
-        ("AWS_REGION", "eu-central-1"), ("MODEL", "gpt-4o-mini-2024-07-18"), ("ANTHROPIC_MODEL", "claude-3-5-sonnet-20241022"),
-        ("OAUTH_CLIENT_ID", noise(32)), ("clientId", str(uuid.uuid4())), ("IMAGE_DIGEST", "sha256:" + hexadecimal(64)),
-        ("COMMIT", hexadecimal(40)), ("GIT_SHA", hexadecimal(40)), ("LOG_PATH", "/var/log/x.log"), ("CONFIG_FILE", "./config.json"),
-        ("SUPABASE_ANON_KEY", "sb_publishable_" + noise(31)), ("STRIPE_PUBLISHABLE_KEY", "pk_live_" + noise(24)), ("POSTHOG_KEY", "phc_" + noise(43)),
-        ("API_URL", "https://api.example.com/v1"), ("DATABASE_URL", "postgresql://localhost:5432/app"), ("REDIS_URL", "redis://cache:6379/0"),
-        ("TOKEN_TYPE", "bearer"), ("AUTH_METHOD", "oauth2"), ("USE_TOKEN", "true"), ("API_KEY_HEADER", "X-Api-Key"), ("SECRET_NAME", "prod/db"),
-        ("ISSUE_KEY", "PROJ-1234"), ("JIRA_PROJECT_KEY", "ACME"), ("CACHE_KEY", "user-list-v2"), ("KEYCLOAK_REALM", "master"), ("PORT", "8080"),
-        ("SLACK_TEAM_ID", "T" + noise(10).upper()), ("TWILIO_ACCOUNT_SID", "AC" + hexadecimal(32)), ("AUTHOR", "Jane Roe"),
-        ("SENTRY_DSN", f"https://{hexadecimal(32)}@o1.ingest.sentry.io/2"), ("PATH", "/usr/local/bin:/usr/bin"), ("NODE_ENV", "production"),
-        ("WORKDIR", "${workspaceFolder}/data"), ("HOME_DIR", "${HOME}"), ("API_KEY", "true"), ("TIMEOUT", "30s"), ("VERSION", "1.2.3"),
-        ("TOKENIZERS_PARALLELISM", "false"), ("EMAIL", "someone@example.com"), ("KEYBOARD", "us"), ("PASSTHROUGH", "yes"), ("MONKEY", "see-do"),
-        ("ARN", "arn:aws:iam::123456789012:role/Deploy"), ("MODEL_PATH", "sentence-transformers/all-MiniLM-L6-v2"),
+        ("MAX_TOKENS", "4096"),
+        ("DEFAULT_MINIMUM_TOKENS", "10000"),
+        ("OPENAI_MAX_TOKENS", "128000"),
+        ("TOKEN_LIMIT", "5000"),
+        ("PROJECT_REF", "abcdefghijklmnopqrst"),
+        ("SUPABASE_PROJECT_REF", noise(20).lower()),
+        ("NOTION_PAGE_ID", hexadecimal(32)),
+        ("TRELLO_BOARD_ID", hexadecimal(24)),
+        ("WORKSPACE_ID", str(uuid.uuid4())),
+        ("AWS_ACCOUNT_ID", "123456789012"),
+        ("AWS_REGION", "eu-central-1"),
+        ("MODEL", "gpt-4o-mini-2024-07-18"),
+        ("ANTHROPIC_MODEL", "claude-3-5-sonnet-20241022"),
+        ("OAUTH_CLIENT_ID", noise(32)),
+        ("clientId", str(uuid.uuid4())),
+        ("IMAGE_DIGEST", "sha256:" + hexadecimal(64)),
+        ("COMMIT", hexadecimal(40)),
+        ("GIT_SHA", hexadecimal(40)),
+        ("LOG_PATH", "/var/log/x.log"),
+        ("CONFIG_FILE", "./config.json"),
+        ("SUPABASE_ANON_KEY", "sb_publishable_" + noise(31)),
+        ("STRIPE_PUBLISHABLE_KEY", "pk_live_" + noise(24)),
+        ("POSTHOG_KEY", "phc_" + noise(43)),
+        ("API_URL", "https://api.example.com/v1"),
+        ("DATABASE_URL", "postgresql://localhost:5432/app"),
+        ("REDIS_URL", "redis://cache:6379/0"),
+        ("TOKEN_TYPE", "bearer"),
+        ("AUTH_METHOD", "oauth2"),
+        ("USE_TOKEN", "true"),
+        ("API_KEY_HEADER", "X-Api-Key"),
+        ("SECRET_NAME", "prod/db"),
+        ("ISSUE_KEY", "PROJ-1234"),
+        ("JIRA_PROJECT_KEY", "ACME"),
+        ("CACHE_KEY", "user-list-v2"),
+        ("KEYCLOAK_REALM", "master"),
+        ("PORT", "8080"),
+        ("SLACK_TEAM_ID", "T0AB12CD34E"),
+        ("TWILIO_ACCOUNT_SID", "AC" + hexadecimal(32)),
+        ("AUTHOR", "Jane Roe"),
+        ("SENTRY_DSN", f"https://{hexadecimal(32)}@o1.ingest.sentry.io/2"),
+        ("PATH", "/usr/local/bin:/usr/bin"),
+        ("NODE_ENV", "production"),
+        ("WORKDIR", "${workspaceFolder}/data"),
+        ("HOME_DIR", "${HOME}"),
+        ("API_KEY", "true"),
+        ("TIMEOUT", "30s"),
+        ("VERSION", "1.2.3"),
+        ("TOKENIZERS_PARALLELISM", "false"),
+        ("EMAIL", "someone@example.com"),
+        ("KEYBOARD", "us"),
+        ("PASSTHROUGH", "yes"),
+        ("MONKEY", "see-do"),
+        ("ARN", "arn:aws:iam::123456789012:role/Deploy"),
+        ("MODEL_PATH", "sentence-transformers/all-MiniLM-L6-v2"),
     ],
-)  # fmt: skip
+    ids=short,
+)
 def test_a_value_that_merely_looks_like_one_is_no_credential(name, value):
     assert judged(value, name) == []
 
@@ -120,13 +200,14 @@ def test_a_value_that_merely_looks_like_one_is_no_credential(name, value):
         ("REFRESH_TOKEN", noise(64), Kind.OAUTH_REFRESH_TOKEN, None),
         ("REGISTRATION_ACCESS_TOKEN", noise(40), Kind.REGISTRATION_TOKEN, None),
         ("GITLAB_PERSONAL_ACCESS_TOKEN", "glpat-" + noise(20), Kind.PERSONAL_ACCESS_TOKEN, "GitLab"),
-        ("PGPASSWORD", noise(16), Kind.DATABASE_PASSWORD, None),
+        ("PGPASSWORD", noise(24), Kind.DATABASE_PASSWORD, None),
         ("MYSQL_PASS", "n0t-Easy-t0-guess", Kind.DATABASE_PASSWORD, None),
         ("AWS_SECRET_ACCESS_KEY", noise(40), Kind.AWS_ACCESS_KEY, "AWS"),
         ("INTERNAL_API_KEY", noise(40), Kind.API_KEY, None),
         ("FIGMA_KEY", noise(40), Kind.API_KEY, "Figma"),
         ("PASSWORD", "hunter22", Kind.OTHER, None),
     ],
+    ids=short,
 )
 def test_a_literal_has_its_kind_and_issuer(name, value, kind, issuer):
     found = only(value, name)
@@ -155,10 +236,18 @@ def test_a_default_in_a_reference_can_be_the_secret():
 
 @pytest.mark.parametrize(
     "template",
-    ["postgresql://app:{}@db:5432/x", "mysql://app:{}@db/x", "mongodb+srv://app:{}@cluster.example.net/x?retryWrites=true", "redis://:{}@cache:6379",
-     "amqps://app:{}@queue/x", "jdbc:postgresql://app:{}@db/x", "Server=db;Database=x;User Id=sa;Password={};Encrypt=true",
-     "host=db user=app password={} dbname=x", "postgres://app:{}@db:5432/x?sslmode=require"],
-)  # fmt: skip
+    [
+        "postgresql://app:{}@db:5432/x",
+        "mysql://app:{}@db/x",
+        "mongodb+srv://app:{}@cluster.example.net/x?retryWrites=true",
+        "redis://:{}@cache:6379",
+        "amqps://app:{}@queue/x",
+        "jdbc:postgresql://app:{}@db/x",
+        "Server=db;Database=x;User Id=sa;Password={};Encrypt=true",
+        "host=db user=app password={} dbname=x",
+        "postgres://app:{}@db:5432/x?sslmode=require",
+    ],
+)
 def test_only_the_password_of_a_connection_string_is_the_secret(template):
     secret = noise(20)
     found = only(template.format(secret), "DATABASE_URL")
@@ -171,7 +260,11 @@ def test_an_encoded_password_has_the_fingerprint_of_the_plain_one():
 
 @pytest.mark.parametrize(
     ("template", "class_"),
-    [("postgres://user:password@localhost/db", PLACEHOLDER), ("postgres://user:${DB_PASSWORD}@db/x", REFERENCE), ("postgres://user:<password>@db/x", PLACEHOLDER)],
+    [
+        ("postgres://user:password@localhost/db", PLACEHOLDER),
+        ("postgres://user:${DB_PASSWORD}@db/x", REFERENCE),
+        ("postgres://user:<password>@db/x", PLACEHOLDER),
+    ],
 )
 def test_a_connection_string_without_a_password_of_its_own(template, class_):
     assert only(template, "DATABASE_URL").class_ is class_
@@ -179,9 +272,16 @@ def test_a_connection_string_without_a_password_of_its_own(template, class_):
 
 @pytest.mark.parametrize(
     "template",
-    ["https://x.example/mcp?api_key={}", "https://x.example/mcp?a=b&token={}&c=d", "https://x.example/mcp?apiKey={}", "https://x.example/mcp?key={}",
-     "https://user:{}@x.example/mcp", "https://mcp.zapier.com/api/mcp/s/{}/mcp", "https://hub.example/webhook/{}"],
-)  # fmt: skip
+    [
+        "https://x.example/mcp?api_key={}",
+        "https://x.example/mcp?a=b&token={}&c=d",
+        "https://x.example/mcp?apiKey={}",
+        "https://x.example/mcp?key={}",
+        "https://user:{}@x.example/mcp",
+        "https://mcp.zapier.com/api/mcp/s/{}/mcp",
+        "https://hub.example/webhook/{}",
+    ],
+)
 def test_a_secret_in_an_address_is_found_and_taken_out(template):
     secret = noise(40)
     cleaned, drafts = Judge(KEY).address(template.format(secret), "url", "/url")
@@ -191,15 +291,25 @@ def test_a_secret_in_an_address_is_found_and_taken_out(template):
 
 def test_a_capability_address_with_a_uuid_is_found_at_a_gateway():
     secret = str(uuid.uuid4())
-    assert [d.secret for d in Judge(KEY).address(f"https://eu1.make.com/mcp/api/v1/u/{secret}/sse", "url", "/url")[1]] == [secret]
+    assert [
+        d.secret for d in Judge(KEY).address(f"https://eu1.make.com/mcp/api/v1/u/{secret}/sse", "url", "/url")[1]
+    ] == [secret]
 
 
 @pytest.mark.parametrize(
     "url",
-    ["https://api.githubcopilot.com/mcp/", "https://mcp.sentry.dev/mcp?org=acme&project=web", "https://learn.example.com/docs/" + hexadecimal(40),
-     "https://x.example/workspaces/" + str(uuid.uuid4()), "https://server.smithery.ai/@owner/name/mcp?profile=happy-mole-42",
-     "https://x.example/a-rather-long-readable-path-segment-2024/mcp", "http://localhost:3845/sse", "https://mcp.example.com/mcp?toolsets=repos,issues"],
-)  # fmt: skip
+    [
+        "https://api.githubcopilot.com/mcp/",
+        "https://mcp.sentry.dev/mcp?org=acme&project=web",
+        "https://learn.example.com/docs/" + hexadecimal(40),
+        "https://x.example/workspaces/" + str(uuid.uuid4()),
+        "https://server.smithery.ai/@owner/name/mcp?profile=happy-mole-42",
+        "https://x.example/a-rather-long-readable-path-segment-2024/mcp",
+        "http://localhost:3845/sse",
+        "https://mcp.example.com/mcp?toolsets=repos,issues",
+    ],
+    ids=short,
+)
 def test_an_ordinary_address_holds_no_secret_and_stays_as_it_is(url):
     assert Judge(KEY).address(url, "url", "/url") == (url, [])
 
@@ -207,7 +317,9 @@ def test_an_ordinary_address_holds_no_secret_and_stays_as_it_is(url):
 def test_credentials_in_a_base64_parameter_are_found():
     secret = noise(32)
     config = base64.b64encode(json.dumps({"apiKey": secret, "debug": False}).encode()).decode()
-    cleaned, drafts = Judge(KEY).address(f"https://server.smithery.ai/@a/b/mcp?config={config}&profile=x", "url", "/url")
+    cleaned, drafts = Judge(KEY).address(
+        f"https://server.smithery.ai/@a/b/mcp?config={config}&profile=x", "url", "/url"
+    )
     assert [d.secret for d in drafts] == [secret]
     assert "config" not in cleaned
     assert "profile=x" in cleaned
@@ -215,7 +327,9 @@ def test_credentials_in_a_base64_parameter_are_found():
 
 def test_headers_as_json_in_a_variable_are_read():
     secret = f"ntn_{noise(11, '0123456789')}{noise(35)}"
-    found = only(json.dumps({"Authorization": f"Bearer {secret}", "Notion-Version": "2022-06-28"}), "OPENAPI_MCP_HEADERS")
+    found = only(
+        json.dumps({"Authorization": f"Bearer {secret}", "Notion-Version": "2022-06-28"}), "OPENAPI_MCP_HEADERS"
+    )
     assert (found.secret, found.name, found.issuer) == (secret, "Authorization", "Notion")
 
 
@@ -226,7 +340,9 @@ def test_headers_as_a_list_in_a_variable_are_read():
 
 def test_a_service_accounts_key_file_is_one_credential_with_its_id():
     secret = f"-----BEGIN PRIVATE KEY-----\n{noise(64)}\n{noise(64)}\n-----END PRIVATE KEY-----\n"
-    document = json.dumps({"type": "service_account", "private_key_id": "abc123", "private_key": secret, "client_email": "a@b.example"})
+    document = json.dumps(
+        {"type": "service_account", "private_key_id": "abc123", "private_key": secret, "client_email": "a@b.example"}
+    )
     found = only(document, "GOOGLE_CREDENTIALS_JSON")
     assert (found.issuer, found.external_id) == ("Google", "abc123")
     encoded = base64.b64encode(document.encode()).decode()
@@ -240,7 +356,9 @@ def test_a_private_key_is_the_same_with_written_out_line_ends():
     assert broken.freeze(KEY).hint == "-----BEG…"
 
 
-@pytest.mark.parametrize("name", ["GOOGLE_APPLICATION_CREDENTIALS", "API_KEY_FILE", "TOKEN_PATH", "SSH_PRIVATE_KEY_PATH"])
+@pytest.mark.parametrize(
+    "name", ["GOOGLE_APPLICATION_CREDENTIALS", "API_KEY_FILE", "TOKEN_PATH", "SSH_PRIVATE_KEY_PATH"]
+)
 def test_a_file_that_holds_the_secret_is_a_reference(name):
     found = only("/run/secrets/it.json", name)
     assert (found.class_, found.reference) == (REFERENCE, "file:/run/secrets/it.json")
@@ -254,7 +372,11 @@ def _token(payload):
 
 
 def test_a_jwt_tells_its_dates_and_issuer():
-    found = only("Bearer " + _token({"iss": "https://login.example", "iat": 1700000000, "exp": 1800000000}), "Authorization", Where.HEADER)
+    found = only(
+        "Bearer " + _token({"iss": "https://login.example", "iat": 1700000000, "exp": 1800000000}),
+        "Authorization",
+        Where.HEADER,
+    )
     assert (found.kind, found.issuer) == (Kind.OAUTH_ACCESS_TOKEN, "https://login.example")
     assert found.expires_at is not None
 
@@ -285,7 +407,11 @@ def test_a_chosen_password_shows_nothing_of_itself():
 
 
 def test_realistic_noise_under_a_telling_name_is_always_found():
-    missed = [v for v in (noise(size) for size in (20, 24, 32, 40, 64) for _ in range(200)) if [d.class_ for d in judged(v)] != [LITERAL]]
+    missed = [
+        v
+        for v in (noise(size) for size in (20, 24, 32, 40, 64) for _ in range(200))
+        if [d.class_ for d in judged(v)] != [LITERAL]
+    ]
     assert missed == []
 
 

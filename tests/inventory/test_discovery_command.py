@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from tests.inventory.discovery_samples import github_token
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -14,9 +15,21 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def discover(*arguments, home, **environ):
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("KEYREEVE_", "DATABASE_"))}
-    environment |= {"HOME": str(home), "KEYREEVE_HOME": str(home / "keyreeve"), "KEYREEVE_SECRET_KEY": "only-for-tests", "COLUMNS": "200", **environ}
+    environment |= {
+        "HOME": str(home),
+        "KEYREEVE_HOME": str(home / "keyreeve"),
+        "KEYREEVE_SECRET_KEY": "only-for-tests",
+        "COLUMNS": "200",
+        **environ,
+    }
     return subprocess.run(
-        [sys.executable, str(ROOT / "manage.py"), "discover", *map(str, arguments)], capture_output=True, text=True, cwd=home, env=environment, timeout=60, check=False
+        [sys.executable, str(ROOT / "manage.py"), "discover", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=home,
+        env=environment,
+        timeout=60,
+        check=False,
     )
 
 
@@ -30,7 +43,15 @@ def home(tmp_path):
 def secret(home):
     """A repository with one literal, one reference and one placeholder."""
     value = github_token()
-    tree = {"mcpServers": {"a": {"command": "npx", "args": ["-y", "pkg@1.0.0"], "env": {"GITHUB_TOKEN": value, "API_KEY": "${API_KEY}", "OTHER_TOKEN": "<token>"}}}}
+    tree = {
+        "mcpServers": {
+            "a": {
+                "command": "npx",
+                "args": ["-y", "pkg@1.0.0"],
+                "env": {"GITHUB_TOKEN": value, "API_KEY": "${API_KEY}", "OTHER_TOKEN": "<token>"},
+            }
+        }
+    }
     (home / "repo").mkdir()
     (home / "repo/.mcp.json").write_text(json.dumps(tree))
     (home / "repo/mcp.json").write_text('{"mcpServers": {')
@@ -45,8 +66,22 @@ def test_json_on_stdout_is_one_document_with_the_promised_keys(home, secret):
     assert {"path", "client", "format", "error"} <= good.keys()
     assert broken["error"]
     (server,) = document["servers"]
-    assert {"name", "transport", "launcher", "package", "url", "disabled", "file", "pointer", "credentials"} <= server.keys()
-    assert [(c["pointer"], c["class"]) for c in server["credentials"]] == [("/env/GITHUB_TOKEN", "literal"), ("/env/API_KEY", "reference"), ("/env/OTHER_TOKEN", "placeholder")]
+    assert {
+        "name",
+        "transport",
+        "launcher",
+        "package",
+        "url",
+        "disabled",
+        "file",
+        "pointer",
+        "credentials",
+    } <= server.keys()
+    assert [(c["pointer"], c["class"]) for c in server["credentials"]] == [
+        ("/env/GITHUB_TOKEN", "literal"),
+        ("/env/API_KEY", "reference"),
+        ("/env/OTHER_TOKEN", "placeholder"),
+    ]
     literal = server["credentials"][0]
     assert (literal["kind"], literal["hint"]) == ("personal_access_token", f"ghp_…{secret[-4:]}")
     assert literal["fingerprint"].startswith("kf1:")
@@ -81,8 +116,16 @@ def test_a_full_disk_or_closed_pipe_is_a_failure(home, secret):
     if not Path("/dev/full").exists():
         pytest.skip("this system has no /dev/full")
     with Path("/dev/full").open("w") as full:
-        done = subprocess.run([sys.executable, str(ROOT / "manage.py"), "discover", str(home / "repo"), "--format", "json"], stdout=full, stderr=subprocess.PIPE, text=True,
-                              env={**os.environ, "HOME": str(home), "KEYREEVE_HOME": str(home / "keyreeve")}, cwd=home, timeout=60, check=False)  # fmt: skip
+        done = subprocess.run(
+            [sys.executable, str(ROOT / "manage.py"), "discover", str(home / "repo"), "--format", "json"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "HOME": str(home), "KEYREEVE_HOME": str(home / "keyreeve")},
+            cwd=home,
+            timeout=60,
+            check=False,
+        )
     assert done.returncode == 3
     assert secret not in done.stderr
 
@@ -98,5 +141,10 @@ def test_a_kept_key_gives_lasting_fingerprints_and_none_is_said_to_be_for_this_r
     without = discover(home / "repo", "--format", "json", home=home)
     assert "this run only" in without.stderr
     (home / "keyreeve/fingerprint.key").write_text("ab" * 32)
-    prints = [json.loads(discover(home / "repo", "--format", "json", home=home).stdout)["servers"][0]["credentials"][0]["fingerprint"] for _ in range(2)]
+    prints = [
+        json.loads(discover(home / "repo", "--format", "json", home=home).stdout)["servers"][0]["credentials"][0][
+            "fingerprint"
+        ]
+        for _ in range(2)
+    ]
     assert prints[0] == prints[1]

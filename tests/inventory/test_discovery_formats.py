@@ -2,10 +2,10 @@ import base64
 import json
 
 import pytest
-from tests.inventory.discovery_samples import LETTERS, github_token, noise, sample_of
 
 from inventory.discovery import formats
 from inventory.discovery.formats import FORMATS, find
+from tests.inventory.discovery_samples import LETTERS, github_token, noise, sample_of
 
 NAMED = [f"{number}-{row.issuer}" for number, row in enumerate(FORMATS)]
 
@@ -29,7 +29,9 @@ def test_every_format_is_found_alone_and_within_a_text(row):
         assert all(part in sample for part in found)
 
 
-@pytest.mark.parametrize("row", [r for r in FORMATS if r.prefixes], ids=[n for n, r in zip(NAMED, FORMATS, strict=True) if r.prefixes])
+@pytest.mark.parametrize(
+    "row", [r for r in FORMATS if r.prefixes], ids=[n for n, r in zip(NAMED, FORMATS, strict=True) if r.prefixes]
+)
 def test_the_shown_prefix_is_the_formats_and_not_the_values(row):
     match = next(find(_sample(row), " ".join(row.keywords)))
     assert match.prefix == "" or any(match.prefix in other.prefixes for other in FORMATS)
@@ -79,7 +81,10 @@ def test_what_is_no_token_has_no_claims(token):
     assert formats.jwt_claims(token) is None
 
 
-@pytest.mark.parametrize(("moment", "year"), [(1700000000, 2023), (1700000000000, 2023), ("2026-03-01T00:00:00Z", 2026), ("1700000000", 2023)])
+@pytest.mark.parametrize(
+    ("moment", "year"),
+    [(1700000000, 2023), (1700000000000, 2023), ("2026-03-01T00:00:00Z", 2026), ("1700000000", 2023)],
+)
 def test_instants_are_read_in_every_common_spelling(moment, year):
     found = formats.instant(moment)
     assert found is not None

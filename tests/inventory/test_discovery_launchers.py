@@ -44,7 +44,13 @@ def launch(line):
         ("docker run -i --rm -e A -e B=c ghcr.io/o/img:v1.2.3 stdio", "docker", "ghcr.io/o/img", "v1.2.3", True),
         ("docker run -i --rm img", "docker", "img", None, False),
         ("docker run --name x --network=host -v /a:/b img:latest", "docker", "img", "latest", False),
-        ("podman run localhost:5000/img@sha256:" + "ab" * 32, "podman", "localhost:5000/img", "sha256:" + "ab" * 32, True),
+        (
+            "podman run localhost:5000/img@sha256:" + "ab" * 32,
+            "podman",
+            "localhost:5000/img",
+            "sha256:" + "ab" * 32,
+            True,
+        ),
         ("docker exec -i my-container cmd", "docker", "my-container", None, None),
         ("docker mcp gateway run --servers a", "docker", "mcp gateway", None, None),
         ("/opt/bin/github-mcp-server stdio", "local", "github-mcp-server", None, None),
@@ -107,6 +113,22 @@ def test_a_bridge_gives_away_the_server_behind_it(line, transport):
     assert (found.bridged_url, found.bridged_transport) == ("https://mcp.example.com/mcp", transport)
 
 
-@pytest.mark.parametrize("line", ["", "   ", "npx", "docker", "docker run", "uvx --from", "bash -c", "env", "sudo", "cmd /c", "op run --", "'unclosed"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "   ",
+        "npx",
+        "docker",
+        "docker run",
+        "uvx --from",
+        "bash -c",
+        "env",
+        "sudo",
+        "cmd /c",
+        "op run --",
+        "'unclosed",
+    ],
+)
 def test_half_a_command_line_is_no_error(line):
     launch(line)

@@ -8,7 +8,6 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
-from tests.inventory.discovery_samples import github_token, noise
 
 from inventory.discovery import clients
 from inventory.discovery import scan as scanning
@@ -16,6 +15,7 @@ from inventory.discovery.clients import CLIENTS, TOKEN_STORES
 from inventory.discovery.keys import create_fingerprint_key, fingerprint_key
 from inventory.discovery.model import Class, FoundServer, Kind
 from inventory.discovery.scan import looked_at, scan
+from tests.inventory.discovery_samples import github_token, noise
 
 KEY = b"k" * 32
 STDIO = {"command": "npx", "args": ["-y", "pkg"]}
@@ -39,9 +39,11 @@ CONTENT = {
     "toolhive": json.dumps({"name": "a", "image": "mcp/a", "transport": "stdio", "schema_version": "1"}),
     "claude-extensions": json.dumps({"name": "a", "mcp_config": {}, "server": {"mcp_config": STDIO}}),
     "crush": json.dumps({"mcp": {"a": {"type": "stdio", **STDIO}}}),
-    "mcp-registry": json.dumps({"name": "a", "packages": [{"registryType": "npm", "identifier": "pkg", "version": "1.0.0"}]}),
+    "mcp-registry": json.dumps(
+        {"name": "a", "packages": [{"registryType": "npm", "identifier": "pkg", "version": "1.0.0"}]}
+    ),
     "copilot-agent": "---\nmcp-servers:\n  a: {command: npx, args: [pkg]}\n---\n",
-}  # fmt: skip
+}
 
 
 def _content(slug, path):
@@ -90,8 +92,15 @@ def test_every_place_of_every_client_is_found(tmp_path, slug, place):
             path = base / tail if tail else base / "file"
         else:
             path = clients.folders(home, system, environ, home / "root")[head.strip("<>")] / tail
-        path = Path(str(path).replace("**", "some/folder").replace("Claude_*", "Claude_x").replace("*.config.toml", "p.config.toml")
-                    .replace("json*", "jsonc").replace("/*/", "/one/").replace("/*.", "/one."))  # fmt: skip
+        path = Path(
+            str(path)
+            .replace("**", "some/folder")
+            .replace("Claude_*", "Claude_x")
+            .replace("*.config.toml", "p.config.toml")
+            .replace("json*", "jsonc")
+            .replace("/*/", "/one/")
+            .replace("/*.", "/one.")
+        )
         put(path, _content(slug, path.name))
         found = servers(everything(home=home, system=system, environ=environ))
         assert [(s.client, s.name, s.file) for s in found if s.file == str(path)], f"{system}: {path}"
@@ -105,7 +114,10 @@ def test_no_place_is_named_twice():
 
 def test_a_clients_folder_can_be_moved(tmp_path):
     put(tmp_path / "elsewhere/config.toml", CONTENT["codex"])
-    assert servers(everything(home=tmp_path / "h", environ={"CODEX_HOME": str(tmp_path / "elsewhere")}))[0].client == "codex"
+    assert (
+        servers(everything(home=tmp_path / "h", environ={"CODEX_HOME": str(tmp_path / "elsewhere")}))[0].client
+        == "codex"
+    )
     assert everything(home=tmp_path / "h", environ={"CODEX_HOME": "relative"}) == []
 
 
@@ -138,16 +150,43 @@ def test_a_machine_without_configuration_is_told_where_was_looked(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "slug"),
-    [(".mcp.json", "claude-code"), (".cursor/mcp.json", "cursor"), (".vscode/mcp.json", "vscode"), (".gemini/settings.json", "gemini-cli"),
-     (".codex/config.toml", "codex"), ("opencode.json", "opencode"), (".roo/mcp.json", "roo-code"), (".kiro/settings/mcp.json", "kiro"),
-     (".amazonq/mcp.json", "amazon-q"), (".continue/mcpServers/x.yaml", "continue"), ("claude_desktop_config.json", "claude-desktop"),
-     ("mcp.json", None), ("tools.mcp.json", None), (".zed/settings.json", "zed"), ("librechat.yaml", "librechat"), (".crush.json", "crush"),
-     (".trae/mcp.json", "trae"), (".junie/mcp/mcp.json", "junie"), (".qwen/settings.json", "qwen-code"), (".factory/mcp.json", "factory"),
-     ("goose/config.yaml", "goose"), (".devcontainer/devcontainer.json", "vscode"), ("deep/er/.amp/settings.json", "amp"), ("server.json", "mcp-registry"),
-     (".github/agents/x.md", "copilot-agent"), (".vs/mcp.json", "visual-studio"), (".warp/.mcp.json", "warp"), ("x.code-workspace", "vscode")],
-)  # fmt: skip
+    [
+        (".mcp.json", "claude-code"),
+        (".cursor/mcp.json", "cursor"),
+        (".vscode/mcp.json", "vscode"),
+        (".gemini/settings.json", "gemini-cli"),
+        (".codex/config.toml", "codex"),
+        ("opencode.json", "opencode"),
+        (".roo/mcp.json", "roo-code"),
+        (".kiro/settings/mcp.json", "kiro"),
+        (".amazonq/mcp.json", "amazon-q"),
+        (".continue/mcpServers/x.yaml", "continue"),
+        ("claude_desktop_config.json", "claude-desktop"),
+        ("mcp.json", None),
+        ("tools.mcp.json", None),
+        (".zed/settings.json", "zed"),
+        ("librechat.yaml", "librechat"),
+        (".crush.json", "crush"),
+        (".trae/mcp.json", "trae"),
+        (".junie/mcp/mcp.json", "junie"),
+        (".qwen/settings.json", "qwen-code"),
+        (".factory/mcp.json", "factory"),
+        ("goose/config.yaml", "goose"),
+        (".devcontainer/devcontainer.json", "vscode"),
+        ("deep/er/.amp/settings.json", "amp"),
+        ("server.json", "mcp-registry"),
+        (".github/agents/x.md", "copilot-agent"),
+        (".vs/mcp.json", "visual-studio"),
+        (".warp/.mcp.json", "warp"),
+        ("x.code-workspace", "vscode"),
+    ],
+)
 def test_a_sweep_knows_a_repositorys_files(tmp_path, name, slug):
-    content = json.dumps({"settings": {"mcp": {"servers": {"a": STDIO}}}}) if name.endswith("workspace") else _content(slug, name)
+    content = (
+        json.dumps({"settings": {"mcp": {"servers": {"a": STDIO}}}})
+        if name.endswith("workspace")
+        else _content(slug, name)
+    )
     if name.endswith("devcontainer.json"):
         content = json.dumps({"customizations": {"vscode": {"mcp": {"servers": {"a": STDIO}}}}})
     put(tmp_path / "repo" / name, content)
@@ -174,7 +213,10 @@ def test_a_given_file_is_read_whatever_its_name(tmp_path):
 
 
 def test_a_template_is_swept_for_secrets_only(tmp_path):
-    put(tmp_path / "mcp.json.example", json.dumps({"mcpServers": {"a": {"command": "x", "env": {"API_KEY": noise(40)}}}}))
+    put(
+        tmp_path / "mcp.json.example",
+        json.dumps({"mcpServers": {"a": {"command": "x", "env": {"API_KEY": noise(40)}}}}),
+    )
     (file,) = everything([tmp_path], home=tmp_path)
     assert (file.is_template, file.servers, len(file.credentials)) == (True, (), 1)
 
@@ -262,7 +304,10 @@ def test_mode_and_time_are_kept(tmp_path):
 
 def test_an_environment_file_beside_the_configuration_is_read(tmp_path):
     put(tmp_path / "repo/.env", f"API_KEY={noise(40)}\n")
-    put(tmp_path / "repo/.vscode/mcp.json", json.dumps({"servers": {"a": {**STDIO, "envFile": "${workspaceFolder}/.env"}}}))
+    put(
+        tmp_path / "repo/.vscode/mcp.json",
+        json.dumps({"servers": {"a": {**STDIO, "envFile": "${workspaceFolder}/.env"}}}),
+    )
     (server,) = servers(everything([tmp_path / "repo"], home=tmp_path))
     assert [c.pointer for c in server.credentials] == ["/envFile#API_KEY"]
 
@@ -282,7 +327,10 @@ def test_only_enabled_servers_of_a_docker_catalogue_count(tmp_path):
 
 def test_many_files_are_read_by_several_processes_in_the_same_order(tmp_path, monkeypatch):
     for number in range(60):
-        put(tmp_path / f"p{number:03}/mcp.json", json.dumps({"mcpServers": {f"s{number}": {**STDIO, "env": {"API_KEY": noise(32)}}}}))
+        put(
+            tmp_path / f"p{number:03}/mcp.json",
+            json.dumps({"mcpServers": {f"s{number}": {**STDIO, "env": {"API_KEY": noise(32)}}}}),
+        )
     alone = everything([tmp_path], home=tmp_path)
     monkeypatch.setattr(scanning, "_PARALLEL_FROM", 20)
     monkeypatch.setattr(scanning, "_CHUNK", 7)
@@ -291,7 +339,7 @@ def test_many_files_are_read_by_several_processes_in_the_same_order(tmp_path, mo
 
 
 def _scan_in_a_child(folder, answers):
-    scanning._PARALLEL_FROM = 2  # noqa: SLF001
+    scanning._PARALLEL_FROM = 2
     answers.put(len(everything([folder], home=folder)))
 
 
@@ -322,15 +370,55 @@ def test_every_token_store_belongs_to_a_client_with_a_name():
 
 
 STORES = {
-    ".mcp-auth/mcp-remote-0.1.2/abc_tokens.json": lambda a, r: {"access_token": a, "refresh_token": r, "expires_in": 3600, "token_type": "Bearer"},
-    ".claude/.credentials.json": lambda a, r: {"mcpOAuth": {"x|1": {"serverName": "x", "serverUrl": "https://x.example/mcp", "accessToken": a, "refreshToken": r,
-                                                                     "expiresAt": 1900000000000, "clientId": "c1"}}},
-    ".codex/.credentials.json": lambda a, r: {"x|1": {"server_name": "x", "server_url": "https://x.example/mcp", "access_token": a, "refresh_token": r, "expires_at": 1900000000}},
-    ".gemini/mcp-oauth-tokens.json": lambda a, r: [{"serverName": "x", "mcpServerUrl": "https://x.example/mcp", "token": {"accessToken": a, "refreshToken": r, "expiresAt": 1900000000000}}],
-    ".local/share/opencode/mcp-auth.json": lambda a, r: {"x": {"serverUrl": "https://x.example/mcp", "tokens": {"accessToken": a, "refreshToken": r, "expiresAt": 1900000000}}},
-    ".fastmcp/oauth-mcp-client-cache/https_x_tokens.json": lambda a, r: {"access_token": a, "refresh_token": r, "expires_in": 60},
-    ".amp/oauth/x.json": lambda a, r: {"https://x.example/mcp": {"access_token": a, "refresh_token": r, "expires_at": 1900000000}},
-}  # fmt: skip
+    ".mcp-auth/mcp-remote-0.1.2/abc_tokens.json": lambda a, r: {
+        "access_token": a,
+        "refresh_token": r,
+        "expires_in": 3600,
+        "token_type": "Bearer",
+    },
+    ".claude/.credentials.json": lambda a, r: {
+        "mcpOAuth": {
+            "x|1": {
+                "serverName": "x",
+                "serverUrl": "https://x.example/mcp",
+                "accessToken": a,
+                "refreshToken": r,
+                "expiresAt": 1900000000000,
+                "clientId": "c1",
+            }
+        }
+    },
+    ".codex/.credentials.json": lambda a, r: {
+        "x|1": {
+            "server_name": "x",
+            "server_url": "https://x.example/mcp",
+            "access_token": a,
+            "refresh_token": r,
+            "expires_at": 1900000000,
+        }
+    },
+    ".gemini/mcp-oauth-tokens.json": lambda a, r: [
+        {
+            "serverName": "x",
+            "mcpServerUrl": "https://x.example/mcp",
+            "token": {"accessToken": a, "refreshToken": r, "expiresAt": 1900000000000},
+        }
+    ],
+    ".local/share/opencode/mcp-auth.json": lambda a, r: {
+        "x": {
+            "serverUrl": "https://x.example/mcp",
+            "tokens": {"accessToken": a, "refreshToken": r, "expiresAt": 1900000000},
+        }
+    },
+    ".fastmcp/oauth-mcp-client-cache/https_x_tokens.json": lambda a, r: {
+        "access_token": a,
+        "refresh_token": r,
+        "expires_in": 60,
+    },
+    ".amp/oauth/x.json": lambda a, r: {
+        "https://x.example/mcp": {"access_token": a, "refresh_token": r, "expires_at": 1900000000}
+    },
+}
 
 
 @pytest.mark.parametrize("place", STORES)
@@ -372,7 +460,16 @@ def test_a_fingerprint_key_is_made_once_and_private(tmp_path):
 
 def test_found_objects_have_no_room_for_a_secret(tmp_path):
     token = github_token()
-    put(tmp_path / "mcp.json", json.dumps({"mcpServers": {token: {"command": token, "args": [token], "env": {token: token}, "url": f"https://x/{token}"}}}))
+    put(
+        tmp_path / "mcp.json",
+        json.dumps(
+            {
+                "mcpServers": {
+                    token: {"command": token, "args": [token], "env": {token: token}, "url": f"https://x/{token}"}
+                }
+            }
+        ),
+    )
     found = everything([tmp_path], home=tmp_path)
     assert token not in repr(found)
     assert isinstance(found[0].servers[0], FoundServer)

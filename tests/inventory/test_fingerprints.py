@@ -1,7 +1,7 @@
 import pytest
-from tests.inventory.discovery_samples import noise
 
 from inventory.fingerprints import fingerprint, public_hint
+from tests.inventory.discovery_samples import noise
 
 KEY = b"k" * 32
 
@@ -37,7 +37,10 @@ def test_a_hint_shows_the_formats_prefix_and_the_last_four():
     assert public_hint(secret, "ghp_") == "ghp_…9f2c"
 
 
-@pytest.mark.parametrize("secret", ["hunter2", "short-secret-15", "aaaaaaaaaaaaaaaaaaaaaaaa", "abababababababababababab", "two words and more words"])
+@pytest.mark.parametrize(
+    "secret",
+    ["hunter2", "short-secret-15", "aaaaaaaaaaaaaaaaaaaaaaaa", "abababababababababababab", "two words and more words"],
+)
 def test_a_hint_never_helps_guessing_a_short_or_repetitive_secret(secret):
     assert public_hint(secret, None) == "…"
 

@@ -31,7 +31,7 @@ _MARKS = {
 
 class Command(BaseCommand):
     help = "Find MCP servers and the credentials in their configuration, on this machine or under the paths given."
-    requires_system_checks: list[str] = []
+    requires_system_checks = ()
     requires_migrations_checks = False
 
     def add_arguments(self, parser: CommandParser) -> None:
