@@ -12,18 +12,18 @@ from rest_framework.request import Request
 from access.models import ApiToken, User
 
 
-class ClosedAccountAdapter(DefaultAccountAdapter):
+class ClosedAccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth has no types
     """Accounts are made by administrators; nobody signs up."""
 
     def is_open_for_signup(self, request: HttpRequest) -> bool:
         return False
 
 
-class ApiTokenAuthentication(TokenAuthentication):
+class ApiTokenAuthentication(TokenAuthentication):  # type: ignore[misc]  # knox has no types
     """`Authorization: Token kr_…`; the actor is the token, not the person who made it."""
 
     def authenticate(self, request: Request) -> tuple[User, ApiToken] | None:
-        found = super().authenticate(request)
+        found: tuple[User, ApiToken] | None = super().authenticate(request)
         if found is not None:
             request._request.actor = found[1].as_actor()  # type: ignore[attr-defined]
         return found

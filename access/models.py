@@ -11,7 +11,7 @@ from access.actors import Actor, ActorKind
 from access.roles import Role
 
 
-class User(AbstractUser):
+class User(AbstractUser):  # type: ignore[django-manager-missing]  # knox names the manager of its tokens
     """A person, or the bearer behind API tokens. Roles are groups of the same name, so that sign-in can map to them."""
 
     email = models.EmailField("e-mail", unique=True)
@@ -32,7 +32,7 @@ class User(AbstractUser):
         return Actor(ActorKind.USER, str(self.pk), str(self), self.roles, user_id=self.pk)
 
 
-class ApiToken(AbstractAuthToken):
+class ApiToken(AbstractAuthToken):  # type: ignore[misc]  # knox has no types
     """A bearer of one role for programs. Only a digest is kept; the value is shown once."""
 
     name = models.CharField(max_length=100)

@@ -98,8 +98,8 @@ def heat(actor: Actor, now: datetime) -> list[dict[str, Any]]:
             within &= Q(opened_at__lte=end)
         counted[f"a{i}"] = Count("pk", filter=within)
         counted[f"late{i}"] = Count("pk", filter=within & Q(due_at__lt=now))
-    rows = {
-        row["severity"]: row
+    rows: dict[int, dict[str, Any]] = {
+        row["severity"]: dict(row)
         for row in Finding.objects.visible_to(actor).open().order_by().values("severity").annotate(**counted)
     }
     url = reverse("finding_list")

@@ -2,6 +2,7 @@
 
 import logging
 import secrets
+from typing import Any
 
 from django.http import HttpRequest, HttpResponse, HttpResponseServerError
 from django.shortcuts import render
@@ -72,7 +73,7 @@ def search(request: HttpRequest) -> HttpResponse:
     text = request.GET.get("q", "").strip()[:200]
     groups = []
     if text:
-        nouns = [
+        nouns: list[tuple[str, str, str, str, Any]] = [
             ("Credentials", "key", "credential_detail", "credential_list", Credential.objects),
             ("Servers", "server", "server_detail", "server_list", McpServer.objects),
             ("Clients", "client", "client_detail", "client_list", McpClient.objects),

@@ -142,7 +142,7 @@ class RowSelect(forms.Select):
         groups = super().optgroups(name, value, attrs)
         chosen = [each for each in value if each]
         if chosen and not any(option["selected"] for _, options, _ in groups for option in options):
-            row = self.choices.queryset.filter(pk=chosen[0]).first()  # type: ignore[union-attr]
+            row = self.choices.queryset.filter(pk=chosen[0]).first()  # type: ignore[attr-defined]
             if row is not None:
                 option = self.create_option(name, row.pk, str(row), selected=True, index=len(groups))
                 groups.append((None, [option], len(groups)))

@@ -1,8 +1,10 @@
 """From what a file says to the rows a sync reconciles: one row for each place where a server or credential is named."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
+from hashlib import sha256
+from typing import Any
 from urllib.parse import urlsplit
 
 from inventory.discovery.clients import CLIENTS
@@ -57,6 +59,18 @@ class Discovered:
 COLUMNS = tuple(field.name for field in fields(Discovered))
 
 
+# What the columns and their indexes take. A file can hold a name of a megabyte; a row cannot.
+FILE, POINTER, IDENTITY, NAME, SHORT = 400, 200, 400, 300, 100
+
+
+def fit(text: str | None, length: int) -> str:
+    """`text` as a column of `length` characters takes it: what is cut off lives on in a digest, so it stays apart."""
+    clean = (text or "").replace("\x00", "\N{REPLACEMENT CHARACTER}").encode(errors="replace").decode()
+    if len(clean) <= length:
+        return clean
+    return f"{clean[: length - 17]}…{sha256(clean.encode()).hexdigest()[:16]}"
+
+
 def credential_key(found: FoundCredential, *, scope: str, file: str) -> str | None:
     """What makes two sightings one credential: the secret itself, the provider's id, or the place it is kept at."""
     if found.kind is Kind.AWS_ACCESS_KEY and found.external_id:
@@ -73,7 +87,7 @@ def credential_key(found: FoundCredential, *, scope: str, file: str) -> str | No
 
 
 def server_key(found: FoundServer, *, scope: str) -> str:
-    """A remote server is its address wherever it is configured; a launched one is what one place calls it and starts."""
+    """A remote server is its address wherever it is configured; a launched one is what a place calls and starts."""
     if found.url and urlsplit(found.url).scheme in {"http", "https", "ws", "wss"}:
         return f"url:{found.url}"
     return f"local:{scope}:{found.name}:{found.identity_key}"
@@ -87,68 +101,68 @@ def _trust(found: FoundCredential, stored: bool) -> str:
     return "static_service"
 
 
+def _described(found: FoundCredential, owner_name: str, *, scope: str, file: FoundFile) -> dict[str, Any]:
+    """The columns of a credential as one place shows it."""
+    stored = file.format == TOKEN_STORE
+    key = credential_key(found, scope=scope, file=file.path)
+    return {
+        "credential_key": fit(key, IDENTITY) if key else None,
+        "credential_name": fit(f"{owner_name} / {found.name}", NAME),
+        "kind": found.kind.value,
+        "issuer": fit(found.issuer, SHORT),
+        "trust_model": _trust(found, stored),
+        "storage": "token_store" if stored else found.class_.value,
+        "reference": fit(found.reference, IDENTITY),
+        "external_id": fit(found.external_id, SHORT),
+        "fingerprint": found.fingerprint or "",
+        "hint": found.hint or "",
+        "issued_at": found.issued_at,
+        "expires_at": found.expires_at,
+        "is_exposed": found.class_ is Class.LITERAL and not stored,
+        "is_readable_by_others": None if file.mode is None else bool(file.mode & 0o044),
+    }
+
+
 def rows(file: FoundFile, *, scope: str, host: str) -> Iterator[Discovered]:
     """The places in `file`. `scope` names the connection, so that equal local names elsewhere stay apart."""
-    readable = None if file.mode is None else bool(file.mode & 0o044)
-    stored = file.format == TOKEN_STORE
+    place = Discovered(file=fit(file.path, FILE), host=fit(host, SHORT))
 
-    def credential(found: FoundCredential, owner_name: str) -> dict[str, object]:
-        return {
-            "credential_key": credential_key(found, scope=scope, file=file.path),
-            "credential_name": f"{owner_name} / {found.name}"[:300],
-            "kind": found.kind.value,
-            "issuer": found.issuer or "",
-            "trust_model": _trust(found, stored),
-            "storage": "token_store" if stored else found.class_.value,
-            "reference": found.reference or "",
-            "external_id": found.external_id or "",
-            "fingerprint": found.fingerprint or "",
-            "hint": found.hint or "",
-            "issued_at": found.issued_at,
-            "expires_at": found.expires_at,
-            "is_exposed": found.class_ is Class.LITERAL and not stored,
-            "is_readable_by_others": readable,
-        }
+    def at(row: Discovered, found: FoundCredential, name: str, pointer: str) -> Discovered:
+        described = _described(found, name, scope=scope, file=file)
+        return replace(row, pointer=fit(pointer, POINTER), **described)
 
-    place = {"file": file.path, "host": host}
     for loose in file.credentials:
         if loose.class_ is not Class.PLACEHOLDER:
-            name = file.path.rsplit("/", 1)[-1]
-            yield Discovered(**place, pointer=loose.pointer, **credential(loose, name))  # type: ignore[arg-type]
-    if file.is_template:
+            yield at(place, loose, file.path.rsplit("/", 1)[-1], loose.pointer)
+    if file.is_template:  # it starts nothing, but a secret in it is as open as anywhere
         for server in file.servers:
             for found in server.credentials:
                 if found.class_ is Class.LITERAL:
-                    pointer = server.pointer + found.pointer
-                    yield Discovered(**place, pointer=pointer, **credential(found, server.name))  # type: ignore[arg-type]
+                    yield at(place, found, server.name, server.pointer + found.pointer)
         return
     product = file.client or "unrecognised"
-    client = {
-        "client_key": f"config:{scope}:{product}",
-        "client_name": LABELS.get(product, "Unrecognised client"),
-        "client_product": product,
-    }
+    client = replace(
+        place,
+        client_key=f"config:{scope}:{product}",
+        client_name=LABELS.get(product, "Unrecognised client"),
+        client_product=product,
+    )
     for server in file.servers:
-        described = {
-            "server_key": server_key(server, scope=scope),
-            "server_name": server.name[:300],
-            "transport": server.transport if server.transport in TRANSPORTS else "unknown",
-            "url": server.url or "",
-            "launcher": server.launcher or "",
-            "package": server.package or "",
-            "package_version": (server.version or "")[:200],
-            "is_pinned": server.pinned,
-            "command": server.command or "",
-            "is_disabled": server.disabled,
-        }
+        row = replace(
+            client,
+            server_key=fit(server_key(server, scope=scope), IDENTITY),
+            server_name=fit(server.name, NAME),
+            transport=server.transport if server.transport in TRANSPORTS else "unknown",
+            url=fit(server.url, 2_000),
+            launcher=fit(server.launcher, 40),
+            package=fit(server.package, 2_000),
+            package_version=fit(server.version, SHORT),
+            is_pinned=server.pinned,
+            command=fit(server.command, NAME),
+            is_disabled=server.disabled,
+        )
         held = [found for found in server.credentials if found.class_ is not Class.PLACEHOLDER]
         if not held:
-            yield Discovered(**place, **client, **described, pointer=server.pointer)  # type: ignore[arg-type]
+            yield replace(row, pointer=fit(server.pointer, POINTER))
         for found in held:
-            yield Discovered(
-                **place,
-                **client,
-                **described,
-                pointer=server.pointer + found.pointer,
-                **credential(found, server.name),  # type: ignore[arg-type]
-            )
+            yield at(row, found, server.name, server.pointer + found.pointer)

@@ -6,7 +6,6 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
-from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
@@ -25,6 +24,7 @@ from lifecycle.errors import LifecycleError
 from lifecycle.filters import FindingFilter
 from lifecycle.forms import WaiverForm
 from lifecycle.models import Finding, RuleState, Waiver
+from lifecycle.models.findings import FindingQuerySet
 from lifecycle.rules import RULES
 from lifecycle.states import COUNTED, DUE_WITHIN
 from lifecycle.views import timeline
@@ -111,7 +111,7 @@ def _page(group: str) -> ListPage:
 PAGES = {group: _page(group) for group in GROUPS}
 
 
-def listed(actor: Actor) -> QuerySet[Finding]:
+def listed(actor: Actor) -> FindingQuerySet:
     owners = ("credential__owner", "server__iam_owner", "server__platform_owner", "server__application_owner")
     return Finding.objects.visible_to(actor).select_related(*owners)
 
@@ -189,7 +189,7 @@ def subject_url(subject: Credential | McpServer) -> str:
     return reverse(name, args=[subject.pk])
 
 
-def chosen(request: HttpRequest) -> QuerySet[Finding]:
+def chosen(request: HttpRequest) -> FindingQuerySet:
     """The unresolved findings that the request names and its actor may see."""
     ids = []
     for text in (request.POST.getlist("id") or request.GET.getlist("id"))[:BULK_MOST]:
@@ -197,7 +197,8 @@ def chosen(request: HttpRequest) -> QuerySet[Finding]:
             ids.append(UUID(text))
         except ValueError:
             continue
-    return listed(request.actor).unresolved().filter(pk__in=ids)  # type: ignore[attr-defined]
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    return listed(actor).unresolved().filter(pk__in=ids)
 
 
 @require_POST

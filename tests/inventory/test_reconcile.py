@@ -13,7 +13,8 @@ from audit.models import AuditEntry
 from inventory.actions.connections import create_connection
 from inventory.actions.reconcile import Reconciliation
 from inventory.actions.syncs import claim, complete, fail, renew
-from inventory.discovery.listing import Discovered
+from inventory.discovery.listing import Discovered, rows
+from inventory.discovery.model import Class, FoundCredential, FoundFile, FoundServer, Kind
 from inventory.errors import LeaseLost
 from inventory.models import Connection, Credential, CredentialVersion, Exposure, McpClient, McpServer, SyncRun, Use
 from inventory.states import ConnectionKind, RunState
@@ -275,12 +276,12 @@ def test_whatever_was_listed_before_the_last_listing_alone_decides_what_is_prese
                 server_key=scope + str(row.server_key),
                 credential_key=scope + row.credential_key if row.credential_key else None,
             )
-            for row in rows
+            for row in listing
         ]
-        for rows in listings
+        for listing in listings
     ]
-    for i, rows in enumerate(listings):
-        sync(connection, rows, at=NOW + i * LATER)
+    for i, listing in enumerate(listings):
+        sync(connection, listing, at=NOW + i * LATER)
     last = listings[-1]
     present = {"connection": connection, "gone_at": None}
     assert McpServer.objects.filter(**present).count() == len({row.server_key for row in last})
@@ -288,3 +289,16 @@ def test_whatever_was_listed_before_the_last_listing_alone_decides_what_is_prese
     exposed = {(row.file, row.pointer, row.credential_key) for row in last if row.is_exposed}
     assert Exposure.objects.filter(**present).count() == len(exposed)
     assert sync(connection, last, at=NOW + 9 * LATER).counts == {}
+
+
+def test_names_that_no_column_takes_are_cut_and_stay_distinct(connection: Connection) -> None:
+    def server(name: str) -> FoundServer:
+        found = FoundCredential("/env/T\x00" + "x" * 9_000, Class.LITERAL, Kind.API_KEY, "T\ud800", fingerprint="kf1:a")
+        return FoundServer(
+            name, "stdio", "/f", "/mcpServers/" + name, "cursor", package="p" * 9_000, credentials=(found,)
+        )
+
+    file = FoundFile("/" + "ø" * 5_000, "cursor", "json", servers=(server("a" * 9_000), server("a" * 9_001)))
+    sync(connection, list(rows(file, scope="c", host="h" * 900)))
+    assert McpServer.objects.count() == 2
+    assert Exposure.objects.count() == 2

@@ -3,6 +3,7 @@
 import importlib
 import json
 import pkgutil
+import sys
 from argparse import ArgumentParser
 from typing import Any
 
@@ -56,4 +57,4 @@ class Command(BaseCommand):
                 str(row["budget"]),
                 "ok" if row["ok"] else "MISSED",
             )
-        Console(file=self.stdout).print(table)
+        Console(file=sys.stdout).print(table)
