@@ -4,24 +4,37 @@ from datetime import timedelta
 from typing import Any
 
 from django import template
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from inventory.forms import SERVER_OWNERS
 from inventory.models import McpServer, Owner, SyncRun
+from inventory.states import OwnerKind
 from inventory.views.connections import changes as changes_in_words
 from inventory.views.counts import LIMIT
 from inventory.views.presence import seen_at
 from web.templatetags.keyreeve import since
-from web.wording import plural, thousands
+from web.wording import initials, plural, thousands
 
 register = template.Library()
 
 
-@register.filter
-def three_owners(server: McpServer) -> list[tuple[str, Owner | None]]:
-    """The three who answer for a server, each with the name of the part."""
-    return [(words, getattr(server, name)) for name, words in SERVER_OWNERS]
+@register.simple_tag
+def three_owners(server: McpServer) -> SafeString:
+    """The three who answer for a server as initials; the names are in the titles and for screen readers."""
+    marks = format_html_join(
+        "",
+        '<span class="avatar{0}" title="{1}: {2}"><span aria-hidden="true">{3}</span>'
+        '<span class="vh">{1} {2}</span></span>',
+        (_mark(words, getattr(server, name)) for name, words in SERVER_OWNERS),
+    )
+    return format_html('<span class="who">{}</span>', marks)
+
+
+def _mark(words: str, owner: Owner | None) -> tuple[str, str, str, str]:
+    if owner is None:
+        return " none", words, "nobody", "?"
+    return (" team" if owner.kind == OwnerKind.TEAM else ""), words, owner.name, initials(owner.name)
 
 
 @register.filter
