@@ -157,11 +157,12 @@ def progress(connection: Connection, runs: Sequence[SyncRun], now: datetime) -> 
 
     How many files there are is known at the end only, so the bar measures against what was read the last time.
     """
-    if runs and runs[0].state == RunState.RUNNING:
+    running = next((run for run in runs if run.state == RunState.RUNNING), None)
+    if running is not None:
         is_held = connection.lease_until is not None and connection.lease_until > now
-        before = next((run.done for run in runs[1:] if run.state in READ_ALL and run.done), 0)
-        expected = max(before, runs[0].done) if before else None
-        return {"state": "running" if is_held else "lost", "done": runs[0].done, "expected": expected}
+        before = next((run.done for run in runs if run.state in READ_ALL and run.done), 0)
+        expected = max(before, running.done) if before else None
+        return {"state": "running" if is_held else "lost", "done": running.done, "expected": expected}
     if connection.is_enabled and connection.due_at and connection.due_at <= now:
         return {"state": "waiting", "done": 0, "expected": None}
     return None
