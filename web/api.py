@@ -28,7 +28,7 @@ from rest_framework.viewsets import GenericViewSet
 from web.csvfiles import CHUNK, Field, lines
 from web.paging import BadCursor, Ordering, page
 from web.schema import ReadSchema
-from web.shapes import Link, Shape
+from web.shapes import Link, Shape, fields_of
 
 ARRIVAL = Ordering("id", (), ascending_words="first seen first", descending_words="newest first")
 PAGE_SIZE = 100
@@ -192,7 +192,7 @@ def in_transaction(rows: QuerySet[Any]) -> Iterator[str]:
 
 def csv_columns(name: str, shape: type[Shape]) -> Iterator[Field]:
     """A linked object becomes its display text and its id; what is nested stays JSON."""
-    if isinstance(shape().fields[name], Link):
+    if isinstance(fields_of(shape)[name], Link):
         yield name, lambda row: row[name] and row[name]["display"]
         yield f"{name}_id", lambda row: row[name] and row[name]["id"]
     else:

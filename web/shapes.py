@@ -5,6 +5,7 @@ document is read from the same declaration. A page of a hundred objects is then 
 """
 
 from collections.abc import Mapping, Sequence
+from functools import cache, lru_cache
 from typing import Any, ClassVar
 
 from django.db.models import Case, F, Func, JSONField, Model, Q, TextField, Value, When
@@ -188,8 +189,18 @@ class Shape(serializers.ModelSerializer[Model]):
     @classmethod
     def row(cls, root: str, names: Sequence[str]) -> Expression:
         """The text of one object with these members; `root` is where the API begins."""
-        fields = cls().fields
-        return AsText(JsonObject(*((name, _sql(fields[name], root, cls.noun)) for name in names)))
+        return _row(cls, root, tuple(names))
+
+
+@cache
+def fields_of(shape: type[Shape]) -> Mapping[str, Any]:
+    return shape().fields
+
+
+@lru_cache(maxsize=1_000)
+def _row(shape: type[Shape], root: str, names: tuple[str, ...]) -> Expression:
+    fields = fields_of(shape)
+    return AsText(JsonObject(*((name, _sql(fields[name], root, shape.noun)) for name in names)))
 
 
 def _sql(field: Any, root: str, noun: str) -> Sql:
