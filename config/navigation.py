@@ -12,7 +12,6 @@ from access.permissions import may_read
 from web.pages import wants_fragment
 
 LIMIT = 10_000
-PRESENT = "gone=false"  # where the navigation leads: what is gone is one tab away
 
 GROUPS: list[tuple[str, list[tuple[str, str, str, str]]]] = [
     ("", [("overview", "overview", "Overview", "")]),
@@ -77,11 +76,10 @@ def navigation(request: HttpRequest) -> dict[str, Any]:
         shown_entries = []
         for name, icon, title, noun in entries:
             url = reverse(name)
-            start = f"{url}?{PRESENT}" if noun in {"servers", "clients", "credentials"} else url
             count = numbers.get(noun, "")
             shown_entries.append(
                 {
-                    "url": start,
+                    "url": url,
                     "icon": icon,
                     "label": title,
                     "count": count,

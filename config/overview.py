@@ -50,7 +50,7 @@ def figures(actor: Actor, now: datetime) -> list[Figure]:
     unrotated = findings.filter(rule="unrotated")
     stale = findings.filter(rule="stale")
     wanted: list[tuple[str, str, str, QuerySet[Any]]] = [
-        ("Credentials", reverse("credential_list") + "?gone=false", "credentials", live),
+        ("Credentials", reverse("credential_list"), "credentials", live),
         ("Open findings", reverse("finding_list") + "?unresolved=true", "findings", findings),
         (
             "Exposures",
@@ -58,7 +58,7 @@ def figures(actor: Actor, now: datetime) -> list[Figure]:
             "exposures",
             Exposure.objects.visible_to(actor).present(),
         ),
-        ("Orphans", reverse("credential_list") + "?gone=false&has_owner=false", "orphans", live.unowned()),
+        ("Orphans", reverse("credential_list") + "?has_owner=false", "orphans", live.unowned()),
         ("Unrotated", reverse("credential_list") + "?finding=unrotated", "unrotated", unrotated),
         ("Stale", reverse("credential_list") + "?finding=stale", "stale", stale),
     ]

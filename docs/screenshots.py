@@ -27,7 +27,7 @@ from demo.estate import write  # noqa: E402  the project is no installed package
 
 PAGES = {
     "overview": "/",
-    "credentials": "/credentials/?gone=false",
+    "credentials": "/credentials/",
     "findings": "/findings/?unresolved=true&group=severity",
 }
 SIZES = {1440: 900, 390: 844}

@@ -1,5 +1,7 @@
 """Filters of the inventory's lists, for pages and the REST API. A parameter is named after its field."""
 
+from functools import reduce
+from operator import or_
 from typing import Any
 
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
@@ -119,7 +121,12 @@ class McpServerFilter(FilterSet):  # type: ignore[misc]
 
     def fully_owned(self, rows: Rows, name: str, value: bool) -> Rows:
         owned = Q(iam_owner__is_active=True, platform_owner__is_active=True, application_owner__is_active=True)
-        return rows.filter(owned) if value else rows.exclude(owned)
+        if value:
+            return rows.filter(owned)
+        active = Owner.objects.filter(is_active=True)
+        roles = ("iam_owner", "platform_owner", "application_owner")
+        lacking = (~Exists(active.filter(pk=OuterRef(role))) for role in roles)
+        return rows.filter(reduce(or_, (Q(one) for one in lacking)))
 
     def used_by(self, rows: Rows, name: str, value: McpClient) -> Rows:
         return used(rows, "server", client=value)

@@ -199,9 +199,10 @@
   /* htmx: say that something loads, keep the focus, open a dialog that was fetched. */
   document.addEventListener("htmx:beforeRequest", (event) => event.detail.target.setAttribute?.("aria-busy", "true"));
   document.addEventListener("htmx:afterRequest", (event) => event.detail.target.removeAttribute?.("aria-busy"));
+  $("#dialog-slot")?.addEventListener("close", (event) => event.target.remove(), true);
   document.addEventListener("htmx:afterSettle", (event) => {
     const fragment = event.detail.elt;
-    if (fragment.closest?.("#palette")) return;
+    if (fragment.closest?.("#palette, [data-live]")) return;
     const slot = $("#dialog-slot");
     const fetched = slot && $("dialog:not([open])", slot);
     if (fetched) { open(fetched); return; }

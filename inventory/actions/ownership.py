@@ -2,6 +2,8 @@
 
 from typing import Any, Literal
 
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 
 from access.actors import Actor
@@ -22,7 +24,11 @@ def label(row: object | None) -> str | None:
 def create_owner(*, kind: OwnerKind, name: str, email: str, external_id: str = "", actor: Actor) -> Owner:
     owner = Owner(kind=kind, name=name, email=email, external_id=external_id)
     owner.full_clean()
-    owner.save(force_insert=True)
+    try:
+        with transaction.atomic():
+            owner.save(force_insert=True)
+    except IntegrityError as exc:  # somebody else was faster by a moment
+        raise ValidationError({"email": "Another owner has this e-mail address."}) from exc
     record(Event.OWNER_CREATED, actor=actor, subject=owner, detail={"kind": kind})
     return owner
 

@@ -22,9 +22,12 @@ class CredentialQuerySet(models.QuerySet["Credential"]):
         mine = Owner.objects.visible_to(actor).values("pk")
         return self.filter(models.Q(owner__in=mine) | models.Q(custodian__in=mine))
 
+    def present(self) -> Self:
+        return self.filter(gone_at=None)
+
     def live(self) -> Self:
         """Still seen somewhere and not known to have ended."""
-        return self.filter(gone_at=None).exclude(status__in=ENDED)
+        return self.present().exclude(status__in=ENDED)
 
     def unowned(self) -> Self:
         return self.filter(models.Q(owner=None) | models.Q(owner__is_active=False))

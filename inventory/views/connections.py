@@ -26,7 +26,7 @@ from inventory.forms import ConnectionForm
 from inventory.models import Connection, SyncRun
 from inventory.states import ConnectionKind, RunState
 from inventory.tasks import sync_connection
-from inventory.views.presence import OnPage, suited
+from inventory.views.presence import suited
 from inventory.views.questions import Question, ask, go, is_decided, way_back
 from web.lists import Column, Empty, ListPage, View
 from web.pages import render_page_or_fragment
@@ -51,10 +51,6 @@ SHOWN_SETTINGS = {
 }
 
 
-class ConnectionsOnPage(OnPage, ConnectionFilter):
-    pass
-
-
 CONNECTIONS = ListPage(
     name="connections",
     title="Connections",
@@ -69,7 +65,7 @@ CONNECTIONS = ListPage(
         Column("due", "Next", value=attrgetter("due_at"), priority=3, is_numeric=True),
     ),
     orderings=(Ordering("name", ("name",), ascending_words="by name", descending_words="by name, backwards"),),
-    filterset=ConnectionsOnPage,
+    filterset=ConnectionFilter,
     row_template="inventory/_connection_row.html",
     template="inventory/connection_list.html",
     row_css=lambda connection: "" if connection.is_enabled else "ended",

@@ -22,17 +22,13 @@ from inventory.forms import OwnerForm
 from inventory.models import Credential, McpClient, McpServer, Owner
 from inventory.states import OwnerKind
 from inventory.views.counts import CappedCount
-from inventory.views.presence import OnPage, suited
+from inventory.views.presence import suited
 from inventory.views.questions import Question, ask, go, is_decided, refuse, way_back
 from web.lists import Column, Empty, ListPage, View
 from web.paging import Ordering, capped_counts
 
 SHOWN = 10  # of each noun on an owner's own page; the lists show the rest
 HISTORY = 20
-
-
-class OwnersOnPage(OnPage, OwnerFilter):
-    pass
 
 
 OWNERS = ListPage(
@@ -48,7 +44,7 @@ OWNERS = ListPage(
         Column("active", "Active", value=attrgetter("is_active"), priority=2),
     ),
     orderings=(Ordering("name", ("name",), ascending_words="by name", descending_words="by name, backwards"),),
-    filterset=OwnersOnPage,
+    filterset=OwnerFilter,
     row_template="inventory/_owner_row.html",
     template="inventory/owner_list.html",
     views=(

@@ -1,56 +1,23 @@
 """How pages narrow the filters they share with the API."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from django import forms
 from django.db.models import QuerySet
-from django.forms.models import ModelChoiceIterator
 
 from access.actors import Actor
 from access.roles import Role
-from inventory.models import Environment, Owner
 from web.lists import Empty, ListPage
 
-OFFERED = 300
-OFFERED_ROWS = (Environment, Owner)
 
-
-class FirstRows(ModelChoiceIterator):  # type: ignore[type-arg]
-    """As many choices as a person can look through."""
-
-    def __iter__(self) -> Iterator[Any]:
-        if self.field.empty_label is not None:
-            yield "", self.field.empty_label
-        for row in self.queryset.order_by("name", "pk")[:OFFERED]:
-            yield self.choice(row)
-
-
-class OnPage:
-    """For a FilterSet of a page: rows of large tables are narrowed by through links, never offered in a menu."""
-
-    @property
-    def form(self) -> Any:
-        form: Any = super().form  # type: ignore[misc]
-        for field in form.fields.values():
-            if not isinstance(field, forms.ModelChoiceField) or isinstance(field.iterator, FirstRows):
-                continue
-            if field.queryset is not None and field.queryset.model in OFFERED_ROWS:
-                field.iterator = FirstRows
-                field.widget.choices = field.choices  # type: ignore[attr-defined]
-            else:
-                field.widget = forms.HiddenInput()
-        return form
-
-
-class PresentUnlessAsked(OnPage):
+class PresentUnlessAsked:
     """What is gone stays in the inventory and out of the way: a page shows it when asked for, the API always."""
 
     def filter_queryset(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
         found: Any = super().filter_queryset(queryset)  # type: ignore[misc]
-        is_asked = self.form.cleaned_data.get("gone") is not None
+        given = self.form.cleaned_data  # type: ignore[attr-defined]
+        is_asked = given.get("gone") is not None
         shown: QuerySet[Any] = found if is_asked else found.present()
         return shown
 

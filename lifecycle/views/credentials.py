@@ -21,6 +21,7 @@ from access.roles import Role
 from inventory.actions.dates import record_dates
 from inventory.models import Credential, CredentialVersion, Exposure, McpServer, Use
 from inventory.states import ENDED
+from inventory.views.presence import PresentUnlessAsked
 from lifecycle.filters import CredentialPageFilter
 from lifecycle.forms import DatesForm
 from lifecycle.models import Finding, Obligation
@@ -29,6 +30,11 @@ from web.lists import Bulk, Column, Empty, ListPage, View
 from web.paging import Ordering
 
 MOST = 200  # rows of one kind on a detail page
+
+
+class CredentialsOnPage(PresentUnlessAsked, CredentialPageFilter):
+    """As people want it: what is gone only when asked for."""
+
 
 CREDENTIALS = ListPage(
     name="credentials",
@@ -57,15 +63,14 @@ CREDENTIALS = ListPage(
         Ordering("age", ("known_since",), False, "oldest first", "youngest first"),
         Ordering("seen", (), True, "first seen first", "newest first"),
     ),
-    filterset=CredentialPageFilter,
+    filterset=CredentialsOnPage,
     row_template="lifecycle/_credential_cells.html",
     views=(
-        View("Present", "gone=false"),
-        View("All"),
+        View("Present", is_counted=False),
         View("Unrotated", "finding=unrotated"),
-        View("Orphans", "gone=false&has_owner=false"),
+        View("Orphans", "has_owner=false"),
         View("Stale", "finding=stale"),
-        View("Exposed", "gone=false&exposed=true"),
+        View("Exposed", "exposed=true"),
         View("Gone", "gone=true"),
     ),
     row_css=lambda row: "ended" if row.gone_at or row.status in ENDED else "",
@@ -102,14 +107,11 @@ def listed(actor: Actor) -> QuerySet[Credential]:
 @requires_reader
 def credential_list(request: HttpRequest) -> HttpResponseBase:
     actor: Actor = request.actor  # type: ignore[attr-defined]
-    bulk = (
-        [
-            Bulk("Assign owner…", reverse("credential_assign_owner"), "person", "o"),
-            Bulk("Set environment…", reverse("credential_assign_environment"), "server"),
-        ]
-        if actor.has(Role.REVIEWER)
-        else []
-    )
+    bulk = []
+    if actor.has(Role.REVIEWER) or actor.has(Role.OWNER):
+        bulk.append(Bulk("Assign owner…", reverse("credential_assign_owner"), "person", "o"))
+    if actor.has(Role.OPERATOR):
+        bulk.append(Bulk("Set environment…", reverse("credential_assign_environment"), "server"))
     return CREDENTIALS.respond(request, listed(actor), bulk=bulk, context={"now": timezone.now()})
 
 
@@ -150,6 +152,7 @@ def credential_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
             ),
             "can_assign": actor.has(Role.REVIEWER) or actor.has(Role.OWNER),
             "can_record": actor.has(Role.REVIEWER),
+            "can_place": actor.has(Role.OPERATOR),
             "now": now,
         },
     )

@@ -38,7 +38,8 @@ class Command(BaseCommand):
         console = Console(stderr=True)
         runs = []
         for connection in self.chosen(options):
-            columns = (TextColumn("Looking at {task.description}"), BarColumn(), TextColumn("{task.completed} files read"))
+            words = TextColumn("Looking at {task.description}"), TextColumn("{task.completed} files read")
+            columns = words[0], BarColumn(), words[1]
             with Progress(*columns, console=console, disable=not options["progress"]) as bar:
                 task = bar.add_task(connection.name, total=None)
                 run = sync(
