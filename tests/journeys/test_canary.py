@@ -132,7 +132,8 @@ def estate(tmp_path: Path, canaries: Canaries) -> Path:
         f'[mcp_servers.toml]\ncommand = "x"\nenv = {{ API_TOKEN = "{plant("TOML", random_text(40))}" }}\n'
     )
     (repo / "librechat.yaml").write_text(
-        f"mcpServers:\n  yaml:\n    url: https://mcp.example/y\n    headers:\n      X-API-Key: {plant('YAML', random_text(40))}\n"
+        "mcpServers:\n  yaml:\n    url: https://mcp.example/y\n    headers:\n"
+        f"      X-API-Key: {plant('YAML', random_text(40))}\n"
     )
     (repo / ".mcp.json.example").write_text(
         json.dumps({"mcpServers": {"t": {"command": "x", "env": {"KEY": plant("template", "ghp_" + random_text(36))}}}})
