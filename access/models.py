@@ -32,6 +32,25 @@ class User(AbstractUser):  # type: ignore[django-manager-missing]  # knox names 
         return Actor(ActorKind.USER, str(self.pk), str(self), self.roles, user_id=self.pk)
 
 
+class SavedView(models.Model):
+    """A list as one person likes to see it: a name for a query string, shown as a tab of that list."""
+
+    user = models.ForeignKey(User, models.CASCADE, related_name="saved_views")
+    path = models.CharField(max_length=100)
+    label = models.CharField(max_length=40)
+    query = models.CharField(max_length=1_000)
+
+    class Meta:
+        ordering: ClassVar = ["pk"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["user", "path", "label"], name="saved_view_label_is_unique_per_list"),
+            models.CheckConstraint(condition=~models.Q(label=""), name="saved_view_has_a_label"),
+        ]
+
+    def __str__(self) -> str:
+        return self.label
+
+
 class ApiToken(AbstractAuthToken):  # type: ignore[misc]  # knox has no types
     """A bearer of one role for programs. Only a digest is kept; the value is shown once."""
 

@@ -9,6 +9,8 @@ class Event(StrEnum):
     USER_SIGNED_OUT = "user.signed_out"
     USER_SIGN_IN_REFUSED = "user.sign_in_refused"
     USER_SIGN_IN_LINK_ISSUED = "user.sign_in_link_issued"
+    USER_VIEW_SAVED = "user.view_saved"
+    USER_VIEW_FORGOTTEN = "user.view_forgotten"
     TOKEN_ISSUED = "token.issued"
     CONNECTION_CREATED = "connection.created"
     CONNECTION_CHANGED = "connection.changed"

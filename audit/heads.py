@@ -1,4 +1,4 @@
-"""Sign the chain's head with Ed25519 and export it, so that even an administrator of the database cannot rewrite unseen."""
+"""Sign the chain's head with Ed25519 and export it: then not even a database administrator can rewrite unseen."""
 
 import json
 import os

@@ -6,7 +6,7 @@ from django.contrib.auth.models import Group
 
 from access.actors import Actor
 from access.authentication import one_time_query
-from access.models import ApiToken, User
+from access.models import ApiToken, SavedView, User
 from access.roles import Role
 from audit.actions import action, record
 from audit.events import Event
@@ -57,3 +57,19 @@ def issue_token(name: str, role: Role, *, life: timedelta | None, actor: Actor) 
         },
     )
     return str(value)
+
+
+@action
+def save_view(user: User, *, path: str, label: str, query: str, actor: Actor) -> SavedView:
+    """Keep a query string of a list under a name; the same name again replaces it."""
+    view, _ = SavedView.objects.update_or_create(user=user, path=path, label=label, defaults={"query": query})
+    record(Event.USER_VIEW_SAVED, actor=actor, subject=user, detail={"path": path, "label": label, "query": query})
+    return view
+
+
+@action
+def forget_view(view: SavedView, *, actor: Actor) -> None:
+    """Remove a saved view; the list itself stays as it is."""
+    detail = {"path": view.path, "label": view.label}
+    view.delete()
+    record(Event.USER_VIEW_FORGOTTEN, actor=actor, subject=view.user, detail=detail)

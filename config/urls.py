@@ -8,6 +8,8 @@ from config import health, views
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", views.overview, name="overview"),
     path("search/", views.search, name="search"),
+    path("views/save/", views.view_save, name="view_save"),
+    path("views/<int:pk>/forget/", views.view_forget, name="view_forget"),
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
     path("", include("access.urls")),

@@ -4,17 +4,21 @@ import logging
 import secrets
 from typing import Any
 
+from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseServerError
-from django.shortcuts import render
+from django.shortcuts import get_object_or_404, redirect, render
 from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils import timezone
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_GET, require_POST
 
 from access.actors import Actor
+from access.models import SavedView
 from access.permissions import requires_reader
 from audit.models import AuditEntry
 from config import overview as parts
+from config.actions import forget_view, save_view
+from config.forms import SavedViewForm
 from inventory.models import Connection, Credential, Exposure, McpClient, McpServer, Owner, SyncRun
 from lifecycle.models import EvaluationMark, Finding
 from lifecycle.views.timeline import from_audit
@@ -91,6 +95,30 @@ def search(request: HttpRequest) -> HttpResponse:
                     }
                 )
     return render_page_or_fragment(request, "search.html", "_search_results.html", {"q": text, "groups": groups})
+
+
+@require_POST
+@requires_reader
+def view_save(request: HttpRequest) -> HttpResponse:
+    """Keep how a list is narrowed and sorted under a name of one's own."""
+    form = SavedViewForm(request.POST)
+    if not form.is_valid():
+        messages.error(request, str(next(iter(form.errors.values()))[0]))
+        path = str(form.data.get("path", ""))
+        return redirect(path if form.is_list(path) else "overview")
+    given = form.cleaned_data
+    view = save_view(request.user, **given, actor=request.actor)  # type: ignore[arg-type, attr-defined]
+    messages.success(request, f"You saved this view as “{view.label}”.")
+    return redirect(f"{view.path}?{view.query}")
+
+
+@require_POST
+@requires_reader
+def view_forget(request: HttpRequest, pk: int) -> HttpResponse:
+    view = get_object_or_404(SavedView.objects.select_related("user"), pk=pk, user=request.user)
+    forget_view(view, actor=request.actor)  # type: ignore[attr-defined]
+    messages.success(request, f"The view “{view.label}” is gone; the list is not.")
+    return redirect(view.path)
 
 
 def broken(request: HttpRequest) -> HttpResponse:

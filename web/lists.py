@@ -294,12 +294,31 @@ class Listing:
 
     @property
     def tabs(self) -> list[Tab]:
-        views = self.page.views
+        """The views declared for the list, and those that the person saved. Only a declared one is counted."""
+        saved = [View(view.label, view.query, is_counted=False) for view in self.saved]
+        views = [*self.page.views, *saved]
         queries = [QueryDict(view.query) for view in views]
         counted = [i for i, view in enumerate(views) if view.is_counted]
         counts = dict(zip(counted, capped_counts([self._left_by(queries[i]) for i in counted], TAB_LIMIT), strict=True))
-        current = self._current_view(queries)
+        here = self.saved_here
+        current = len(self.page.views) + list(self.saved).index(here) if here else self._current_view(queries)
         return [Tab(view.label, self.url(queries[i]), i == current, counts.get(i)) for i, view in enumerate(views)]
+
+    @property
+    def saved(self) -> Sequence[Any]:
+        """The person's own views of this list, each with a label, a query and a key."""
+        return getattr(self.request, "saved_views", ())
+
+    @property
+    def saved_here(self) -> Any:
+        """The saved view that is shown, if it is one of the person's own."""
+        present = {pair for pair in _pairs(self.params) if pair[0] not in KEPT - {"sort", "col"}}
+        return next((view for view in self.saved if set(_pairs(QueryDict(view.query))) == present), None)
+
+    @property
+    def can_be_saved(self) -> bool:
+        """Whether there is anything to give a name to."""
+        return any(name not in {"cursor", "format"} for name, _ in _pairs(self.params)) and self.saved_here is None
 
     def _left_by(self, params: QueryDict) -> QuerySet[Any]:
         filters = self._filterset(params) if params else None
