@@ -18,6 +18,7 @@ from inventory.engine import sync
 from inventory.models import Connection, SyncRun
 from inventory.states import ConnectionKind, RunState
 
+SHOWN = 5  # problems; the connection's page has them all
 ACTOR = Actor.system("command line")
 
 
@@ -67,6 +68,9 @@ class Command(BaseCommand):
         else:
             for connection, run in runs:
                 self.stdout.write(f"{connection.name}: {sentence(run)}")
+                for problem in run.problems[:SHOWN]:
+                    line = f", line {problem['line']}" if problem.get("line") else ""
+                    self.stdout.write(f"  not read: {problem['file']}{line}: {problem['reason']}")
         if any(run.state == RunState.FAILED for _, run in runs):
             raise SystemExit(3)
 
