@@ -77,13 +77,15 @@ CREATE INDEX ON bare (rule, id);
 """
 OWNER = "JOIN inventory_owner o ON o.id = c.owner_id"
 POLICY = "JOIN lifecycle_policy p ON p.kinds = ARRAY[c.kind]"
+PLACED_TWICE = """c.id IN (SELECT u.credential_id FROM inventory_use u JOIN inventory_mcpserver s ON s.id = u.server_id
+                           WHERE u.gone_at IS NULL GROUP BY 1 HAVING count(DISTINCT s.environment_id) > 1)"""
 USED_TWICE = """c.id IN (SELECT u.credential_id FROM inventory_use u WHERE u.gone_at IS NULL
                          GROUP BY 1 HAVING count(DISTINCT u.server_id) > 1)"""
 EXPOSED = "c.id IN (SELECT x.credential_id FROM inventory_exposure x WHERE x.gone_at IS NULL)"
 PREDICATES = [
     ("hard-coded", 3, "", EXPOSED),
     ("reused-across-servers", 2, "", USED_TWICE),
-    ("reused-across-environments", 3, "", USED_TWICE),
+    ("reused-across-environments", 3, "", PLACED_TWICE),
     ("no-owner", 2, "", "c.owner_id IS NULL"),
     ("owner-inactive", 3, OWNER, "NOT o.is_active"),
     ("unrotated", 2, POLICY, "c.known_since + p.max_age <= %(now)s"),
@@ -98,7 +100,7 @@ FROM inventory_credential c JOIN inventory_environment e ON e.id = c.environment
 WHERE c.gone_at IS NULL AND {predicate}
 """
 BARE_RISK = """
-UPDATE inventory_credential c SET risk = n.risk, open_findings = n.number
+UPDATE inventory_credential c SET risk = 4 - n.risk, open_findings = n.number -- another value, so that it is written
 FROM (SELECT subject, max(severity) AS risk, count(*) AS number FROM bare GROUP BY 1) n WHERE n.subject = c.id
 """
 
@@ -110,14 +112,11 @@ def run(sizes: tuple[int, ...] = (SMALL, 1_000_000)) -> list[Row]:
 def _run(size: int) -> Iterator[Row]:
     with scratch_database():
         _fill(size)
-        bare, risk, found = _bare()
         with timed() as first:
             opened = evaluate(NOW, actor=ACTOR, full=True)
         _vacuum()
         with timed() as second:
             again = evaluate(NOW, actor=ACTOR, full=True)
-        if opened.opened < found or again.changed:
-            raise AssertionError(f"{opened.opened} findings of at least {found} opened, then {again.changed} changed")
         idle = []
         for minute in range(1, 22):
             with timed() as watch:
@@ -125,6 +124,10 @@ def _run(size: int) -> Iterator[Row]:
             idle.append(watch.seconds)
         with timed() as due:
             tomorrow = evaluate(NOW + timedelta(hours=13), actor=ACTOR)
+        _vacuum()
+        bare, risk, found = _bare()
+        if opened.opened < found or again.changed:
+            raise AssertionError(f"{opened.opened} findings of at least {found} opened, then {again.changed} changed")
     yield _against("evaluation: everything is new", size, first.seconds, bare + risk)
     yield _against("evaluation: full, nothing has changed", size, second.seconds, bare)
     yield Row(
@@ -188,8 +191,4 @@ def _bare() -> tuple[float, float, int]:
                 found += cursor.rowcount
         with timed() as writing:
             cursor.execute(BARE_RISK)
-        cursor.execute("DROP TABLE bare")
-        cursor.execute("UPDATE inventory_credential SET risk = 0, open_findings = 0")
-        cursor.execute("VACUUM FULL inventory_credential")  # as new, for whoever is measured next
-    _vacuum()
     return finding.seconds, writing.seconds, found

@@ -18,6 +18,7 @@ from inventory.discovery import formats, values
 from inventory.discovery.catalogue import Catalogue
 from inventory.discovery.model import Class, Confidence, FoundCredential, Kind
 from inventory.discovery.names import NameSense, Sense, sense_of, words
+from inventory.discovery.vocabulary import word_set
 from inventory.fingerprints import fingerprint, public_hint
 
 
@@ -108,46 +109,11 @@ _CONNECTION_FIELDS = re.compile(
     r"(?:server|data source|host|hostaddr|endpoint|dbname|database|uid|user id|user)\s*=", re.IGNORECASE
 )
 _HEADER_LINE = re.compile(r"\s*(?P<name>[A-Za-z][A-Za-z0-9_-]{1,60})\s*[:=]\s*(?P<value>.+?)\s*\Z", re.DOTALL)
-_DATABASE_SCHEMES = frozenset(
-    [
-        "postgres",
-        "postgresql",
-        "mysql",
-        "mariadb",
-        "mongodb",
-        "mongodb+srv",
-        "redis",
-        "rediss",
-        "amqp",
-        "amqps",
-        "mssql",
-        "sqlserver",
-        "oracle",
-        "clickhouse",
-        "cockroachdb",
-        "neo4j",
-        "neo4j+s",
-        "bolt",
-        "bolt+s",
-        "snowflake",
-        "cassandra",
-        "couchbase",
-        "couchbases",
-        "postgresql+asyncpg",
-        "postgresql+psycopg",
-        "postgresql+psycopg2",
-        "mysql+pymysql",
-        "mssql+pyodbc",
-        "jdbc",
-        "ldap",
-        "ldaps",
-        "nats",
-        "kafka",
-        "valkey",
-        "libsql",
-        "duckdb",
-        "sqlite",
-    ]
+_DATABASE_SCHEMES = word_set(
+    "postgres postgresql mysql mariadb mongodb mongodb+srv redis rediss amqp amqps mssql sqlserver oracle "
+    "clickhouse cockroachdb neo4j neo4j+s bolt bolt+s snowflake cassandra couchbase couchbases postgresql+asyncpg "
+    "postgresql+psycopg postgresql+psycopg2 mysql+pymysql mssql+pyodbc jdbc ldap ldaps nats kafka valkey libsql "
+    "duckdb sqlite"
 )
 _REFERENCE_SCHEMES = (
     "op://",
@@ -175,32 +141,9 @@ _REFERENCE_SCHEMES = (
     "secretref",
     "@microsoft.keyvault(",
 )
-_CAPABILITY_LABELS = frozenset(
-    [
-        "s",
-        "u",
-        "mcp",
-        "sse",
-        "webhook",
-        "webhooks",
-        "hook",
-        "hooks",
-        "token",
-        "tokens",
-        "key",
-        "keys",
-        "secret",
-        "h",
-        "c",
-        "connect",
-        "services",
-        "trigger",
-        "triggers",
-        "invoke",
-        "t",
-        "auth",
-        "session",
-    ]
+_CAPABILITY_LABELS = word_set(
+    "s u mcp sse webhook webhooks hook hooks token tokens key keys secret h c connect services trigger triggers "
+    "invoke t auth session"
 )
 _CAPABILITY_HOSTS = (
     "zapier.com",

@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from inventory.discovery.values import is_url
+from inventory.discovery.vocabulary import word_set
 
 
 class Word(NamedTuple):
@@ -64,32 +65,10 @@ _TO_DOUBLE_DASH = {
     "pixi": "run",
     "asdf": "exec",
 }
-_PLAIN_WRAPPERS = frozenset(
-    {"sudo", "nice", "nohup", "time", "exec", "envmcp", "caffeinate", "setsid", "stdbuf", "arch", "unbuffer", "command"}
-)
-_WRAPPER_VALUE_FLAGS = frozenset(
-    {
-        "-n",
-        "-u",
-        "-g",
-        "--user",
-        "--group",
-        "--adjustment",
-        "-i0",
-        "-o",
-        "-oL",
-        "-e",
-        "--env-file",
-        "-f",
-        "--project",
-        "--config",
-        "-p",
-        "-c",
-        "--env",
-        "--name",
-        "-C",
-        "--chdir",
-    }
+_PLAIN_WRAPPERS = word_set("sudo nice nohup time exec envmcp caffeinate setsid stdbuf arch unbuffer command")
+_WRAPPER_VALUE_FLAGS = word_set(
+    "-n -u -g --user --group --adjustment -i0 -o -oL -e --env-file -f --project --config -p -c --env --name -C "
+    "--chdir"
 )
 
 _NODE_RUNNERS = {
@@ -116,151 +95,30 @@ _NODE_VALUE_FLAGS = frozenset(
         "--shell",
     }
 )
-_UV_VALUE_FLAGS = frozenset(
-    {
-        "-p",
-        "--python",
-        "--index-url",
-        "-i",
-        "--extra-index-url",
-        "--index",
-        "--default-index",
-        "--directory",
-        "--project",
-        "--with",
-        "-w",
-        "--with-editable",
-        "--with-requirements",
-        "--cache-dir",
-        "--config-file",
-        "--find-links",
-        "-f",
-        "--constraint",
-        "-c",
-        "--constraints",
-        "--overrides",
-        "--env-file",
-        "--link-mode",
-        "--refresh-package",
-        "--upgrade-package",
-        "-P",
-        "--resolution",
-        "--prerelease",
-        "--keyring-provider",
-        "--color",
-        "--extra",
-        "--group",
-        "--only-group",
-        "--no-group",
-        "--package",
-        "--exclude-newer",
-    }
+_UV_VALUE_FLAGS = word_set(
+    "-p --python --index-url -i --extra-index-url --index --default-index --directory --project --with -w "
+    "--with-editable --with-requirements --cache-dir --config-file --find-links -f --constraint -c --constraints "
+    "--overrides --env-file --link-mode --refresh-package --upgrade-package -P --resolution --prerelease "
+    "--keyring-provider --color --extra --group --only-group --no-group --package --exclude-newer"
 )
 _PIPX_VALUE_FLAGS = frozenset({"--python", "--index-url", "-i", "--pip-args", "--spec"})
-_CONTAINER_VALUE_FLAGS = frozenset(
-    [
-        "-e",
-        "--env",
-        "--env-file",
-        "-v",
-        "--volume",
-        "--mount",
-        "--name",
-        "--network",
-        "--net",
-        "-p",
-        "--publish",
-        "-u",
-        "--user",
-        "-w",
-        "--workdir",
-        "--entrypoint",
-        "-h",
-        "--hostname",
-        "-l",
-        "--label",
-        "--platform",
-        "--add-host",
-        "--cap-add",
-        "--cap-drop",
-        "--cpus",
-        "-m",
-        "--memory",
-        "--memory-swap",
-        "--pull",
-        "--restart",
-        "--security-opt",
-        "--tmpfs",
-        "--ulimit",
-        "--device",
-        "--dns",
-        "--gpus",
-        "--ip",
-        "--ipc",
-        "--pid",
-        "--runtime",
-        "--shm-size",
-        "--stop-signal",
-        "--log-driver",
-        "--log-opt",
-        "--link",
-        "--volumes-from",
-        "--userns",
-        "--uts",
-        "--secret",
-        "--expose",
-        "--group-add",
-        "--cidfile",
-        "--cgroupns",
-        "-a",
-        "--attach",
-        "--stop-timeout",
-        "--health-cmd",
-        "--annotation",
-        "--network-alias",
-        "--sysctl",
-        "--authfile",
-        "--pids-limit",
-        "--label-file",
-        "--isolation",
-    ]
+_CONTAINER_VALUE_FLAGS = word_set(
+    "-e --env --env-file -v --volume --mount --name --network --net -p --publish -u --user -w --workdir "
+    "--entrypoint -h --hostname -l --label --platform --add-host --cap-add --cap-drop --cpus -m --memory "
+    "--memory-swap --pull --restart --security-opt --tmpfs --ulimit --device --dns --gpus --ip --ipc --pid "
+    "--runtime --shm-size --stop-signal --log-driver --log-opt --link --volumes-from --userns --uts --secret "
+    "--expose --group-add --cidfile --cgroupns -a --attach --stop-timeout --health-cmd --annotation "
+    "--network-alias --sysctl --authfile --pids-limit --label-file --isolation"
 )
-_SCRIPT_RUNNERS = frozenset(
-    {"node", "tsx", "ts-node", "php", "ruby", "perl", "lua", "Rscript", "rscript", "swift", "dart", "elixir", "nodejs"}
-)
-_SCRIPT_VALUE_FLAGS = frozenset(
-    {
-        "-r",
-        "--require",
-        "--import",
-        "--loader",
-        "--experimental-loader",
-        "--env-file",
-        "-e",
-        "--eval",
-        "-C",
-        "--conditions",
-        "--max-old-space-size",
-        "-d",
-        "--tsconfig",
-    }
+_SCRIPT_RUNNERS = word_set("node tsx ts-node php ruby perl lua Rscript rscript swift dart elixir nodejs")
+_SCRIPT_VALUE_FLAGS = word_set(
+    "-r --require --import --loader --experimental-loader --env-file -e --eval -C --conditions "
+    "--max-old-space-size -d --tsconfig"
 )
 _PYTHON = re.compile(r"(?:python|pypy|py)(?:\d+(?:\.\d+)*)?\Z")
-_BRIDGES = frozenset(
-    {
-        "mcp-remote",
-        "mcp-remote-client",
-        "supergateway",
-        "mcp-proxy",
-        "fastmcp",
-        "mcp-remote-go",
-        "mcp-front",
-        "@sparfenyuk/mcp-proxy",
-        "mcp-remote-proxy",
-        "@modelcontextprotocol/inspector",
-        "mcp-stdio-proxy",
-        "@punkpeye/mcp-proxy",
-    }
+_BRIDGES = word_set(
+    "mcp-remote mcp-remote-client supergateway mcp-proxy fastmcp mcp-remote-go mcp-front @sparfenyuk/mcp-proxy "
+    "mcp-remote-proxy @modelcontextprotocol/inspector mcp-stdio-proxy @punkpeye/mcp-proxy"
 )
 
 

@@ -8,6 +8,7 @@ from enum import IntEnum
 from functools import lru_cache
 
 from inventory.discovery.model import Kind
+from inventory.discovery.vocabulary import word_set
 
 
 class Sense(IntEnum):
@@ -34,334 +35,48 @@ class NameSense:
     issuer: str | None
 
 
-def _set(words_in_a_row: str) -> frozenset[str]:
-    return frozenset(words_in_a_row.split())
-
-
 _WORDS = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z0-9]+|[A-Z0-9]+")
 
 # A word is enough by itself.
-_SECRET_WORDS = frozenset(
-    [
-        "token",
-        "secret",
-        "password",
-        "passwd",
-        "passphrase",
-        "passwort",
-        "pwd",
-        "pass",
-        "apikey",
-        "apitoken",
-        "appkey",
-        "accesskey",
-        "secretkey",
-        "authtoken",
-        "accesstoken",
-        "refreshtoken",
-        "clientsecret",
-        "credential",
-        "credentials",
-        "authorization",
-        "bearer",
-        "pat",
-        "jwt",
-        "dsn",
-        "pw",
-        "creds",
-        "pin",
-        "mnemonic",
-        "signature",
-        "privatekey",
-        "webhooksecret",
-        "auth",
-        "cookie",
-        "apisecret",
-        "authkey",
-    ]
+_SECRET_WORDS = word_set(
+    "token secret password passwd passphrase passwort pwd pass apikey apitoken appkey accesskey secretkey "
+    "authtoken accesstoken refreshtoken clientsecret credential credentials authorization bearer pat jwt dsn pw "
+    "creds pin mnemonic signature privatekey webhooksecret auth cookie apisecret authkey"
 )
 _PLAIN_SECRET_WORDS = _SECRET_WORDS - {"auth", "pass", "signature", "pin", "cookie"}
-_HINTING_WORDS = frozenset(
-    [
-        "session",
-        "sid",
-        "webhook",
-        "license",
-        "licence",
-        "sig",
-        "nonce",
-        "salt",
-        "seed",
-        "hmac",
-        "connection",
-        "conn",
-        "uri",
-        "url",
-    ]
-)
+_HINTING_WORDS = word_set("session sid webhook license licence sig nonce salt seed hmac connection conn uri url")
 
 # Before "key": makes it a secret, or plainly something else. Anything else before "key" only hints.
-_SECRET_KEY_QUALIFIERS = frozenset(
-    [
-        "api",
-        "access",
-        "secret",
-        "private",
-        "auth",
-        "service",
-        "admin",
-        "master",
-        "encryption",
-        "signing",
-        "app",
-        "application",
-        "account",
-        "subscription",
-        "server",
-        "consumer",
-        "integration",
-        "token",
-        "functions",
-        "function",
-        "shared",
-        "storage",
-        "deploy",
-        "write",
-        "ingest",
-        "license",
-        "role",
-        "hmac",
-        "bot",
-        "live",
-        "test",
-        "rest",
-        "personal",
-        "developer",
-        "dev",
-        "prod",
-        "goog",
-        "x",
-        "sdk",
-    ]
+_SECRET_KEY_QUALIFIERS = word_set(
+    "api access secret private auth service admin master encryption signing app application account subscription "
+    "server consumer integration token functions function shared storage deploy write ingest license role hmac "
+    "bot live test rest personal developer dev prod goog x sdk"
 )
-_PUBLIC_KEY_QUALIFIERS = frozenset(
-    [
-        "public",
-        "publishable",
-        "anon",
-        "project",
-        "issue",
-        "primary",
-        "foreign",
-        "sort",
-        "partition",
-        "cache",
-        "object",
-        "site",
-        "map",
-        "record",
-        "space",
-        "board",
-        "host",
-        "hot",
-        "header",
-        "user",
-        "lookup",
-        "dict",
-        "json",
-        "index",
-        "field",
-        "row",
-        "group",
-        "id",
-        "idempotency",
-        "translation",
-        "config",
-        "entity",
-        "feature",
-        "flag",
-        "ssh-public",
-        "known",
-        "verification",
-        "registry",
-    ]
+_PUBLIC_KEY_QUALIFIERS = word_set(
+    "public publishable anon project issue primary foreign sort partition cache object site map record space "
+    "board host hot header user lookup dict json index field row group id idempotency translation config entity "
+    "feature flag ssh-public known verification registry"
 )
 
 # As the last word they turn the name into something that is not the secret itself.
-_NOT_THE_SECRET = frozenset(
-    [
-        "id",
-        "ids",
-        "name",
-        "names",
-        "host",
-        "hostname",
-        "port",
-        "type",
-        "types",
-        "kind",
-        "method",
-        "mode",
-        "format",
-        "scheme",
-        "prefix",
-        "suffix",
-        "length",
-        "size",
-        "count",
-        "limit",
-        "max",
-        "min",
-        "ttl",
-        "timeout",
-        "expiry",
-        "expires",
-        "expiration",
-        "expire",
-        "seconds",
-        "minutes",
-        "days",
-        "hours",
-        "ms",
-        "interval",
-        "region",
-        "endpoint",
-        "version",
-        "scope",
-        "scopes",
-        "audience",
-        "issuer",
-        "url",
-        "uri",
-        "enabled",
-        "disabled",
-        "enable",
-        "disable",
-        "required",
-        "optional",
-        "rotation",
-        "policy",
-        "provider",
-        "backend",
-        "store",
-        "manager",
-        "source",
-        "strategy",
-        "algorithm",
-        "alg",
-        "location",
-        "placeholder",
-        "description",
-        "label",
-        "hint",
-        "title",
-        "status",
-        "state",
-        "usage",
-        "budget",
-        "window",
-        "refresh",
-        "skew",
-        "leeway",
-        "arn",
-        "email",
-        "username",
-        "user",
-        "login",
-        "project",
-        "env",
-        "environment",
-        "cost",
-        "price",
-        "encoding",
-        "model",
-        "models",
-        "storage",
-        "helper",
-        "flow",
-        "grant",
-        "redirect",
-        "callback",
-        "domain",
-        "realm",
-        "tenant",
-        "org",
-        "organization",
-        "team",
-        "per",
-        "used",
-        "mock",
-        "validation",
-        "verify",
-        "check",
-        "cached",
-        "persist",
-        "header",
-        "field",
-        "param",
-        "parameter",
-        "group",
-        "level",
-    ]
+_NOT_THE_SECRET = word_set(
+    "id ids name names host hostname port type types kind method mode format scheme prefix suffix length size "
+    "count limit max min ttl timeout expiry expires expiration expire seconds minutes days hours ms interval "
+    "region endpoint version scope scopes audience issuer url uri enabled disabled enable disable required "
+    "optional rotation policy provider backend store manager source strategy algorithm alg location placeholder "
+    "description label hint title status state usage budget window refresh skew leeway arn email username user "
+    "login project env environment cost price encoding model models storage helper flow grant redirect callback "
+    "domain realm tenant org organization team per used mock validation verify check cached persist header field "
+    "param parameter group level"
 )
 _FILE_WORDS = frozenset(["file", "path", "filename", "filepath", "dir", "directory", "folder", "keyfile"])
-_COUNTING = frozenset(
-    [
-        "max",
-        "min",
-        "maximum",
-        "minimum",
-        "limit",
-        "count",
-        "budget",
-        "context",
-        "output",
-        "input",
-        "completion",
-        "total",
-        "num",
-        "number",
-        "per",
-    ]
-)
+_COUNTING = word_set("max min maximum minimum limit count budget context output input completion total num number per")
 _CONNECTION_WORDS = frozenset(["dsn", "connection", "conn"])
 
-_DATABASE_WORDS = frozenset(
-    [
-        "db",
-        "database",
-        "pg",
-        "pgsql",
-        "postgres",
-        "postgresql",
-        "mysql",
-        "mariadb",
-        "mongo",
-        "mongodb",
-        "redis",
-        "mssql",
-        "sqlserver",
-        "oracle",
-        "clickhouse",
-        "neo4j",
-        "snowflake",
-        "cassandra",
-        "couchbase",
-        "elastic",
-        "elasticsearch",
-        "opensearch",
-        "cockroach",
-        "rds",
-        "jdbc",
-        "sqlalchemy",
-        "kafka",
-        "rabbitmq",
-        "amqp",
-        "timescale",
-        "supabase-db",
-        "milvus",
-        "arango",
-    ]
+_DATABASE_WORDS = word_set(
+    "db database pg pgsql postgres postgresql mysql mariadb mongo mongodb redis mssql sqlserver oracle clickhouse "
+    "neo4j snowflake cassandra couchbase elastic elasticsearch opensearch cockroach rds jdbc sqlalchemy kafka "
+    "rabbitmq amqp timescale supabase-db milvus arango"
 )
 
 _FORGES = frozenset({"github", "gh", "gitlab", "bitbucket", "gitea"})

@@ -8,6 +8,8 @@ from collections import Counter
 from itertools import pairwise
 from typing import NamedTuple
 
+from inventory.discovery.vocabulary import word_set
+
 # --- references ------------------------------------------------------------------------------------------------------
 
 _URI_REFERENCE = re.compile(
@@ -142,84 +144,13 @@ _PLACEHOLDER_WORDS = re.compile(
     r"|<[a-z][a-z0-9 _.-]*>|\[[a-z][a-z _-]*\]",
     re.IGNORECASE,
 )
-_PLACEHOLDER_EXACT = frozenset(
-    [
-        "none",
-        "null",
-        "nil",
-        "n/a",
-        "na",
-        "nan",
-        "undefined",
-        "token",
-        "secret",
-        "password",
-        "passwd",
-        "apikey",
-        "api_key",
-        "api-key",
-        "key",
-        "test",
-        "testing",
-        "example",
-        "sample",
-        "foo",
-        "bar",
-        "baz",
-        "foobar",
-        "value",
-        "string",
-        "credential",
-        "credentials",
-        "access_token",
-        "auth_token",
-        "secret_key",
-        "my-token",
-        "mytoken",
-        "mykey",
-        "my-key",
-        "abc",
-        "abc123",
-        "abcd1234",
-        "abcdef",
-        "abcdefg",
-        "123",
-        "1234",
-        "12345",
-        "123456",
-        "1234567",
-        "12345678",
-        "123456789",
-        "1234567890",
-        "0123456789",
-        "default",
-        "empty",
-        "blank",
-        "unset",
-        "pass",
-        "pwd",
-        "dummy",
-        "fake",
-        "demo",
-        "mock",
-        "tbd",
-        "user_provided",
-        "optional",
-        "required",
-        "your",
-        "pat",
-        "bearer",
-        "api_token",
-        "client_secret",
-        "access_key",
-        "github_token",
-        "github_pat",
-        "openai_api_key",
-        "notion_token",
-        "token123",
-        "key123",
-        "secret123",
-    ]
+_PLACEHOLDER_EXACT = word_set(
+    "none null nil n/a na nan undefined token secret password passwd apikey api_key api-key key test testing "
+    "example sample foo bar baz foobar value string credential credentials access_token auth_token secret_key "
+    "my-token mytoken mykey my-key abc abc123 abcd1234 abcdef abcdefg 123 1234 12345 123456 1234567 12345678 "
+    "123456789 1234567890 0123456789 default empty blank unset pass pwd dummy fake demo mock tbd user_provided "
+    "optional required your pat bearer api_token client_secret access_key github_token github_pat openai_api_key "
+    "notion_token token123 key123 secret123"
 )
 _SEQUENCES = (
     "0123456789012345678901234567890",
