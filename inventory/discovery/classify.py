@@ -493,7 +493,7 @@ class Judge:
         # Words that mark a placeholder stand apart from each other; unbroken noise has none.
         if (
             values.is_typed_noise(text)
-            if is_random and text.isalnum()
+            if is_random and text.isalnum() and not text.isalpha()
             else len(text) < 120 and values.is_placeholder(text)
         ):
             return [self._plain_draft(Class.PLACEHOLDER, name, pointer, sense)]

@@ -67,8 +67,7 @@ _TO_DOUBLE_DASH = {
 }
 _PLAIN_WRAPPERS = word_set("sudo nice nohup time exec envmcp caffeinate setsid stdbuf arch unbuffer command")
 _WRAPPER_VALUE_FLAGS = word_set(
-    "-n -u -g --user --group --adjustment -i0 -o -oL -e --env-file -f --project --config -p -c --env --name -C "
-    "--chdir"
+    "-n -u -g --user --group --adjustment -i0 -o -oL -e --env-file -f --project --config -p -c --env --name -C --chdir"
 )
 
 _NODE_RUNNERS = {

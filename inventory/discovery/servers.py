@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,6 +17,7 @@ from inventory.discovery.model import Class, FoundServer, Kind
 from inventory.discovery.names import Sense, sense_of
 from inventory.discovery.shapes import Entry, escape
 from inventory.discovery.values import interpolations, is_placeholder, is_plain, is_random, is_url
+from inventory.discovery.vocabulary import word_set
 
 EnvFileReader = Callable[[str], str | None]
 """Text of an environment file named in a configuration, or None when it is not there or may not be read."""
@@ -129,6 +131,7 @@ _HANDLED = frozenset(
 _UNTYPED_MEANS_SSE = frozenset({"gemini-cli", "qwen-code", "cline"})
 _NAMED_VALUE = ("value", "default")
 _MAX_FIELD_LEAVES = 2_000
+_MAX_KNOWN_WORDS = 12
 
 
 @dataclass(slots=True)
@@ -273,15 +276,24 @@ def _command(site: _Site, body: dict[str, Any], prefix: str) -> tuple[Launch, bo
     if not words:
         return Launch(), False
     words = words[:2_000]
-    inner_words = unwrap(words)
+    before = len(site.drafts)
     _judge_words(site, _spread(words))
-    launch = identify(inner_words)
+    if len(site.drafts) > before or len(words) > _MAX_KNOWN_WORDS:
+        launch = identify(unwrap(words))
+    else:
+        launch = _known_launch(tuple([word.text for word in words]), tuple([word.pointer for word in words]))
     if launch.bridged_url:
         cleaned, _ = site.judge.address(launch.bridged_url, "url", "")
         launch = launch._replace(bridged_url=cleaned)
     if launch.package and is_url(launch.package):
         launch = launch._replace(package=site.judge.address(launch.package, "url", "")[0])
     return launch, True
+
+
+@lru_cache(maxsize=2048)
+def _known_launch(texts: tuple[str, ...], pointers: tuple[str, ...]) -> Launch:
+    """The same few command lines stand in file after file; only those without a credential are remembered."""
+    return identify(unwrap([Word(text, pointer) for text, pointer in zip(texts, pointers, strict=True)]))
 
 
 def _present(body: dict[str, Any], wanted: frozenset[str], order: tuple[str, ...]) -> list[str]:
@@ -322,9 +334,7 @@ _NAMED = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_.-]{1,80})=(?P<value>.+)\Z", 
 _HEADER = re.compile(r"\s*(?P<name>[A-Za-z][A-Za-z0-9_-]*)\s*:\s*(?P<value>.+)\Z", re.DOTALL)
 _HEADER_FLAGS = frozenset({"header", "H", "headers", "http-header", "add-header", "request-header"})
 _ENV_FLAGS = frozenset({"e", "env", "environment", "E", "build-arg"})
-_SWITCHES = frozenset(
-    {"y", "yes", "q", "quiet", "i", "it", "rm", "t", "d", "v", "verbose", "debug", "stdio", "help", "init", "no-auth"}
-)
+_SWITCHES = word_set("y yes q quiet i it rm t d v verbose debug stdio help init no-auth")
 
 
 def _judge_words(site: _Site, words: list[Word]) -> None:

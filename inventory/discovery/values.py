@@ -27,6 +27,8 @@ _GCP_RESOURCE = re.compile(r"projects/[^/\s]+/secrets/[^/\s]+(?:/versions/[^/\s]
 # Every notation a client, a launcher or a shell replaces before use, in the order they are tried.
 _INTERPOLATION = re.compile(
     r"\$\{\{\s*(?P<workflow>[^{}]{1,200}?)\s*\}\}"
+    r"|\b(?:process\.env|os\.environ|import\.meta\.env|Deno\.env)[./](?P<code>[A-Za-z_][A-Za-z0-9_]{1,80})"
+    r"|(?<![\w.])secrets\.(?P<kept>[A-Z_][A-Z0-9_]{1,80})\Z"
     r"|\$\((?P<shell>[^()]{0,500})\)"
     r"|`(?P<ticks>[^`]{1,500})`"
     r"|\$\{cmd:\s*(?P<cmd>[^{}]{0,500})\}"
@@ -36,7 +38,7 @@ _INTERPOLATION = re.compile(
     r"|(?<![A-Za-z0-9%])%(?P<percent>[A-Za-z_][A-Za-z0-9_]{1,80})%(?![A-Za-z0-9])"
     r"|(?<![A-Za-z0-9$\\])(?:\$env:(?P<shellenv>[A-Za-z_][A-Za-z0-9_]{1,80})|\$(?P<dollar>[A-Z_][A-Z0-9_]{1,80}))(?![A-Za-z0-9_])"
 )
-_INTERPOLATION_MARKS = ("$", "{", "%", "`")
+_INTERPOLATION_MARKS = ("$", "{", "%", "`", ".env", "secrets.")
 
 # Filled in by the client with something that is no secret.
 _SURROUNDINGS = re.compile(
@@ -96,7 +98,9 @@ def _as_reference(match: re.Match[str]) -> Reference:
             canonical = {"secrets": "secret", "inputs": "input"}.get(head, head)
             return Reference(f"{canonical}:{tail}", tail)
         return Reference(f"template:{inner}", inner)
-    name = match["percent"] or match["dollar"] or match["shellenv"] or ""
+    if match["kept"] is not None:
+        return Reference(f"secret:{match['kept']}", match["kept"])
+    name = match["code"] or match["percent"] or match["dollar"] or match["shellenv"] or ""
     return Reference(f"env:{name}", name, is_surroundings=bool(_SURROUNDINGS.match(name)))
 
 
@@ -130,6 +134,9 @@ _PLACEHOLDER_WORDS = re.compile(
     r"[a-z0-9]+[-_ ](?:api[-_ ]?)?"
     r"(?:key|token|secret|password|pat|id|here))(?![a-z0-9])"
     r"|(?<![a-z])your[-_ ]"
+    r"|(?<![a-z])(?:sua|seu|tu|su|mi|votre|ton|dein|deine|ihr|ihre|jouw)[-_ ](?:api[-_ ]?)?"
+    r"(?:key|token|chave|clave|cl[eé]|schl[uü]ssel|contrase[nñ]a|senha|passwort|wachtwoord|api)(?![a-z])"
+    r"|(?-i:Your[A-Z][A-Za-z]*|[A-Za-z]+Here(?![a-z]))"
     r"|(?<![a-z])(?:insert|enter|paste|put|add|replace|change|set|fill|use|get|obtain|generate|provide|specify)[-_ ]?"
     r"(?:me|this|your|with|here|in|it|from|at|by|later|before|a|the|own|value)(?![a-z])"
     r"|(?<![a-z])(?:change|replace)me"
@@ -145,6 +152,7 @@ _PLACEHOLDER_WORDS = re.compile(
     re.IGNORECASE,
 )
 _PLACEHOLDER_EXACT = word_set(
+    "ollama lm-studio lmstudio no-key-required "
     "none null nil n/a na nan undefined token secret password passwd apikey api_key api-key key test testing "
     "example sample foo bar baz foobar value string credential credentials access_token auth_token secret_key "
     "my-token mytoken mykey my-key abc abc123 abcd1234 abcdef abcdefg 123 1234 12345 123456 1234567 12345678 "
