@@ -27,8 +27,8 @@ VALUES = attrgetter(*COLUMNS)
 TABLES = ("credential", "credentialversion", "exposure", "mcpclient", "mcpserver", "use")
 
 
-def run(sizes: tuple[int, ...] = (1_000_000,)) -> list[Row]:
-    return [row for size in sizes for row in _run(size)]
+def run(sizes: tuple[int, ...] | int = (1_000_000,)) -> list[Row]:
+    return [row for size in (sizes if isinstance(sizes, tuple) else (sizes,)) for row in _run(size)]
 
 
 def listed(first: int, last: int) -> Iterator[Discovered]:

@@ -1,5 +1,6 @@
 """Filters of the inventory's lists, for pages and the REST API. A parameter is named after its field."""
 
+from datetime import datetime
 from functools import reduce
 from operator import or_
 from typing import Any
@@ -37,6 +38,7 @@ from web.narrowing import (
     ChoicesFilter,
     FlagFilter,
     LevelFilter,
+    MomentFilter,
     RowFilter,
     SearchFilter,
     SetFilter,
@@ -215,8 +217,8 @@ class CredentialFilter(FilterSet):  # type: ignore[misc]
     gone = gone()
     fingerprint = CharFilter(method="with_fingerprint", label="Fingerprint", max_length=80)
     external_id = CharFilter(method="with_external_id", label="External id", max_length=200)
-    issued_after = after("issued_at", "Issued from")
-    issued_before = before("issued_at", "Issued before")
+    issued_after = MomentFilter(method="issued_from", label="Issued from")
+    issued_before = MomentFilter(method="issued_until", label="Issued before")
     expires_after = after("expires_at", "Expires from")
     expires_before = before("expires_at", "Expires before")
     last_used_after = after("last_used_at", "Last used from")
@@ -237,6 +239,13 @@ class CredentialFilter(FilterSet):  # type: ignore[misc]
     def seen_exposed(self, rows: Rows, name: str, value: bool) -> Rows:
         seen = Exists(Exposure.objects.present().filter(credential=OuterRef("pk")))
         return rows.filter(seen if value else ~seen)
+
+    # What was issued before a moment is known since before it: the index is over `known_since`.
+    def issued_from(self, rows: Rows, name: str, value: datetime) -> Rows:
+        return rows.filter(issued_at__gte=value, known_since__gte=value)
+
+    def issued_until(self, rows: Rows, name: str, value: datetime) -> Rows:
+        return rows.filter(issued_at__lt=value, known_since__lt=value)
 
     # Said together with the condition of their partial indexes, which else would not serve.
     def with_fingerprint(self, rows: Rows, name: str, value: str) -> Rows:
