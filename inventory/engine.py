@@ -13,7 +13,7 @@ from access.actors import Actor
 from inventory.actions.reconcile import Reconciliation
 from inventory.actions.syncs import Lease, claim, complete, fail, renew
 from inventory.discovery.keys import fingerprint_key
-from inventory.discovery.listing import Discovered, rows
+from inventory.discovery.listing import FILE, POINTER, Discovered, fit, rows
 from inventory.discovery.model import FoundFile
 from inventory.discovery.scan import scan
 from inventory.models import SyncRun
@@ -74,7 +74,7 @@ def _listed(lease: Lease, listing: Reconciliation, *, clock: Clock, actor: Actor
         listing.stage(row for file in batch for row in _rows(file, lease))
         for file in batch:
             if file.error:
-                unread.append(file.path)
+                unread.append(fit(file.path, FILE))  # as its rows name it
             problems.extend(_problems(file))
         done += len(batch)
         renew(lease, now=clock(), done=done)
@@ -88,10 +88,12 @@ def _rows(file: FoundFile, lease: Lease) -> Iterator[Discovered]:
 
 
 def _problems(file: FoundFile) -> Iterator[dict[str, Any]]:
+    """What could not be read. Paths and pointers come from outside: a column takes neither every length nor NUL."""
+    path = fit(file.path, FILE)
     if file.error:
-        yield {"file": file.path, "line": file.error_line, "reason": file.error}
+        yield {"file": path, "line": file.error_line, "reason": file.error}
     for entry in file.entry_errors:
-        yield {"file": file.path, "pointer": entry.pointer, "reason": entry.reason}
+        yield {"file": path, "pointer": fit(entry.pointer, POINTER), "reason": entry.reason}
 
 
 def batches(files: Iterator[FoundFile]) -> Iterator[list[FoundFile]]:

@@ -13,9 +13,10 @@ from typing import Any
 from django.db import connection as database
 from django.db.backends.utils import CursorWrapper
 
-from inventory.discovery.listing import COLUMNS, Discovered
+from inventory.discovery.listing import COLUMNS, FILE, Discovered
 from inventory.models import Connection
 
+WHOLE = FILE - 20  # characters of a path that are certainly kept as they are
 TYPES = {
     "is_pinned": "boolean",
     "is_disabled": "boolean",
@@ -302,9 +303,12 @@ class Reconciliation:
         )
 
     def _gone(self, cursor: CursorWrapper, unread: list[str]) -> None:
-        """What is no longer listed, except where it could not be looked for."""
+        """What is no longer listed, except where it could not be looked for.
+
+        Of a very long path only the beginning is kept, so a folder is compared by no more than that.
+        """
         read = """NOT EXISTS (SELECT 1 FROM unnest(%(unread)s::text[]) AS missed(path)
-            WHERE x.file = missed.path OR starts_with(x.file, rtrim(missed.path, '/') || '/'))"""
+            WHERE x.file = missed.path OR starts_with(x.file, left(rtrim(missed.path, '/') || '/', %(whole)s)))"""
         ended = "gone_at = %(now)s, last_seen_at = %(seen)s"
         self._run(
             cursor,
@@ -316,6 +320,7 @@ class Reconciliation:
             RETURNING x.id
             """,
             unread=unread,
+            whole=WHOLE,
         )
         self._run(
             cursor,
@@ -327,6 +332,7 @@ class Reconciliation:
             RETURNING x.id
             """,
             unread=unread,
+            whole=WHOLE,
         )
         # A thing is gone when nothing names it any more: neither this listing nor a place that is still there.
         touched = """(t.connection_id = %(connection)s OR EXISTS (SELECT 1 FROM inventory_use u
