@@ -116,8 +116,8 @@ FILL: Sequence[str] = (
     FROM place, generate_series(%(first)s / 100 + 1, %(last)s / 100) n
     JOIN owner ON i = n %% (SELECT owners FROM place)""",
     """INSERT INTO inventory_credential (identity_key, connection_id, name, kind, issuer, trust_model, subject,
-      owner_id, environment_id, storage, reference, scopes, status, external_id, fingerprint, hint, issued_at, last_used_at,
-      expires_at, first_seen_at, last_seen_at, gone_at, risk, open_findings)
+      owner_id, environment_id, storage, reference, scopes, status, external_id, fingerprint, hint, issued_at,
+      last_used_at, expires_at, first_seen_at, last_seen_at, gone_at, risk, open_findings)
     SELECT 'k' || n, connections[1 + n %% 20], 'service-' || n %% 5000 || ' / token ' || n,
       (ARRAY['api_key', 'aws_access_key', 'database_password', 'personal_access_token', 'other'])[1 + n %% 5],
       'issuer-' || n %% 40, CASE n %% 4 WHEN 0 THEN 'user_consented' ELSE 'static_service' END, '',
