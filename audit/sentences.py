@@ -1,6 +1,8 @@
 """An audit entry in words: pure, from its event and its detail."""
 
+import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 LONGEST = 240
@@ -15,7 +17,9 @@ PAGES = {
     "finding": "finding_detail",
 }
 NOUNS = {"mcpserver": "server", "mcpclient": "client", "apitoken": "API token", "chainhead": "chain head"}
-HOLDERS = ("changed", "changes", "settings")
+HOLDERS = ("changed", "changes", "settings", "dates")
+UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d")
 OWNED_AS = {"iam_owner": "IAM owner", "platform_owner": "platform owner", "application_owner": "application owner"}
 
 
@@ -29,13 +33,14 @@ def noun(kind: str) -> str:
     return NOUNS.get(kind, kind.replace("_", " "))
 
 
-def detail_line(detail: Mapping[str, Any]) -> str:
-    """What changed in one line: where it went from, where to, and why."""
-    rest = {name: value for name, value in detail.items() if value not in (None, "", [], {})}
+def detail_line(detail: Mapping[str, Any], event: str = "") -> str:
+    """What changed in one line: where it went from, where to, and why. Ids are for the record, not for the line."""
+    rest = {name: value for name, value in detail.items() if value not in (None, "", [], {}) and not _is_id(value)}
     parts = []
     if "to" in detail:
         role = OWNED_AS.get(str(rest.pop("as", "")), "")
-        change = f"{_word(detail.get('from'))} → {_word(detail['to'])}"
+        nothing = "nobody" if not event or "owner" in event else "none"
+        change = " → ".join(nothing if end is None else _value(end) for end in (detail.get("from"), detail["to"]))
         parts.append(f"{role}: {change}" if role else change)
         rest.pop("from", None)
         rest.pop("to", None)
@@ -56,8 +61,8 @@ def _said(name: str, value: Any) -> str:
     return _value(value) if name in HOLDERS else f"{words} {_value(value)}"
 
 
-def _word(value: Any) -> str:
-    return "nobody" if value is None else _value(value)
+def _is_id(value: Any) -> bool:
+    return isinstance(value, str) and UUID.fullmatch(value) is not None
 
 
 def _value(value: Any) -> str:
@@ -66,4 +71,15 @@ def _value(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(_value(each) for each in value)
     text = "none" if value is None else str(value)
+    if INSTANT.match(text):
+        return _moment(text)
     return f"{text[:12]}…" if len(text) == 64 and text.isalnum() else text.replace("_", " ") if text.islower() else text
+
+
+def _moment(text: str) -> str:
+    """An instant to the minute; a whole day without its midnight."""
+    try:
+        at = datetime.fromisoformat(text).astimezone(UTC)
+    except ValueError:
+        return text
+    return f"{at.day} {at:%b %Y}" if (at.hour, at.minute) == (0, 0) else f"{at.day} {at:%b %Y %H:%M}"

@@ -55,7 +55,7 @@ def overview(request: HttpRequest) -> HttpResponse:
             "upcoming": parts.upcoming(actor, now),
             "rotations": parts.rotation_by_kind(actor, now),
             "exposures": sorted(exposures, key=lambda exposure: -exposure.credential.risk),
-            "changes": list(from_audit(list(changes))),
+            "changes": list(from_audit(list(changes), with_subject=True)),
             "evaluated_at": mark.evaluated_at if mark else None,
             "now": now,
         },

@@ -27,6 +27,13 @@ def initials(name: str) -> str:
     return (words[0][0] + (words[-1][0] if len(words) > 1 else "")).upper()
 
 
+def short_path(path: str, parts: int = 3) -> str:
+    """A path by its end, where the meaning is: `…/Claude/claude_desktop_config.json`. The page's title has it whole."""
+    mark = "\\" if "\\" in path and "/" not in path else "/"
+    names = [name for name in path.split(mark) if name]
+    return f"…{mark}{mark.join(names[-parts:])}" if len(names) > parts else path
+
+
 def span(length: timedelta) -> str:
     """One unit is enough: `4 min`, `3 h`, `71 d`; below a minute the empty string."""
     seconds = int(abs(length).total_seconds())

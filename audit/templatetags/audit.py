@@ -22,8 +22,8 @@ def event_title(event: str) -> str:
 
 
 @register.filter
-def detail_line(detail: Any) -> str:
-    return sentences.detail_line(detail) if isinstance(detail, dict) else ""
+def detail_line(detail: Any, event: str = "") -> str:
+    return sentences.detail_line(detail, event) if isinstance(detail, dict) else ""
 
 
 @register.filter

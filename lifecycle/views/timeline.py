@@ -6,12 +6,28 @@ from datetime import datetime
 from operator import attrgetter
 
 from audit.models import AuditEntry
+from audit.sentences import detail_line
 from inventory.models import Credential, Exposure, McpServer, Use
 from lifecycle.models import Finding
+from web.wording import short_path
 
 LENGTH = 60
 # What an audit entry says about its subject, in words for people.
 VERBS = {
+    "user.created": "created an account",
+    "user.signed_in": "signed in",
+    "user.signed_out": "signed out",
+    "user.sign_in_refused": "was refused at sign-in",
+    "user.sign_in_link_issued": "issued a one-time link",
+    "user.view_saved": "saved a view",
+    "user.view_forgotten": "forgot a view",
+    "token.issued": "issued an API token",
+    "connection.created": "added the connection",
+    "connection.changed": "changed the connection",
+    "connection.sync_requested": "asked for a sync",
+    "owner.created": "created the owner",
+    "owner.changed": "changed the owner",
+    "environment.created": "created the environment",
     "credential.owner_assigned": "assigned the owner",
     "credential.environment_assigned": "assigned the environment",
     "credential.dates_recorded": "recorded dates",
@@ -25,6 +41,7 @@ VERBS = {
     "waiver.withdrawn": "withdrew the waiver",
     "waiver.expired": "ended the waiver: its time was up",
 }
+SELF = ("user.signed_in", "user.signed_out", "user.sign_in_refused", "user.view_saved", "user.view_forgotten")
 
 
 @dataclass(frozen=True)
@@ -34,24 +51,22 @@ class Happening:
     what: str
     detail: str = ""
     url: str = ""
+    title: str = ""  # what `detail` cuts short
 
 
 def _detail(entry: AuditEntry) -> str:
-    known = entry.detail
-    parts = []
-    if known.get("as"):
-        parts.append(str(known["as"]).replace("_", " "))
-    if known.get("to"):
-        parts.append(f"{known.get('from') or 'nobody'} → {known['to']}")
-    if known.get("reason"):
-        parts.append(f"“{known['reason']}”")
-    return ", ".join(parts)
+    said = {name: entry.detail[name] for name in ("as", "from", "to", "reason") if name in entry.detail}
+    return detail_line(said, entry.event)
 
 
-def from_audit(entries: list[AuditEntry]) -> Iterator[Happening]:
+def from_audit(entries: list[AuditEntry], *, with_subject: bool = False) -> Iterator[Happening]:
+    """`with_subject` where entries about many things stand together; on the page of one it goes without saying."""
     for entry in entries:
         words = VERBS.get(entry.event, entry.event.replace(".", " ").replace("_", " "))
-        yield Happening(entry.at, entry.actor_label, words, _detail(entry), f"/audit/{entry.seq}/")
+        detail = _detail(entry)
+        if with_subject and entry.subject_label and entry.event not in SELF:
+            detail = f"{entry.subject_label}: {detail}" if detail else entry.subject_label
+        yield Happening(entry.at, entry.actor_label, words, detail, f"/audit/{entry.seq}/")
 
 
 def from_findings(findings: list[Finding], now: datetime) -> Iterator[Happening]:
@@ -60,20 +75,23 @@ def from_findings(findings: list[Finding], now: datetime) -> Iterator[Happening]
         yield Happening(finding.opened_at, "Finding opened", finding.title_now(now), url=url)
         if finding.resolved_at:
             said = finding.get_resolution_display()
-            yield Happening(finding.resolved_at, "Finding resolved", finding.name, said, url)
+            yield Happening(finding.resolved_at, "Finding resolved", finding.name, said[:1].lower() + said[1:], url)
 
 
 def from_exposures(exposures: list[Exposure]) -> Iterator[Happening]:
     for exposure in exposures:
-        yield Happening(exposure.first_seen_at, "Discovery", f"saw this secret in {exposure.file}", exposure.pointer)
+        file, whole = short_path(exposure.file), f"{exposure.file} {exposure.pointer}"
+        yield Happening(exposure.first_seen_at, "Discovery", f"saw this secret in {file}", title=whole)
         if exposure.gone_at:
-            yield Happening(exposure.gone_at, "Discovery", f"no longer saw it in {exposure.file}", exposure.pointer)
+            yield Happening(exposure.gone_at, "Discovery", f"no longer saw it in {file}", title=whole)
 
 
 def from_uses(uses: list[Use]) -> Iterator[Happening]:
     for use in uses:
         if use.gone_at:
-            yield Happening(use.gone_at, "Discovery", f"{use.client} no longer names it for {use.server}", use.file)
+            yield Happening(
+                use.gone_at, "Discovery", f"{use.client} no longer names it for {use.server}", short_path(use.file)
+            )
 
 
 def newest(happenings: list[Happening]) -> list[Happening]:

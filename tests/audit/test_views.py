@@ -131,10 +131,18 @@ def test_pages_of_the_chain_need_a_role():
         ({"changes": {"uses_added": 3}, "read": 42, "unread": 0}, "uses added 3, read 42, unread 0"),
         ({"is_enabled": False}, "not enabled"),
         ({"digest": "a" * 64}, "digest aaaaaaaaaaaa…"),
+        ({"rule": "stale", "server": "01a20ae9-8615-77e7-9e4e-ee7130a4e826"}, "rule stale"),
+        ({"dates": {"issued_at": "2026-09-08T00:16:54.356135+00:00"}}, "issued at 8 Sep 2026 00:16"),
+        ({"ends_at": "2026-12-04T00:00:00+00:00"}, "ends at 4 Dec 2026"),
     ],
 )
 def test_a_detail_reads_as_one_line(detail, line):
     assert detail_line(detail) == line
+
+
+def test_only_an_owner_can_be_nobody():
+    assert detail_line({"from": None, "to": "prod"}, Event.SERVER_ENVIRONMENT_ASSIGNED) == "none → prod"
+    assert detail_line({"from": "Mira", "to": None}, Event.CLIENT_OWNER_ASSIGNED) == "Mira → nobody"
 
 
 def test_a_long_detail_is_cut():

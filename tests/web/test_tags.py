@@ -167,3 +167,20 @@ def test_a_heat_table_leaves_empty_cells_empty():
     assert 'class="h3 late"' in shown
     assert "past due" in shown
     assert "<td></td>" in shown
+
+
+@pytest.mark.parametrize(
+    ("path", "shown"),
+    [
+        ("/home/mira/.config/Claude/claude_desktop_config.json", "…/.config/Claude/claude_desktop_config.json"),
+        ("~/.cursor/mcp.json", "~/.cursor/mcp.json"),
+        (".mcp.json", ".mcp.json"),
+        ("C:\\Users\\mira\\AppData\\Code\\mcp.json", "…\\AppData\\Code\\mcp.json"),
+    ],
+)
+def test_a_long_path_keeps_its_end(path, shown):
+    assert drawn("{{ path|short_path }}", path=path) == shown
+
+
+def test_a_name_breaks_after_its_dots_and_underscores():
+    assert drawn("{{ name|breakable }}", name="a.b_<c>") == "a.<wbr>b_<wbr>&lt;c&gt;<wbr>"

@@ -4,6 +4,7 @@ Tags that stand in every row of a list build their few elements with `format_htm
 have templates under `components/`.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
@@ -383,6 +384,18 @@ def capped(count: Any) -> str:
 @register.filter
 def plural(count: Any, words: str) -> str:
     return wording.plural(count, words)
+
+
+@register.filter
+def short_path(path: str, parts: int = 3) -> str:
+    """The last parts of a path; say the whole of it in a title."""
+    return wording.short_path(path, parts)
+
+
+@register.filter
+def breakable(name: str) -> SafeString:
+    """A name of ours that may break after its dots and underscores: `credential.dates_recorded`."""
+    return format_html_join("", "{}<wbr>", ((part,) for part in re.split(r"(?<=[._])", name)))
 
 
 @register.filter
