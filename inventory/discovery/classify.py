@@ -255,6 +255,8 @@ class Judge:
             text = stripped
             if sense.sense < Sense.HINTS:
                 sense = replace(sense, sense=Sense.HINTS)
+        if sense.sense is Sense.VARIABLE and (values.is_noise(text) or next(formats.find(text), None) is not None):
+            sense = replace(sense, sense=Sense.SAYS)  # the secret itself where its variable's name belongs
         if sense.sense is Sense.VARIABLE:
             return [self._plain_draft(Class.REFERENCE, name, pointer, sense, reference=f"env:{text[:200]}")]
         reference = self._reference(text, sense)
@@ -264,7 +266,7 @@ class Judge:
             drafts, is_address = self._addresses(text, name, sense, pointer, depth)
             if drafts or is_address:
                 return drafts
-        if "=" in text and len(text) > 20 and _CONNECTION_FIELDS.search(text):
+        if "=" in text and (";" in text or " " in text) and _CONNECTION_FIELDS.search(text):
             drafts = self._pairs(text, name, pointer)
             if drafts:
                 return drafts
@@ -321,6 +323,9 @@ class Judge:
         for reference in found:
             if reference.is_surroundings:
                 continue
+            named = reference.text.partition(":")[2].strip("'\" ")
+            if is_secretish and values.is_noise(named):  # filled in without taking the marks away
+                return [self._literal(named, name, sense, pointer, Confidence.MEDIUM)]
             inner = sense_of(reference.variable)
             if is_secretish or inner.sense in (Sense.SAYS, Sense.HINTS) or reference.text.startswith("secret:"):
                 if sense.sense in (Sense.FILE, Sense.DENIES) and inner.sense is not Sense.SAYS:
@@ -708,8 +713,19 @@ class Judge:
             if inner:
                 drafts += inner
             if not any(d.class_ is Class.LITERAL and not d.is_guess for d in inner):
-                kept.append(part)
+                kept.append(_without_noise(part))
         return "&".join(kept)
+
+    def _parameters(self, segment: str, pointer: str, drafts: list[Draft]) -> str:
+        """A path segment with parameters of its own: `x;token=…`."""
+        kept = []
+        for part in segment.split(";")[:50]:
+            key, _, encoded = part.partition("=")
+            inner = self.value(unquote(encoded), unquote(key), pointer, Where.QUERY, 2) if encoded else []
+            drafts += inner
+            is_held = any(d.class_ is Class.LITERAL and not d.is_guess for d in inner)
+            kept.append(f"{key}=…" if is_held else _without_noise(part))
+        return ";".join(kept)
 
     def _path(self, path: str, name: str, pointer: str, drafts: list[Draft]) -> str:
         segments = path.split("/")
@@ -717,6 +733,9 @@ class Judge:
         is_gateway = host.endswith(_CAPABILITY_HOSTS)
         for index, segment in enumerate(segments[1:], 1):
             if len(segment) < 16 or "$" in segment or "{" in segment:
+                continue
+            if ";" in segment:
+                segments[index] = self._parameters(segment, pointer, drafts)
                 continue
             secret = unquote(segment)
             known = self._known(secret, name, sense_of(name), pointer, Where.FIELD)
@@ -831,6 +850,16 @@ def _split_userinfo(rest: str) -> tuple[str, str]:
         question = rest.find("?")
         at = rest.rfind("@", 0, question if question >= 0 else len(rest))
     return (rest[:at], rest[at + 1 :]) if at >= 0 else ("", rest)
+
+
+def _without_noise(part: str) -> str:
+    """A parameter as it may be shown: what is merely noise is no finding, and no help to a reader. Ids in hex are."""
+    key, equals, encoded = part.partition("=")
+    if re.fullmatch(r"[0-9a-f]+", encoded or key):
+        return part
+    if equals:
+        return f"{key}=…" if values.is_noise(encoded) else part
+    return "…" if values.is_noise(key) else part
 
 
 def _gateway_label(host: str) -> str | None:

@@ -5,7 +5,6 @@ from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from hashlib import sha256
 from typing import Any
-from urllib.parse import urlsplit
 
 from inventory.discovery.clients import CLIENTS
 from inventory.discovery.model import Class, FoundCredential, FoundFile, FoundServer, Kind
@@ -88,7 +87,7 @@ def credential_key(found: FoundCredential, *, scope: str, file: str) -> str | No
 
 def server_key(found: FoundServer, *, scope: str) -> str:
     """A remote server is its address wherever it is configured; a launched one is what a place calls and starts."""
-    if found.url and urlsplit(found.url).scheme in {"http", "https", "ws", "wss"}:
+    if found.url and found.url.partition("://")[0] in {"http", "https", "ws", "wss"}:  # whatever comes after it
         return f"url:{found.url}"
     return f"local:{scope}:{found.name}:{found.identity_key}"
 

@@ -16,7 +16,7 @@ from inventory.discovery.launchers import Launch, Word, identify, image, unwrap,
 from inventory.discovery.model import Class, FoundServer, Kind
 from inventory.discovery.names import Sense, sense_of
 from inventory.discovery.shapes import Entry, escape
-from inventory.discovery.values import interpolations, is_placeholder, is_plain, is_random, is_url
+from inventory.discovery.values import interpolations, is_noise, is_placeholder, is_plain, is_random, is_url
 from inventory.discovery.vocabulary import word_set
 
 EnvFileReader = Callable[[str], str | None]
@@ -287,6 +287,8 @@ def _command(site: _Site, body: dict[str, Any], prefix: str) -> tuple[Launch, bo
         launch = launch._replace(bridged_url=cleaned)
     if launch.package and is_url(launch.package):
         launch = launch._replace(package=site.judge.address(launch.package, "url", "")[0])
+    elif launch.package and "/" not in launch.package and is_noise(launch.package):
+        launch = launch._replace(package="…")  # the value of an option that nobody knows
     return launch, True
 
 
@@ -423,15 +425,31 @@ def _address(site: _Site, body: dict[str, Any], prefix: str) -> tuple[str | None
         url = url.strip()[:8192]
         pointer = f"{prefix}/{key}"
         found, _ = interpolations(url)
-        cleaned, drafts = site.judge.address(url, "url", pointer) if "://" in url else (url, [])
+        cleaned, drafts = _cleaned_address(site.judge, url, pointer)
         if (found and not drafts and sense_of(found[0].variable).sense >= Sense.SAYS) or (
-            "://" not in url and not found
+            "://" not in url and not found and not drafts
         ):
             drafts = site.judge.value(url, "url", pointer, Where.FIELD)
         site.drafts += drafts
         if first[0] is None:
             first = (cleaned, key)
     return first
+
+
+_SCHEME_BY_HALVES = re.compile(r"(?P<scheme>https?|wss?):[\\/]*(?=[^\\/])", re.IGNORECASE)
+
+
+def _cleaned_address(judge: Judge, url: str, pointer: str) -> tuple[str, list[Draft]]:
+    """The address without its secrets, also where its scheme is missing or not written out as it should be."""
+    if "://" in url:
+        return judge.address(url, "url", pointer)
+    halved = _SCHEME_BY_HALVES.match(url)
+    cleaned, drafts = judge.address(
+        f"https://{url[halved.end() :] if halved else url}".replace("\\", "/"), "url", pointer
+    )
+    if not drafts and "…" not in cleaned:
+        return url, drafts
+    return (halved.group() if halved else "") + cleaned.removeprefix("https://"), drafts
 
 
 def _environment(site: _Site, body: dict[str, Any], prefix: str) -> None:

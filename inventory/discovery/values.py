@@ -65,6 +65,9 @@ def reference_of(value: str) -> Reference | None:
     if ":" not in value and "/" not in value:
         return None
     if _URI_REFERENCE.match(value):
+        named = value.partition(":")[2].lstrip("/")
+        if "/" not in named and is_noise(named):
+            return None  # a secret behind a word and a colon
         return Reference(_without_userinfo(value)[:300], "")
     if value.startswith("arn:") and _SECRET_ARN.match(value):
         return Reference(value[:300], "")
@@ -315,6 +318,14 @@ def is_random(value: str) -> bool:
     if kinds == 2 and not any(c.isdigit() for c in value):
         return not _readable_camel(value)
     return True
+
+
+def is_noise(name: str) -> bool:
+    """Whether a text in the place of a name looks random and has no words in it either: a secret put there."""
+    if len(name) < 20 or not is_random(name) or UUID.match(name):
+        return False
+    pieces = re.findall(r"[A-Z]?[a-z]{2,}|[A-Z]{3,}(?![a-z])", name)
+    return sum(len(piece) for piece in pieces if len(piece) > 3 and _readable(piece)) < 0.5 * len(name)
 
 
 def _readable(piece: str) -> bool:
