@@ -32,11 +32,16 @@ def press(client: Client, link: str):
     return client.post("/sign-in/", fields)
 
 
-def test_pressing_the_button_signs_in_and_leads_to_a_password(client, link, administrator):
+def test_pressing_the_button_signs_in_and_leads_to_the_overview(client, link, administrator):
     answer = press(client, link)
     assert answer.status_code == 302
-    assert answer.headers["Location"].endswith("/password/set/")
+    assert answer.headers["Location"] == "/"
     assert client.session["_auth_user_id"] == str(administrator.pk)
+
+
+def test_who_came_by_a_link_is_offered_a_password_there(client, link):
+    press(client, link)
+    assert "/account/password/set/" in client.get("/").content.decode()
 
 
 def test_opening_the_link_signs_nobody_in_and_does_not_use_it_up(client, link):
