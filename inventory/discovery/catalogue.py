@@ -25,8 +25,9 @@ class Recognised:
     kind: Kind | None
 
 
+# "aws" would be any forty characters after a word such as key; our own table knows AWS by its pairs.
 _NOT_AN_ISSUER = frozenset(
-    {"generic", "jwt", "private", "curl", "kubernetes", "nuget", "sidekiq", "credential", "polymarket"}
+    {"aws", "generic", "jwt", "private", "curl", "kubernetes", "nuget", "sidekiq", "credential", "polymarket"}
 )
 _IDENTIFIERS = re.compile(
     r"(?:-id|-host|-name|-url|-address|-domain|-username|-pub-key|-public-key|-key-id)(?:\.\d+)?$"

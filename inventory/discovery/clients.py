@@ -640,6 +640,7 @@ _SHARED_NAMES = frozenset(
 _TEMPLATE = re.compile(r"\.(?:example|sample|template|tmpl|tpl|dist)(?=\.|$)")
 
 
+@lru_cache(maxsize=4096)
 def is_swept(name: str, parent: str) -> bool:
     """Whether a folder sweep looks into a file of this name in a folder of that name."""
     bare = name.lower()
@@ -652,6 +653,7 @@ def is_swept(name: str, parent: str) -> bool:
     return any(parent == folder and bare.endswith(endings) for folder, endings in _SWEEP_FOLDERS)
 
 
+@lru_cache(maxsize=1024)
 def is_shared(name: str) -> bool:
     """Whether a file of this name holds many things besides MCP and is passed over in silence when it has none."""
     bare = _TEMPLATE.sub("", name.lower())
@@ -662,7 +664,7 @@ _Rows = tuple[tuple[tuple[str, ...], str], ...]
 
 
 @lru_cache(maxsize=1)
-def _suffixes() -> tuple[dict[str, dict[str, _Rows]], tuple[tuple[str, dict[str, _Rows]], ...]]:
+def _suffixes() -> tuple[dict[str, dict[str, _Rows]], tuple[tuple[tuple[str, str], dict[str, _Rows]], ...]]:
     """By file name (and by pattern of one) and by the folder it lies in: the folders that tell the client."""
     table: dict[str, dict[str, list[tuple[tuple[str, ...], str]]]] = {}
     for client in CLIENTS:
@@ -680,7 +682,7 @@ def _suffixes() -> tuple[dict[str, dict[str, _Rows]], tuple[tuple[str, dict[str,
         for tail, by_folder in table.items()
     }
     exact = {tail: rows for tail, rows in ordered.items() if "*" not in tail}
-    return exact, tuple((tail, rows) for tail, rows in ordered.items() if "*" in tail)
+    return exact, tuple((tuple(tail.split("*", 1)), rows) for tail, rows in ordered.items() if "*" in tail)  # type: ignore[misc]
 
 
 # Names that belong to one client wherever they lie.
@@ -705,7 +707,7 @@ def client_of(path: str) -> str | None:
     exact, patterns = _suffixes()
     best: tuple[int, str] | None = None
     candidates = [exact[name]] if name in exact else []
-    candidates += [rows for pattern, rows in patterns if fnmatchcase(name, pattern)]
+    candidates += [rows for (before, after), rows in patterns if name.endswith(after) and name.startswith(before)]
     folder = parts[-2] if len(parts) > 1 else ""
     for by_folder in candidates:
         for needed, slug in (*by_folder.get(folder, ()), *by_folder.get("", ())):

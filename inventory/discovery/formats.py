@@ -368,7 +368,8 @@ def aws_account(key_id: str) -> str | None:
         number = int.from_bytes(base64.b32decode(key_id[4:])[:6], "big")
     except (binascii.Error, ValueError):
         return None
-    return f"{(number & 0x7FFFFFFFFF80) >> 7:012d}"
+    account = f"{(number & 0x7FFFFFFFFF80) >> 7:012d}"
+    return account if len(account) == 12 else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -433,6 +434,8 @@ def is_vendor_sample(value: str) -> bool:
     """Whether this is a value from a vendor's documentation."""
     if value.endswith(("EXAMPLE", "EXAMPLEKEY")):
         return True
+    if not value.startswith(("sk_test_", "ghp_", "xoxb-")):
+        return False
     return sha256(value.encode("utf-8", "replace")).hexdigest()[:32] in _SAMPLES
 
 

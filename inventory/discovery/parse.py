@@ -7,6 +7,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote
 
@@ -50,11 +51,13 @@ class Parsed:
     projects: tuple[str, ...] = ()
 
 
+@lru_cache(maxsize=1024)
 def is_template(name: str) -> bool:
     """Whether a file name marks something to copy and fill in."""
     return _TEMPLATE_SUFFIX.search(name) is not None
 
 
+@lru_cache(maxsize=1024)
 def format_of(name: str) -> str:
     """The format a file's name promises, `unknown` when it promises none."""
     bare = _TEMPLATE_SUFFIX.sub("", name.lower())
@@ -219,7 +222,8 @@ class _Reader:
     def _in_text(self, text: str, matches: list[formats.Match], seen: set[str]) -> list[Draft]:
         """Known formats anywhere in the text: in comments, in other settings, under keys that were given twice."""
         drafts: list[Draft] = []
-        for draft, start in self._judge.in_text(text, matches):
+        unseen = [m for m in matches if text[m.start : m.end] not in seen]
+        for draft, start in self._judge.in_text(text, unseen):
             if len(drafts) >= _MAX_LOOSE:
                 break
             if draft.secret not in seen:

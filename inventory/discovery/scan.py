@@ -1,7 +1,7 @@
 """Reads files: this machine's client configuration, or whatever folder or file is given. Nothing is ever executed."""
 
 # Thousands of paths pass through here; `os.path` on text costs a fraction of what `Path` does.
-# ruff: noqa: PTH100, PTH114, PTH117, PTH118, PTH119, PTH120
+# ruff: noqa: PTH100, PTH117, PTH118, PTH119, PTH120
 
 from __future__ import annotations
 
@@ -53,6 +53,7 @@ class _Target:
     """Named by the caller: reported whatever is in it."""
     inside: str | None = None
     """The swept folder, which a link may not lead out of."""
+    is_link: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,7 +269,7 @@ def _sweep(top: str) -> Iterator[_Target]:
                 if item.name not in clients.SKIPPED_FOLDERS and depth < _MAX_SWEEP_DEPTH:
                     below.append((item.path, item.name, depth + 1))
             elif clients.is_swept(item.name, name):
-                yield _Target(item.path, clients.client_of(item.path), inside=inside)
+                yield _Target(item.path, clients.client_of(item.path), inside=inside, is_link=item.is_symlink())
         pending += reversed(below)
 
 
@@ -356,7 +357,7 @@ class _FileReader:
         template = is_template(name)
         promised = format_of(name)
         try:
-            data, status = _contents(target.path, target.inside)
+            data, status = _contents(target.path, target.inside if target.is_link else None)
         except _Unreadable as reason:
             return FoundFile(
                 target.path,
@@ -474,7 +475,7 @@ def _mentions_mcp(data: bytes, name: str) -> bool:
 def _contents(path: str, inside: str | None) -> tuple[bytes, os.stat_result]:
     """A regular file's bytes, opened without ever waiting: a pipe or a device is refused before it is read."""
     try:
-        if inside is not None and os.path.islink(path):
+        if inside is not None:
             real = os.path.realpath(path, strict=True)
             if os.path.commonpath([inside, real]) != inside:
                 raise _Unreadable("A link that leads out of the folder; it was not followed.")

@@ -127,6 +127,9 @@ _HANDLED = frozenset(
         "env_http_headers",
     }
 )
+_COMMON_KEYS = frozenset(
+    {"command", "args", "env", "type", "disabled", "enabled", "environment", "description", "name"}
+)
 # Where these write an untyped `url` they mean the older transport.
 _UNTYPED_MEANS_SSE = frozenset({"gemini-cli", "qwen-code", "cline"})
 _NAMED_VALUE = ("value", "default")
@@ -168,11 +171,14 @@ def build(
         _other_fields(site, outer, "")
         body = {**{k: v for k, v in body.items() if k in _PLAIN_KEYS}, **nested}
     launch, has_command = _command(site, body, prefix)
-    url, url_key = _address(site, body, prefix)
+    # Most entries have a command, arguments and an environment, and nothing else: one question spares five searches.
+    is_plain_entry = body.keys() <= _COMMON_KEYS and not launch.env_files
+    url, url_key = (None, "") if is_plain_entry else _address(site, body, prefix)
     _environment(site, body, prefix)
-    _headers(site, body, prefix)
-    _env_files(site, body, prefix, launch)
-    _other_fields(site, body, prefix)
+    if not is_plain_entry:
+        _headers(site, body, prefix)
+        _env_files(site, body, prefix, launch)
+        _other_fields(site, body, prefix)
     if entry.layout == "docker":
         launch, url = _docker(site, body, launch, url)
     elif entry.layout in {"registry", "toolhive"} and not has_command:
@@ -193,7 +199,7 @@ def build(
         "command": launch.command,
         "url": url,
         "disabled": _disabled(body),
-        "trust": _trust(entry.body),
+        "trust": () if is_plain_entry else _trust(entry.body),
         "identity_key": _identity(entry, launch, url),
     }
     return ServerDraft(facts, _merged(pair_up(site.drafts)))
@@ -346,10 +352,12 @@ def _judge_words(site: _Site, words: list[Word]) -> None:
         word = words[index]
         index += 1
         text = word.text
-        flag = _FLAG.match(text)
+        if not text:
+            continue
+        flag = _FLAG.match(text) if text[0] == "-" else None
         if flag is None:
-            named = _NAMED.match(text)
-            if named is not None and "://" not in named["name"]:
+            named = _NAMED.match(text) if "=" in text else None
+            if named is not None:
                 drafts += judge.value(named["value"], named["name"], word.pointer, Where.ENV)
             elif len(text) >= 12 or "$" in text:
                 header = _HEADER.match(text) if ": " in text or "{" in text else None

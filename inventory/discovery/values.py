@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections import Counter
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -205,7 +204,7 @@ def is_placeholder(value: str) -> bool:
     return (
         lowered in _PLACEHOLDER_EXACT
         or _PLACEHOLDER.match(text) is not None
-        or _PLACEHOLDER_WORDS.search(text) is not None
+        or (not _is_varied(text) and _PLACEHOLDER_WORDS.search(text) is not None)
         or (len(text) <= 80 and _is_sequence(lowered))
         or len(set(text) - {"-"}) == 1
     )
@@ -223,6 +222,11 @@ def _is_sequence(lowered: str) -> bool:
     return steps >= 0.7 * (len(lowered) - 1) or any(_mostly(lowered, run) for run in _SEQUENCES)
 
 
+def _is_varied(text: str) -> bool:
+    """Whether a text has more different characters than words do; spares noise the search for words."""
+    return len(set(text)) >= 24 and any(character.isdigit() for character in text)
+
+
 def is_hollow(body: str) -> bool:
     """Whether what follows a format's prefix was typed by hand: one character over and over, or the alphabet."""
     if not body:
@@ -231,7 +235,9 @@ def is_hollow(body: str) -> bool:
         return True
     if _is_sequence(body.lower()):
         return True
-    return (not body.isalnum() and _PLACEHOLDER_WORDS.search(body) is not None) or "xxxxx" in body.lower()
+    if not body.isalnum() and not _is_varied(body) and _PLACEHOLDER_WORDS.search(body) is not None:
+        return True
+    return "xxxxx" in body.lower()
 
 
 def _mostly(text: str, run: str) -> bool:
@@ -267,6 +273,8 @@ _FILE_NAME = re.compile(
 )
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://\S+\Z", re.IGNORECASE)
 _HEX = re.compile(r"[0-9a-f]+\Z|[0-9A-F]+\Z")
+_DIGIT = re.compile(r"[0-9]")
+_SEPARATORS = re.compile(r"[-_.:/ ]")
 _TOKEN_SHAPE = re.compile(r"[A-Za-z0-9_+/=.:~!@#%^&*$-]+\Z")
 _DIGEST = re.compile(r"(?:sha(?:1|256|384|512)|md5)[:-][A-Za-z0-9+/=]+\Z", re.IGNORECASE)
 
@@ -295,7 +303,14 @@ def is_url(value: str) -> bool:
 def entropy(value: str) -> float:
     """Shannon entropy in bits per character."""
     size = len(value)
-    return -sum(n / size * math.log2(n / size) for n in Counter(value).values()) if size else 0.0
+    shares = [value.count(character) / size for character in set(value)]
+    return -sum([share * math.log2(share) for share in shares])
+
+
+def _spread(value: str, size: int) -> float:
+    """The entropy, or its usual value where so many different characters leave no doubt."""
+    different = len(set(value))
+    return 4.0 if different >= 12 and different * 2 >= size else entropy(value)
 
 
 def is_random(value: str) -> bool:
@@ -304,14 +319,14 @@ def is_random(value: str) -> bool:
     if size < 16 or size > 4096 or _TOKEN_SHAPE.match(value) is None:
         return False
     if _HEX.match(value):
-        return size >= 20 and entropy(value) >= 2.9 and not value.isdigit()
+        return size >= 20 and not value.isdigit() and _spread(value, size) >= 2.9
     if UUID.match(value):
         return True
-    kinds = any(c.isdigit() for c in value) + any(c.islower() for c in value) + any(c.isupper() for c in value)
-    if kinds < 2 or entropy(value) < (3.2 if size < 24 else 3.5):
+    kinds = (_DIGIT.search(value) is not None) + (value != value.upper()) + (value != value.lower())
+    if kinds < 2 or _spread(value, size) < (3.2 if size < 24 else 3.5):
         return False
     # Words joined by separators are names (`my-cool-project-2`), not noise.
-    pieces = [p for p in re.split(r"[-_.:/ ]", value) if p]
+    pieces = [p for p in _SEPARATORS.split(value) if p]
     if len(pieces) > 1:
         readable = sum(len(p) for p in pieces if (_WORDLIKE.match(p) and _readable(p)) or p.isdigit())
         return readable < 0.6 * sum(map(len, pieces))

@@ -388,13 +388,13 @@ def test_a_public_anonymous_jwt_is_no_secret_and_the_service_role_is():
 
 def test_an_aws_pair_is_one_credential():
     judge = Judge(KEY)
-    key_id, secret = "AKIA" + noise(16, "ABCDEFGHIJ234567"), noise(40)
+    account = (210987654321 << 7).to_bytes(6, "big")
+    key_id, secret = "AKIA" + base64.b32encode(account + b"\x5a\xc3\x19\x7e").decode(), noise(40)
     drafts = judge.value(key_id, "AWS_ACCESS_KEY_ID", "/env/AWS_ACCESS_KEY_ID", Where.ENV)
     drafts += judge.value(secret, "AWS_SECRET_ACCESS_KEY", "/env/AWS_SECRET_ACCESS_KEY", Where.ENV)
     (found,) = pair_up(drafts)
     assert (found.kind, found.secret, found.external_id) == (Kind.AWS_ACCESS_KEY, secret, key_id)
-    assert found.account is not None
-    assert len(found.account) == 12
+    assert found.account == "210987654321"
 
 
 def test_a_wrong_github_checksum_lowers_confidence():

@@ -148,3 +148,19 @@ def test_a_kept_key_gives_lasting_fingerprints_and_none_is_said_to_be_for_this_r
         for _ in range(2)
     ]
     assert prints[0] == prints[1]
+
+
+HOSTILE = "a\\u001b]0;title\\u0007\\u202eb [bold]\\ud800"
+
+
+def test_a_name_that_orders_the_terminal_about_is_only_shown(home):
+    (home / ".mcp.json").write_text(f'{{"mcpServers": {{"{HOSTILE}": {{"command": "npx"}}}}}}')
+    done = discover(home, home=home)
+    assert done.returncode == 0
+    assert "a�]0;title��b [bold]�" in done.stdout
+
+
+def test_a_name_with_half_a_character_is_json_all_the_same(home):
+    (home / ".mcp.json").write_text(f'{{"mcpServers": {{"{HOSTILE}": {{"command": "npx"}}}}}}')
+    done = discover(home, "--format", "json", home=home)
+    assert json.loads(done.stdout)["servers"][0]["name"] == json.loads(f'"{HOSTILE}"')
