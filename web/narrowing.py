@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 import django_filters
 from django import forms
+from django.core.exceptions import ValidationError
 from django.db.models import Model, QuerySet
 from django_filters.fields import ModelChoiceField, ModelChoiceIterator
 from drf_spectacular.types import OpenApiTypes
@@ -142,11 +143,17 @@ class RowSelect(forms.Select):
         groups = super().optgroups(name, value, attrs)
         chosen = [each for each in value if each]
         if chosen and not any(option["selected"] for _, options, _ in groups for option in options):
-            row = self.choices.queryset.filter(pk=chosen[0]).first()  # type: ignore[attr-defined]
+            row = self._row(chosen[0])
             if row is not None:
                 option = self.create_option(name, row.pk, str(row), selected=True, index=len(groups))
                 groups.append((None, [option], len(groups)))
         return groups
+
+    def _row(self, key: Any) -> Any:
+        try:
+            return self.choices.queryset.filter(pk=key).first()  # type: ignore[attr-defined]
+        except (ValueError, ValidationError):  # no key at all; the form says so
+            return None
 
 
 class RowField(ModelChoiceField):  # type: ignore[misc]

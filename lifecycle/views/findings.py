@@ -262,8 +262,8 @@ def waiver_withdraw(request: HttpRequest, pk: UUID) -> HttpResponse:
 
 def back(request: HttpRequest) -> str:
     """Where the person came from, when that is one finding; else the list."""
-    ids = request.POST.getlist("id")
-    return reverse("finding_detail", args=[ids[0]]) if request.POST.get("from") == "detail" and ids else "/findings/"
+    finding = chosen(request).first() if request.POST.get("from") == "detail" else None
+    return reverse("finding_detail", args=[finding.pk]) if finding is not None else reverse("finding_list")
 
 
 @require_GET

@@ -193,3 +193,11 @@ def test_only_those_who_may_act_are_offered_to():
     assert "assign-owner" in text(browser(Role.REVIEWER).get("/servers/"))
     assert "classify" not in text(browser(Role.REVIEWER).get("/servers/"))
     assert "classify" in text(browser(Role.OPERATOR).get("/servers/"))
+
+
+@pytest.mark.parametrize("key", ["zz", "%00", "9" * 50])
+@pytest.mark.parametrize("path", ["/servers/", "/clients/", "/credentials/", "/exposures/"])
+def test_a_list_asked_for_by_what_is_no_key_says_so(path, key):
+    answer = browser(Role.AUDITOR).get(f"{path}?owner={key}")
+    assert answer.status_code == 400
+    assert "Start at the first page" in text(answer)
