@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,15 @@ _MARKS = {
     Class.REFERENCE: "[green]reference[/]",
     Class.PLACEHOLDER: "[dim]placeholder[/]",
 }
+
+
+# Orders to a terminal, marks that turn the direction of writing, and halves of characters.
+_UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def _plain(text: str) -> str:
+    """A text from outside for a terminal: no mark-up, and nothing that acts instead of being seen."""
+    return escape(_UNSEEN.sub("\N{REPLACEMENT CHARACTER}", text))
 
 
 class Command(BaseCommand):
@@ -85,7 +95,9 @@ class Command(BaseCommand):
                 )
             )
         if format_ == "json":
-            json.dump(document(found), sys.stdout, ensure_ascii=False, indent=2)
+            json.dump(
+                document(found), sys.stdout, indent=2
+            )  # in ASCII: any terminal takes it, and half a character too
             sys.stdout.write("\n")
             sys.stdout.flush()
         else:
@@ -99,14 +111,14 @@ class Command(BaseCommand):
 
     def _print(self, found: list[FoundFile], out: Console) -> None:
         for file in found:
-            label = f"{escape(file.path)}  [dim]{file.client or ''}[/]"
+            label = f"{_plain(file.path)}  [dim]{file.client or ''}[/]"
             if file.error:
                 where = f" (line {file.error_line})" if file.error_line else ""
-                out.print(f"{label}\n  [yellow]{escape(file.error)}{where}[/]")
+                out.print(f"{label}\n  [yellow]{_plain(file.error)}{where}[/]")
             elif file.servers or file.credentials or file.entry_errors:
                 out.print(label)
             for problem in file.entry_errors:
-                out.print(f"  [yellow]{escape(problem.pointer)}: {escape(problem.reason)}[/]")
+                out.print(f"  [yellow]{_plain(problem.pointer)}: {_plain(problem.reason)}[/]")
             for server in file.servers:
                 out.print(_server_table(server))
             if file.credentials:
@@ -194,7 +206,7 @@ def _server_table(server: FoundServer) -> Table:
 
 def _credential_table(title: str, credentials: tuple[FoundCredential, ...]) -> Table:
     table = Table(
-        title=escape(title),
+        title=_plain(title),
         title_justify="left",
         title_style="bold",
         show_header=bool(credentials),
@@ -206,10 +218,10 @@ def _credential_table(title: str, credentials: tuple[FoundCredential, ...]) -> T
     for credential in credentials:
         shown = credential.hint or credential.reference or ""
         table.add_row(
-            escape(credential.pointer),
+            _plain(credential.pointer),
             _MARKS[credential.class_],
             credential.kind.value,
-            escape(credential.issuer or ""),
-            escape(shown),
+            _plain(credential.issuer or ""),
+            _plain(shown),
         )
     return table
