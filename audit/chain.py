@@ -52,6 +52,8 @@ def disagreement(link: Link) -> str | None:
         stored = json.loads(link.text)
     except ValueError:
         return "text"
+    if not isinstance(stored, dict):
+        return "text"
     if stored.get("seq") != link.seq:
         return "seq"
     for name, value in link.columns.items():

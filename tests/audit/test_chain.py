@@ -3,6 +3,7 @@
 import json
 import threading
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from django.core.management import call_command
@@ -15,7 +16,7 @@ from audit.actions import NotInAnAction, action, record
 from audit.chain import GENESIS, Link, digest, verify
 from audit.events import Event
 from audit.heads import export_head, first_broken_head, sign_head, signing_key
-from audit.models import AppendOnly, AuditEntry
+from audit.models import AppendOnly, AuditEntry, ChainHead
 
 ACTOR = Actor.system("tests")
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
@@ -25,6 +26,12 @@ NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 def note(count: int = 1, **detail: object) -> None:
     for i in range(count):
         record(Event.OWNER_CREATED, actor=ACTOR, detail={"n": i, **detail})
+
+
+def signed(folder: Path) -> ChainHead:
+    head = sign_head(signing_key(folder / "chain.key"), now=NOW, actor=ACTOR)
+    assert head is not None
+    return head
 
 
 def raw(statement: str) -> None:
@@ -184,10 +191,46 @@ def test_the_signing_key_is_readable_by_its_owner_alone(tmp_path) -> None:
 @pytest.mark.django_db
 def test_the_command_says_that_the_chain_holds(capsys, tmp_path) -> None:
     note(2)
-    call_command("verify_audit", format="json", heads=tmp_path)
+    export_head(signed(tmp_path), tmp_path / "heads")
+    call_command("verify_audit", format="json", heads=tmp_path / "heads")
     said = json.loads(capsys.readouterr().out)
     assert said["holds"] is True
-    assert said["entries"] == 2
+    assert (said["entries"], said["heads"]) == (3, 1)
+
+
+@pytest.mark.django_db
+def test_the_command_says_when_there_was_no_head_to_compare_with(capsys, tmp_path, settings) -> None:
+    settings.CHAIN_HEADS_DIR = tmp_path / "none"
+    note()
+    call_command("verify_audit")
+    assert "No exported head was there" in capsys.readouterr().out
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("asked", [{"heads": True}, {"public_key": "00" * 32}], ids=["heads", "key"])
+def test_heads_that_are_asked_for_and_not_there_are_no_proof(capsys, tmp_path, settings, asked) -> None:
+    settings.CHAIN_HEADS_DIR = tmp_path
+    note()
+    with pytest.raises(SystemExit) as exit_:
+        call_command("verify_audit", **({"heads": tmp_path} if "heads" in asked else asked))
+    assert exit_.value.code == 1
+    assert "no exported head" in capsys.readouterr().err
+
+
+@pytest.mark.django_db
+def test_heads_of_an_unknown_key_are_said_to_prove_less(capsys, tmp_path) -> None:
+    note()
+    head = signed(tmp_path)
+    export_head(head, tmp_path / "heads")
+    call_command("verify_audit", heads=tmp_path / "heads")
+    assert "Whose key signed them is not checked" in capsys.readouterr().out
+    call_command("verify_audit", heads=tmp_path / "heads", public_key=bytes(head.public_key).hex())
+    assert "signed by the given key" in capsys.readouterr().out
+
+
+def test_a_text_that_is_no_object_breaks_the_chain() -> None:
+    link = Link(1, "[]", digest(GENESIS, "[]"), {})
+    assert verify([link]).broken is not None
 
 
 @pytest.mark.django_db
