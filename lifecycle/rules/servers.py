@@ -61,6 +61,7 @@ SERVER_RULES = (
             "v.url ~* '^(http|ws)://' AND v.url !~* "
             r"'^[a-z]+://([^/@]*@)?(localhost|127(\.[0-9]{1,3}){3}|\[::1\])(:[0-9]*)?([/?#]|$)'"
         ),
+        unknown="v.url !~* '^(https?|wss?)://'",  # filled in elsewhere, or half an address: it may be anything
         evidence={"scheme": "split_part(v.url, ':', 1)"},
         title=lambda _: "Reached without encryption",
     ),

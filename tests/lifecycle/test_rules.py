@@ -373,6 +373,9 @@ def test_a_package_is_judged_by_its_version(full, package, is_pinned, verdict):
         ("http://localhost:8000/mcp", Verdict.MET),
         ("http://127.0.0.1/mcp", Verdict.MET),
         ("http://[::1]:8000/mcp", Verdict.MET),
+        ("${BASE}/mcp", Verdict.UNKNOWN),
+        ("http:/mcp.example.org", Verdict.UNKNOWN),
+        ("mcp.example.org/mcp", Verdict.UNKNOWN),
         ("", Verdict.NOT_APPLICABLE),
     ],
 )
