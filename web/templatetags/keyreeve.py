@@ -268,7 +268,7 @@ def age(
     When only `first_seen` is known it is at least that old; when nothing is, the bar is drawn open.
     """
     start = issued or first_seen
-    most = _days(limit)
+    most = _days(limit or None)  # a template gives nothing as an empty text
     if start is None:
         return UNKNOWN_AGE
     days = max((_now(context) - start).days, 0)
