@@ -7,6 +7,7 @@ from django.contrib.auth.tokens import default_token_generator
 from django.http import HttpRequest
 from knox.auth import TokenAuthentication
 from rest_framework.authentication import SessionAuthentication
+from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
 from access.models import ApiToken, User
@@ -23,7 +24,10 @@ class ApiTokenAuthentication(TokenAuthentication):  # type: ignore[misc]  # knox
     """`Authorization: Token kr_…`; the actor is the token, not the person who made it."""
 
     def authenticate(self, request: Request) -> tuple[User, ApiToken] | None:
-        found: tuple[User, ApiToken] | None = super().authenticate(request)
+        try:
+            found: tuple[User, ApiToken] | None = super().authenticate(request)
+        except UnicodeDecodeError as exc:
+            raise AuthenticationFailed("This is no API token.") from exc
         if found is not None:
             request._request.actor = found[1].as_actor()  # type: ignore[attr-defined]
         return found

@@ -80,3 +80,8 @@ def test_nonsense_is_refused_as_wrong_usage(arguments):
     with pytest.raises(CommandError) as refused:
         issue(*arguments)
     assert refused.value.returncode == 2
+
+
+@pytest.mark.parametrize("value", ["\xff", "a\x00b", "kr_" + "a" * 100_000])
+def test_what_is_no_text_is_no_token(client, value):
+    assert client.get("/api/v1/servers/", headers={"Authorization": f"Token {value}"}).status_code == 401
