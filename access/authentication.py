@@ -24,6 +24,8 @@ class ApiTokenAuthentication(TokenAuthentication):  # type: ignore[misc]  # knox
     """`Authorization: Token kr_…`; the actor is the token, not the person who made it."""
 
     def authenticate(self, request: Request) -> tuple[User, ApiToken] | None:
+        if not request.headers.get("Authorization", "").isprintable():
+            raise AuthenticationFailed("This is no API token.")
         try:
             found: tuple[User, ApiToken] | None = super().authenticate(request)
         except UnicodeDecodeError as exc:
