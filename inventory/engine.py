@@ -16,6 +16,7 @@ from inventory.discovery.keys import fingerprint_key
 from inventory.discovery.listing import FILE, POINTER, Discovered, fit, rows
 from inventory.discovery.model import FoundFile
 from inventory.discovery.scan import scan
+from inventory.errors import NoFingerprintKey
 from inventory.models import SyncRun
 from inventory.signals import synced
 from inventory.states import ConnectionKind
@@ -44,6 +45,9 @@ def sync(
     try:
         listing.open()
         run = _listed(lease, listing, clock=clock, actor=actor, progress=progress)
+    except NoFingerprintKey as exc:
+        fail(lease, now=clock(), error=str(exc), actor=actor)
+        raise
     except BaseException as exc:
         fail(lease, now=clock(), error=f"{type(exc).__name__} while listing.", actor=actor)
         raise
@@ -58,7 +62,9 @@ def _listed(lease: Lease, listing: Reconciliation, *, clock: Clock, actor: Actor
         raise NoSuchListing(NoSuchListing.__doc__)
     known: dict[str, Any] = lease.connection.settings
     paths = None if known.get("this_machine") else [Path(path) for path in known.get("paths", [])]
-    key, _persistent = fingerprint_key(settings.KEYREEVE_HOME, settings.FINGERPRINT_KEY)
+    key, is_kept = fingerprint_key(settings.KEYREEVE_HOME, settings.FINGERPRINT_KEY)
+    if not is_kept:
+        raise NoFingerprintKey
     files = scan(
         paths,
         key=key,

@@ -24,3 +24,13 @@ class LeaseLost(InventoryError):
 
     def __init__(self) -> None:
         super().__init__(LeaseLost.__doc__)
+
+
+class NoFingerprintKey(InventoryError):
+    """A sync without a lasting key would take every secret for a new one."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "There is no fingerprint key here, so no secret would be recognised again. Start Keyreeve once with this "
+            "KEYREEVE_HOME, or give every worker the same KEYREEVE_FINGERPRINT_KEY."
+        )

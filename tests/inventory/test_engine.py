@@ -4,11 +4,14 @@ import os
 from pathlib import Path
 
 import pytest
+from django.core.management import CommandError, call_command
 from django.utils import timezone
+from pytest_django import Settings
 
 from access.actors import Actor
 from inventory.actions.connections import create_connection
 from inventory.engine import sync
+from inventory.errors import NoFingerprintKey
 from inventory.models import Connection, McpServer, SyncRun, Use
 from inventory.states import ConnectionKind, RunState
 
@@ -71,3 +74,22 @@ def test_a_file_with_a_very_long_path_that_cannot_be_read_is_not_gone(tmp_path: 
     (deep / ".mcp.json").write_text("{ broken")
     assert synced(connection).counts == {}
     assert Use.objects.get().gone_at is None
+
+
+def test_a_sync_without_a_lasting_key_says_so_and_touches_nothing(folder: Path, settings: Settings) -> None:
+    connection = connected(folder)
+    synced(connection)
+    settings.FINGERPRINT_KEY = None
+    with pytest.raises(NoFingerprintKey):
+        sync(connection.pk, clock=timezone.now, actor=ACTOR)
+    run = SyncRun.objects.latest("id")
+    assert run.state == RunState.FAILED
+    assert "no fingerprint key" in run.error
+    assert not Use.objects.exclude(gone_at=None).exists()
+
+
+def test_the_command_says_that_a_key_is_missing(folder: Path, settings: Settings) -> None:
+    settings.FINGERPRINT_KEY = None
+    with pytest.raises(CommandError, match="no fingerprint key") as refused:
+        call_command("sync", add=folder)
+    assert refused.value.returncode == 3

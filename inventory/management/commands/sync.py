@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from access.actors import Actor
 from inventory.actions.connections import create_connection, this_machine
 from inventory.engine import sync
+from inventory.errors import InventoryError
 from inventory.models import Connection, SyncRun
 from inventory.states import ConnectionKind, RunState
 
@@ -43,12 +44,15 @@ class Command(BaseCommand):
             columns = words[0], BarColumn(), words[1]
             with Progress(*columns, console=console, disable=not options["progress"]) as bar:
                 task = bar.add_task(connection.name, total=None)
-                run = sync(
-                    connection.pk,
-                    clock=timezone.now,
-                    actor=ACTOR,
-                    progress=lambda done, b=bar, t=task: b.update(t, completed=done),  # type: ignore[misc]
-                )
+                try:
+                    run = sync(
+                        connection.pk,
+                        clock=timezone.now,
+                        actor=ACTOR,
+                        progress=lambda done, b=bar, t=task: b.update(t, completed=done),  # type: ignore[misc]
+                    )
+                except InventoryError as exc:
+                    raise CommandError(str(exc), returncode=3) from exc
             if run is None:
                 self.stderr.write(f"{connection.name} is being synced by another worker.")
                 continue
