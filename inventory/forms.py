@@ -93,7 +93,10 @@ class AssignOwnerForm(forms.Form):
 
     owner = OwnerNamed(label="Owner", required=False)
     reason = forms.CharField(
-        max_length=500, help_text="Kept in the audit chain with your name.", widget=forms.TextInput
+        max_length=500,
+        help_text="Kept in the audit chain with your name.",
+        widget=forms.TextInput,
+        error_messages={"required": "Say why they answer for it."},
     )
     new_name = forms.CharField(label="Name", max_length=200, required=False)
     new_email = forms.EmailField(label="E-mail", required=False)

@@ -13,7 +13,10 @@ class DatesForm(forms.Form):
     last_used_on = forms.DateField(label="Last used", required=False, widget=forms.DateInput(attrs={"type": "date"}))
     expires_on = forms.DateField(label="Expires", required=False, widget=forms.DateInput(attrs={"type": "date"}))
     reason = forms.CharField(
-        label="How you know", max_length=500, help_text="Auditors read this: the provider's page, a ticket, the person."
+        label="How you know",
+        max_length=500,
+        help_text="Auditors read this: the provider's page, a ticket, the person.",
+        error_messages={"required": "Say where the dates come from."},
     )
 
     def __init__(self, *args: Any, today: date, **kwargs: Any) -> None:
@@ -44,8 +47,13 @@ class WaiverForm(forms.Form):
         max_length=2_000,
         widget=forms.Textarea(attrs={"rows": 3}),
         help_text="Auditors read this. Say what limits the risk meanwhile.",
+        error_messages={"required": "Say why the risk is acceptable until then."},
     )
-    until = forms.DateField(label="Until", widget=forms.DateInput(attrs={"type": "date"}))
+    until = forms.DateField(
+        label="Until",
+        widget=forms.DateInput(attrs={"type": "date"}),
+        error_messages={"required": "Choose the last day of the waiver."},
+    )
 
     def __init__(self, *args: Any, today: date, longest: timedelta, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

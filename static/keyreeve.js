@@ -27,6 +27,11 @@
       event.preventDefault();
       if (opener.getAttribute("command") === "close") dialog?.close(); else open(dialog);
     }
+    const link = at("[data-opens]");
+    if (link && !event.ctrlKey && !event.metaKey && !event.shiftKey) {
+      event.preventDefault();
+      open(document.getElementById(link.dataset.opens));
+    }
     if (at("[data-theme-toggle]")) {
       root.dataset.theme = isDark() ? "light" : "dark";
       remember("theme", root.dataset.theme);

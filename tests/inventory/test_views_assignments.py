@@ -106,7 +106,7 @@ def test_one_entry_is_recorded_for_each_credential():
         ({"owner": ""}, "Choose who answers from now on."),
         ({"owner": "Stefan Brandt"}, "Stefan Brandt has left. Choose an active owner."),
         ({"owner": "Ana Duarte"}, "Several owners are called “Ana Duarte”."),
-        ({"owner": "Mira Okafor", "reason": ""}, "This field is required."),
+        ({"owner": "Mira Okafor", "reason": ""}, "Say why they answer for it."),
         ({"owner": "Mira Okafor", "new_name": "Somebody Else"}, "not both"),
         ({"owner": "", "new_email": "new@halden.example"}, "A new owner needs a name."),
         ({"owner": "", "new_name": "Twin", "new_email": "mira@halden.example"}, "Another owner has this e-mail"),
