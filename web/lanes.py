@@ -6,9 +6,9 @@ Server-rendered: this module only places things, `components/lanes.html` draws t
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-WIDTH, HEIGHT, GAP = 196, 42, 16
+WIDTH, HEIGHT, GAP = 232, 42, 14
 TOP = 26
-TEXT_LENGTH = 22
+TEXT_LENGTH = 27
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Box:
 
     @property
     def sub(self) -> str:
-        return shortened(self.node.sub, TEXT_LENGTH + 4)
+        return shortened(self.node.sub, TEXT_LENGTH + 5)
 
     @property
     def text_x(self) -> int:
@@ -83,7 +83,7 @@ def shortened(text: str, length: int = TEXT_LENGTH) -> str:
 
 def place(lanes: Sequence[str], nodes: Sequence[Node], edges: Sequence[Edge], *, title: str, description: str) -> Lanes:
     """Give every node its box and every edge its curve. Edges to nodes that are not drawn are left out."""
-    space = 64 if len(lanes) > 2 else 110
+    space = 56 if len(lanes) > 2 else 110
     columns: dict[int, list[Node]] = {lane: [] for lane in range(len(lanes))}
     for node in nodes:
         columns[node.lane].append(node)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 AGE_WIDTH = 64.0
 AGE_LIMIT = AGE_WIDTH * 2 / 3
@@ -85,3 +86,87 @@ def tally(counts: Mapping[str, int]) -> Iterator[Mark]:
     kinds = [kind for kind in TALLY_KINDS for _ in range(counts.get(kind, 0))]
     for i, kind in enumerate(kinds[:TALLY_MOST]):
         yield Mark(kind, i % TALLY_ROW * 7, 24 - i // TALLY_ROW * 15)
+
+
+AXIS_LEFT, AXIS_RIGHT = 170.0, 990.0
+ROW_TOP, ROW_HEIGHT = 29, 46
+DAY = timedelta(days=1)
+SHOWN_FROM = 2 * DAY  # of history; a younger bar would be a dot
+
+
+@dataclass(frozen=True)
+class Life:
+    """One version of a credential in time. An unknown issue is drawn open from where it was first seen."""
+
+    label: str
+    hint: str
+    start: datetime
+    end: datetime | None  # still there when nothing
+    is_start_known: bool
+    is_current: bool
+
+
+@dataclass(frozen=True)
+class Bar:
+    life: Life
+    y: int
+    x: float
+    width: float
+    beyond: tuple[float, float] | None  # x and width of what lies past the limit
+    limit_x: float | None
+    days_over: int
+
+
+@dataclass(frozen=True)
+class Lives:
+    bars: list[Bar]
+    ticks: list[tuple[float, str]]
+    now_x: float
+    height: int
+
+
+def _month_ticks(start: datetime, end: datetime) -> Iterator[tuple[datetime, str]]:
+    months = (end.year - start.year) * 12 + end.month - start.month
+    step = next((each for each in (1, 2, 3, 6, 12) if months / each <= 9), max(months // 9, 12))
+    for i in range(months + 1):
+        index = start.month - 1 + i
+        at = start.replace(
+            year=start.year + index // 12, month=index % 12 + 1, day=1, hour=0, minute=0, second=0, microsecond=0
+        )
+        if start <= at <= end and (at.month - 1) % min(step, 12) == 0:
+            yield at, f"{at:%b}" if at.month > 1 else f"{at:%b %Y}"
+
+
+def lives(versions: Sequence[Life], limit: timedelta | None, now: datetime) -> Lives | None:
+    """The versions side by side, the limit of the current one, and today. Nothing when there is too little to see."""
+    if not versions or now - min(life.start for life in versions) < SHOWN_FROM:
+        return None
+    first = min(life.start for life in versions)
+    ends = [life.start + limit for life in versions if life.is_current and limit is not None]
+    room = (now - first) / 3
+    last = max([now, *(end for end in ends if end <= now + room)])
+    start, end = first - (last - first) * 0.04, last + (last - first) * 0.1
+    scale = (AXIS_RIGHT - AXIS_LEFT) / (end - start).total_seconds()
+
+    def x(at: datetime) -> float:
+        return round(AXIS_LEFT + (at - start).total_seconds() * scale, 1)
+
+    bars = []
+    for i, life in enumerate(versions):
+        until = life.end or now
+        over = until - life.start - limit if limit is not None and life.is_current else timedelta()
+        limit_at = life.start + limit if limit is not None and life.is_current else None
+        within = until - over if over > timedelta() else until
+        bars.append(
+            Bar(
+                life,
+                ROW_TOP + i * ROW_HEIGHT,
+                x(life.start),
+                max(round(x(within) - x(life.start), 1), 2.0),
+                (x(within) + 1, round(x(until) - x(within) - 1, 1)) if over > timedelta() else None,
+                x(limit_at) if limit_at is not None and limit_at <= end else None,
+                max(over.days, 0),
+            )
+        )
+    ticks = [(x(at), words) for at, words in _month_ticks(start, end)]
+    return Lives(bars, ticks, x(now), ROW_TOP + len(versions) * ROW_HEIGHT + 12)

@@ -28,8 +28,10 @@ from lifecycle.models import Finding, Obligation
 from lifecycle.views import ties, timeline
 from web.lists import Bulk, Column, Empty, ListPage, View
 from web.paging import Ordering
+from web.pictures import SHOWN_FROM, Life
 
 MOST = 200  # rows of one kind on a detail page
+LIVES = 6  # versions in the picture
 
 
 class CredentialsOnPage(PresentUnlessAsked, CredentialPageFilter):
@@ -128,6 +130,9 @@ def credential_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
     for use in uses:
         use.credential = credential
     present = [use for use in uses if use.gone_at is None]
+    versions = list(CredentialVersion.objects.filter(credential=credential).order_by("-id")[:20])
+    lives = [life_of(version, credential) for version in versions[:LIVES]]
+    has_history = any(now - life.start >= SHOWN_FROM for life in lives)
     exposures = list(Exposure.objects.filter(credential=credential).order_by("gone_at", "-id")[:MOST])
     findings = list(Finding.objects.for_credential(credential).order_by("resolved_at", "-severity", "due_at")[:MOST])
     unresolved = [finding for finding in findings if finding.resolved_at is None]
@@ -139,7 +144,8 @@ def credential_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
         {
             "credential": credential,
             "obligation": Obligation.objects.filter(credential=credential).select_related("policy").first(),
-            "versions": list(CredentialVersion.objects.filter(credential=credential).order_by("-id")[:20]),
+            "versions": versions,
+            "lives": [life for life in lives if has_history],
             "uses": present,
             "exposures": exposures,
             "present_exposures": [exposure for exposure in exposures if exposure.gone_at is None],
@@ -155,6 +161,18 @@ def credential_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
             "can_place": actor.has(Role.OPERATOR),
             "now": now,
         },
+    )
+
+
+def life_of(version: CredentialVersion, credential: Credential) -> Life:
+    issued = version.issued_at or (credential.issued_at if version.is_current else None)
+    return Life(
+        label="Current" if version.is_current else "Earlier",
+        hint=version.hint,
+        start=issued or version.first_seen_at,
+        end=version.destroyed_at or version.suspended_at or credential.gone_at,
+        is_start_known=issued is not None,
+        is_current=version.is_current,
     )
 
 

@@ -8,6 +8,7 @@ from django.urls import reverse
 
 from inventory.models import McpServer, Use
 from web.lanes import Edge, Lanes, Node, place
+from web.wording import short_path
 
 MOST = 12  # boxes in one lane; the list beside the picture has them all
 LANES = ("Client", "MCP server", "Credential")
@@ -21,8 +22,11 @@ class Ties:
 
 
 def reach_of(server: McpServer) -> str:
-    """How the server is reached, in the words under its name."""
-    return server.package or server.get_transport_display()
+    """How the server is reached, in the words under its name: what tells two of one name apart."""
+    if not server.package:
+        return server.get_transport_display()
+    name = server.package.rpartition("/")[2]
+    return f"{name}@{server.package_version}" if server.package_version else name
 
 
 def _held(use: Use) -> str:
@@ -51,7 +55,11 @@ def of_uses(uses: Iterable[Use], *, about: str) -> Ties:
         literal = use.held_as == "literal"
         tone = "bad" if literal else "on"
         ends = [
-            add(Node(f"c{client.pk}", 0, client.name, client.host, reverse("client_detail", args=[client.pk]))),
+            add(
+                Node(
+                    f"c{client.pk}", 0, client.name, short_path(use.file, 2), reverse("client_detail", args=[client.pk])
+                )
+            ),
             add(Node(f"s{server.pk}", 1, server.name, reach_of(server), reverse("server_detail", args=[server.pk]))),
         ]
         if credential is not None:

@@ -5,7 +5,7 @@ import pytest
 from django.template import Context, Template
 
 from web import wording
-from web.pictures import Part, segments, tally
+from web.pictures import Life, Part, lives, segments, tally
 from web.templatetags.keyreeve import STATES
 
 NOW = datetime(2026, 11, 23, 9, 14, 22, tzinfo=UTC)
@@ -184,3 +184,58 @@ def test_a_long_path_keeps_its_end(path, shown):
 
 def test_a_name_breaks_after_its_dots_and_underscores():
     assert drawn("{{ name|breakable }}", name="a.b_<c>") == "a.<wbr>b_<wbr>&lt;c&gt;<wbr>"
+
+
+def life(start: datetime, *, is_current: bool = True, is_start_known: bool = True, end: datetime | None = None) -> Life:
+    return Life("Current" if is_current else "Earlier", "ghp_…9f2c", start, end, is_start_known, is_current)
+
+
+def test_a_version_past_its_limit_is_drawn_beyond_it():
+    picture = lives([life(ago(days=131))], timedelta(days=60), NOW)
+    assert picture is not None
+    (bar,) = picture.bars
+    assert bar.days_over == 71
+    assert bar.limit_x is not None
+    assert bar.beyond is not None
+    assert bar.x < bar.limit_x < picture.now_x
+    assert bar.beyond[0] + bar.beyond[1] == pytest.approx(picture.now_x, abs=0.2)
+
+
+def test_a_version_within_its_limit_has_nothing_beyond():
+    picture = lives([life(ago(days=50))], timedelta(days=60), NOW)
+    assert picture is not None
+    assert picture.bars[0].beyond is None
+    assert picture.bars[0].limit_x > picture.now_x
+
+
+def test_a_limit_far_off_is_only_said():
+    shown = drawn("{% version_lives lives limit now %}", lives=[life(ago(days=10))], limit=timedelta(days=180))
+    assert "s-limit" not in shown
+    assert "180 d limit" in shown
+
+
+def test_only_the_current_version_has_a_limit():
+    earlier = life(ago(days=200), is_current=False, end=ago(days=90))
+    picture = lives([life(ago(days=100)), earlier], timedelta(days=60), NOW)
+    assert picture is not None
+    assert picture.bars[1].limit_x is None
+    assert picture.bars[1].days_over == 0
+
+
+def test_a_version_of_unknown_age_is_drawn_open():
+    shown = drawn("{% version_lives lives None now %}", lives=[life(ago(days=9), is_start_known=False)])
+    assert "c-none" in shown
+    assert "seen since" in shown
+
+
+def test_versions_without_a_history_are_not_drawn():
+    assert lives([life(ago(hours=3))], None, NOW) is None
+    assert lives([], None, NOW) is None
+
+
+@pytest.mark.parametrize("days", [3, 40, 400, 4_000])
+def test_versions_have_few_months_on_their_axis(days):
+    picture = lives([life(ago(days=days))], None, NOW)
+    assert picture is not None
+    assert len(picture.ticks) <= 14
+    assert all(170 <= x <= 990 for x, _ in picture.ticks)

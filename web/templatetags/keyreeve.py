@@ -364,7 +364,24 @@ def duelist(days: Sequence[Mapping[str, Any]], today: date) -> dict[str, Any]:
                 "words": ", ".join(words),
             }
         )
-    return {"days": drawn}
+    return {"days": drawn, "is_low": all(len(day["marks"]) <= pictures.TALLY_ROW for day in drawn)}
+
+
+@register.inclusion_tag("components/lives.html")
+def version_lives(versions: Sequence[pictures.Life], limit: timedelta | None, now: datetime) -> dict[str, Any]:
+    """Each version as a bar in time, against the limit of the current one. Draws nothing where there is no history."""
+    drawn = pictures.lives(versions, limit, now)
+    if drawn is None:
+        return {"lives": None}
+    current = next((bar for bar in drawn.bars if bar.life.is_current), None)
+    said = [wording.plural(len(drawn.bars), "version")]
+    if current:
+        known = "issued" if current.life.is_start_known else "seen since"
+        said.append(f"the current one {known} {wording.day(current.life.start, now)}")
+        if current.days_over and limit:
+            said.append(f"{current.days_over} days over its limit of {limit.days}")
+    limit_on = wording.day(current.life.start + limit, now) if current and limit else ""
+    return {"lives": drawn, "label": ", ".join(said) + ".", "limit": limit, "limit_on": limit_on}
 
 
 # ── Words ──────────────────────────────────────────────────────────────────────────────────────
