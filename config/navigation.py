@@ -32,6 +32,8 @@ GROUPS: list[tuple[str, list[tuple[str, str, str, str]]]] = [
     ("Assurance", [("audit_list", "audit", "Audit", "")]),
     ("Set-up", [("connection_list", "plug", "Connections", "")]),
 ]
+# Findings open on the open ones; the other lists have such a view by themselves.
+VIEWS = {"finding_list": "?state=open&state=acknowledged"}
 # One statement; each part stops at the limit, so it costs the same at any size.
 COUNTS = """
 SELECT {}
@@ -79,7 +81,7 @@ def navigation(request: HttpRequest) -> dict[str, Any]:
             count = numbers.get(noun, "")
             shown_entries.append(
                 {
-                    "url": url,
+                    "url": url + VIEWS.get(name, ""),
                     "icon": icon,
                     "label": title,
                     "count": count,

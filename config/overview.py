@@ -18,6 +18,7 @@ from web.paging import Capped, capped_counts
 from web.wording import thousands
 
 DAYS_AHEAD = 14
+OPEN = "state=open&state=acknowledged"  # what counts as risk: waived findings are listed apart
 TREND = timedelta(weeks=12)
 AGES = ((timedelta(days=1), "< 1 d"), (timedelta(days=7), "1–7 d"), (timedelta(days=30), "7–30 d"), (None, "> 30 d"))
 
@@ -34,7 +35,7 @@ class Figure:
 
 
 def trend_note(trend: Sequence[tuple[date, int]], today: date, value: Capped) -> str:
-    """How the number moved within the last week; nothing is claimed where nothing was recorded."""
+    """How the number moved within the last week; nothing is claimed where nothing was recorded so long ago."""
     past = [count for day, count in trend if day <= today - timedelta(days=6)]
     if not past or value.more:
         return ""
@@ -49,27 +50,41 @@ def figures(actor: Actor, now: datetime) -> list[Figure]:
     findings = Finding.objects.visible_to(actor).open()
     unrotated = findings.filter(rule="unrotated")
     stale = findings.filter(rule="stale")
-    wanted: list[tuple[str, str, str, QuerySet[Any]]] = [
-        ("Credentials", reverse("credential_list"), "credentials", live),
-        ("Open findings", reverse("finding_list") + "?unresolved=true", "findings", findings),
+    wanted: list[tuple[str, str, str, str, QuerySet[Any]]] = [
+        ("Credentials", "in use or seen in a file", reverse("credential_list"), "credentials", live),
+        ("Open findings", "waived ones not counted", reverse("finding_list") + f"?{OPEN}", "findings", findings),
         (
             "Exposures",
+            "literal secrets in files",
             reverse("exposure_list"),
             "exposures",
             Exposure.objects.visible_to(actor).present(),
         ),
-        ("Orphans", reverse("credential_list") + "?has_owner=false", "orphans", live.unowned()),
-        ("Unrotated", reverse("credential_list") + "?finding=unrotated", "unrotated", unrotated),
-        ("Stale", reverse("credential_list") + "?finding=stale", "stale", stale),
+        (
+            "Orphans",
+            "without an active owner",
+            reverse("credential_list") + "?has_owner=false",
+            "orphans",
+            live.unowned(),
+        ),
+        (
+            "Unrotated",
+            "older than policy allows",
+            reverse("credential_list") + "?finding=unrotated",
+            "unrotated",
+            unrotated,
+        ),
+        ("Stale", "unused for too long", reverse("credential_list") + "?finding=stale", "stale", stale),
     ]
     counts = capped_counts([queryset for *_rest, queryset in wanted])
     snapshots = list(Snapshot.objects.filter(taken_on__gte=(now - TREND).date()).order_by("taken_on"))
     if not actor.sees_everything:
         snapshots = []
     found = []
-    for (label, url, name, _queryset), count in zip(wanted, counts, strict=True):
+    for (label, meaning, url, name, _queryset), count in zip(wanted, counts, strict=True):
         trend = [(snapshot.taken_on, getattr(snapshot, name)) for snapshot in snapshots]
-        found.append(Figure(label, url, count, [value for _, value in trend], trend_note(trend, now.date(), count)))
+        note = trend_note(trend, now.date(), count) or meaning
+        found.append(Figure(label, url, count, [value for _, value in trend], note))
     return found
 
 
@@ -110,7 +125,7 @@ def heat(actor: Actor, now: datetime) -> list[dict[str, Any]]:
                 {
                     "count": rows.get(severity, {}).get(f"a{i}", 0),
                     "is_late": rows.get(severity, {}).get(f"late{i}", 0) > 0,
-                    "url": f"{url}?unresolved=true&severity={severity.name.lower()}" + opened_between(start, end),
+                    "url": f"{url}?{OPEN}&severity={severity.name.lower()}" + opened_between(start, end),
                 }
                 for i, (start, end) in enumerate(spans)
             ],
@@ -147,6 +162,15 @@ def upcoming(actor: Actor, now: datetime) -> list[dict[str, Any]]:
         {"on": day, "url": f"{url}?rotate_by_after={day}&rotate_by_before={day + timedelta(days=1)}", "counts": counts}
         for day, counts in days.items()
     ]
+
+
+def due_in_all(days: Iterable[dict[str, Any]]) -> dict[str, int]:
+    """How many of each kind fall due in these days; empty when nothing does."""
+    total: dict[str, int] = {}
+    for day in days:
+        for kind, count in day["counts"].items():
+            total[kind] = total.get(kind, 0) + count
+    return total
 
 
 @dataclass(frozen=True)

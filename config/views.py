@@ -2,6 +2,9 @@
 
 import logging
 import secrets
+from collections.abc import Callable
+from datetime import timedelta
+from operator import attrgetter
 from typing import Any
 
 from django.contrib import messages
@@ -28,7 +31,7 @@ from web.paging import capped_count
 logger = logging.getLogger(__name__)
 
 FOUND = 6  # results of each kind in the palette
-QUIET = ("connection.synced", "findings.evaluated", "chain_head.signed")
+QUIET = ("connection.synced", "findings.evaluated", "chain_head.signed", "user.signed_in", "user.signed_out")
 
 
 @require_GET
@@ -40,6 +43,7 @@ def overview(request: HttpRequest) -> HttpResponse:
         return render(request, "overview_empty.html", {"runs": last_runs(), "now": now})
     heat_rows = parts.heat(actor, now)
     exposures = Exposure.objects.visible_to(actor).present().select_related("credential").order_by("-id")[:6]
+    upcoming = parts.upcoming(actor, now)
     changes = AuditEntry.objects.visible_to(actor).exclude(event__in=QUIET)[:8]
     mark = EvaluationMark.objects.first()
     return render(
@@ -52,7 +56,9 @@ def overview(request: HttpRequest) -> HttpResponse:
             "heat_rows": heat_rows,
             "is_late": any(cell["is_late"] for row in heat_rows for cell in row["cells"]),
             "heat_ages": [label for _, label in parts.AGES],
-            "upcoming": parts.upcoming(actor, now),
+            "upcoming": upcoming,
+            "due": parts.due_in_all(upcoming),
+            "due_until": now + timedelta(days=parts.DAYS_AHEAD),
             "rotations": parts.rotation_by_kind(actor, now),
             "exposures": sorted(exposures, key=lambda exposure: -exposure.credential.risk),
             "changes": list(from_audit(list(changes), with_subject=True)),
@@ -77,24 +83,37 @@ def search(request: HttpRequest) -> HttpResponse:
     text = request.GET.get("q", "").strip()[:200]
     groups = []
     if text:
-        nouns: list[tuple[str, str, str, str, Any]] = [
-            ("Credentials", "key", "credential_detail", "credential_list", Credential.objects),
-            ("Servers", "server", "server_detail", "server_list", McpServer.objects),
-            ("Clients", "client", "client_detail", "client_list", McpClient.objects),
-            ("Owners", "person", "owner_detail", "owner_list", Owner.objects),
+        nouns: list[tuple[str, str, str, str, Any, Callable[[Any], str]]] = [
+            ("Credentials", "key", "credential_detail", "credential_list", Credential.objects, known_by),
+            ("Servers", "server", "server_detail", "server_list", McpServer.objects, run_as),
+            ("Clients", "client", "client_detail", "client_list", McpClient.objects, attrgetter("host")),
+            ("Owners", "person", "owner_detail", "owner_list", Owner.objects, attrgetter("email")),
         ]
-        for label, icon, detail, listing, manager in nouns:
+        for label, icon, detail, listing, manager, note in nouns:
             rows = list(manager.visible_to(actor).matching(text)[: FOUND + 1])
             if rows:
                 groups.append(
                     {
                         "label": label,
                         "icon": icon,
-                        "rows": [{"url": reverse(detail, args=[row.pk]), "text": str(row)} for row in rows[:FOUND]],
+                        "rows": [
+                            {"url": reverse(detail, args=[row.pk]), "text": str(row), "note": note(row)}
+                            for row in rows[:FOUND]
+                        ],
                         "more": f"{reverse(listing)}?q={text}" if len(rows) > FOUND else "",
                     }
                 )
     return render_page_or_fragment(request, "search.html", "_search_results.html", {"q": text, "groups": groups})
+
+
+def known_by(credential: Credential) -> str:
+    return credential.hint or credential.reference
+
+
+def run_as(server: McpServer) -> str:
+    """What tells servers of one name apart."""
+    version = f"@{server.package_version}" if server.package and server.package_version else ""
+    return server.url or f"{server.package}{version}" or server.command
 
 
 @require_POST

@@ -57,9 +57,9 @@ CONNECTIONS = ListPage(
     noun="connection",
     columns=(
         Column("name", "Connection", value=attrgetter("name"), sort="name"),
-        Column("kind", "Kind", value=lambda connection: connection.get_kind_display(), priority=4),
+        Column("kind", "Kind", value=lambda connection: connection.get_kind_display(), priority=3),
         Column("state", "Last run", value=attrgetter("run_state")),
-        Column("changes", "It changed", value=lambda connection: changes(connection.run_counts), priority=4),
+        Column("changes", "It changed", value=lambda connection: changes(connection.run_counts), priority=3),
         Column("problems", "Problems", value=attrgetter("run_problems"), priority=2, is_numeric=True),
         Column("complete", "Last read", value=attrgetter("last_complete_at"), priority=2, is_numeric=True),
         Column("due", "Next", value=attrgetter("due_at"), priority=3, is_numeric=True),

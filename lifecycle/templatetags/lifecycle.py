@@ -25,3 +25,9 @@ def owner(finding: Finding) -> Any:
 @register.filter
 def subject_url(finding: Finding) -> str:
     return findings.subject_url(finding.subject)
+
+
+@register.simple_tag(takes_context=True)
+def next_step(context: template.Context, finding: Finding) -> dict[str, str]:
+    """Where a finding is worked off, and the verb for it; who may not do it is led to the subject."""
+    return findings.next_step(finding, context["request"].actor)

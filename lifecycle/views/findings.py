@@ -1,6 +1,7 @@
 """The queue of findings, one finding, and what a person can do about it."""
 
 from collections.abc import Hashable
+from dataclasses import replace
 from datetime import datetime, time, timedelta
 from typing import Any
 from uuid import UUID
@@ -33,6 +34,7 @@ from web.paging import Ordering
 from web.wording import plural
 
 BULK_MOST = 500
+OPEN = "&".join(f"state={state.value}" for state in COUNTED)
 
 
 def owner_of(finding: Finding) -> Any:
@@ -82,7 +84,8 @@ def _page(group: str) -> ListPage:
         name="findings",
         title="Findings",
         noun="finding",
-        columns=COLUMNS,
+        # What the heads of the groups say need not stand in every row; it can be asked for.
+        columns=[replace(column, is_shown=False) if column.key == group else column for column in COLUMNS],
         orderings=orderings,
         filterset=FindingFilter,
         row_template="lifecycle/_finding_cells.html",
@@ -90,10 +93,10 @@ def _page(group: str) -> ListPage:
         group_template=template,
         template="lifecycle/finding_list.html",
         views=(
-            View("Open", "unresolved=true"),
+            View("Open", OPEN),
             View("Past due", "overdue=true"),
-            View("Critical", "unresolved=true&severity=critical"),
-            View("Exposed", "unresolved=true&rule=hard-coded"),
+            View("Critical", f"{OPEN}&severity=critical"),
+            View("Exposed", f"{OPEN}&rule=hard-coded"),
             View("Waived", "state=waived"),
             View("Resolved", "state=resolved"),
         ),
@@ -154,7 +157,7 @@ def finding_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
             "rule": finding.declaration,
             "subject_url": subject_url(finding.subject),
             "owner": owner_of(finding),
-            "evidence": [(name.replace("_", " "), value) for name, value in shown_evidence(finding)],
+            "evidence": [(title(name), value) for name, value in shown_evidence(finding)],
             "waivers": waivers,
             "active_waiver": next((w for w in waivers if w.withdrawn_at is None and w.expired_at is None), None),
             "happenings": happenings,
@@ -185,9 +188,28 @@ def shown_evidence(finding: Finding) -> list[tuple[str, Any]]:
     return shown
 
 
+def title(name: str) -> str:
+    words = name.replace("_", " ")
+    return words[:1].upper() + words[1:]
+
+
 def subject_url(subject: Credential | McpServer) -> str:
     name = "credential_detail" if isinstance(subject, Credential) else "server_detail"
     return reverse(name, args=[subject.pk])
+
+
+def next_step(finding: Finding, actor: Actor) -> dict[str, str]:
+    """The first thing to do about it here, as a link with its verb."""
+    subject = finding.subject
+    noun = "credential" if isinstance(subject, Credential) else "server"
+    may_assign = actor.has(Role.REVIEWER) or actor.has(Role.OWNER)
+    if finding.rule == "hard-coded":
+        return {"label": "See where", "url": f"{subject_url(subject)}#exposures", "noun": noun}
+    if finding.rule in {"no-owner", "owner-inactive", "server-owner-missing"} and may_assign:
+        return {"label": "Assign owner…", "url": f"{reverse(f'{noun}_assign_owner')}?id={subject.pk}", "noun": noun}
+    if finding.rule == "server-unclassified" and actor.has(Role.OPERATOR):
+        return {"label": "Classify…", "url": f"{reverse('server_classify')}?id={subject.pk}", "noun": noun}
+    return {"label": "Open", "url": subject_url(subject), "noun": noun}
 
 
 def chosen(request: HttpRequest) -> FindingQuerySet:

@@ -14,11 +14,11 @@ from web.wording import short_path
 LENGTH = 60
 # What an audit entry says about its subject, in words for people.
 VERBS = {
-    "user.created": "created an account",
+    "user.created": "created the account",
     "user.signed_in": "signed in",
     "user.signed_out": "signed out",
     "user.sign_in_refused": "was refused at sign-in",
-    "user.sign_in_link_issued": "issued a one-time link",
+    "user.sign_in_link_issued": "issued a one-time link for",
     "user.view_saved": "saved a view",
     "user.view_forgotten": "forgot a view",
     "token.issued": "issued an API token",
