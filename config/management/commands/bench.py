@@ -3,14 +3,42 @@
 import importlib
 import json
 import pkgutil
+import shutil
 import sys
+import tempfile
 from argparse import ArgumentParser
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
+from django.db import connection, connections
 from rich.console import Console
 from rich.table import Table
+
+from config.embedded import EmbeddedPostgres
+from config.home import is_root
+
+
+@contextmanager
+def some_database() -> Iterator[None]:
+    """The configured database where one answers, else an embedded one that is gone afterwards."""
+    if settings.DATABASE_URL or EmbeddedPostgres(settings.EMBEDDED_DATA_DIR).is_running():
+        yield
+        return
+    folder = Path(tempfile.mkdtemp(prefix="krb-", dir="/tmp"))
+    folder.chmod(0o711 if is_root() else 0o700)
+    postgres = EmbeddedPostgres(folder / "pg")
+    try:
+        postgres.start()
+        connection.settings_dict["HOST"] = settings.DATABASES["default"]["HOST"] = str(folder / "pg")
+        yield
+    finally:
+        connections.close_all()
+        postgres.stop()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 class Command(BaseCommand):
@@ -23,7 +51,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         known = sorted(module.name for module in pkgutil.iter_modules([str(settings.BASE_DIR / "bench")]))
-        known = [name for name in known if not name.startswith("_")]
+        known = [name for name in known if name not in {"measure", "scratch"}]
         chosen = options["name"] or known
         unknown = set(chosen) - set(known)
         if unknown:
@@ -31,10 +59,11 @@ class Command(BaseCommand):
                 f"No benchmark is called {', '.join(sorted(unknown))}. There are {', '.join(known)}.", returncode=2
             )
         rows: list[dict[str, Any]] = []
-        for name in chosen:
-            self.stderr.write(f"{name}…")
-            run = importlib.import_module(f"bench.{name}").run
-            rows += run(options["size"]) if options["size"] else run()
+        with some_database():
+            for name in chosen:
+                self.stderr.write(f"{name}…")
+                run = importlib.import_module(f"bench.{name}").run
+                rows += run(options["size"]) if options["size"] else run()
         if options["format"] == "json":
             self.stdout.write(json.dumps(rows))
         else:
@@ -57,4 +86,4 @@ class Command(BaseCommand):
                 str(row["budget"]),
                 "ok" if row["ok"] else "MISSED",
             )
-        Console(file=sys.stdout).print(table)
+        Console(file=sys.stdout, width=120).print(table)
