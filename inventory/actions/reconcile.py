@@ -182,6 +182,7 @@ class Reconciliation:
               {", ".join([*(f"s.{c}" for c in columns.values()), *extra.values()])}
             FROM ({listed}) s LEFT JOIN {table} t ON t.identity_key = s.{key}
             WHERE t.id IS NULL
+            ON CONFLICT (identity_key) DO NOTHING  -- another connection listed it first, a moment ago
             RETURNING id
             """,
         )

@@ -1,10 +1,13 @@
 """What a sync makes of a listing: nothing twice, nothing lost, nothing gone that was not looked for."""
 
+import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
+from django.db import connection as database
+from django.db import transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -302,3 +305,35 @@ def test_names_that_no_column_takes_are_cut_and_stay_distinct(connection: Connec
     sync(connection, list(rows(file, scope="c", host="h" * 900)))
     assert McpServer.objects.count() == 2
     assert Exposure.objects.count() == 2
+
+
+@pytest.mark.django_db(transaction=True, serialized_rollback=True)
+def test_two_connections_that_find_the_same_at_the_same_time_both_succeed() -> None:
+    places = [
+        create_connection(kind=ConnectionKind.MCP_CONFIG, name=name, settings={}, actor=ACTOR, now=NOW)
+        for name in ("one", "other")
+    ]
+    has_written, may_commit = threading.Event(), threading.Event()
+    runs: list[SyncRun] = []
+
+    def first() -> None:
+        with transaction.atomic():
+            runs.append(sync(places[0], [place("/a.json")]))
+            has_written.set()
+            may_commit.wait(10)
+        database.close()
+
+    def second() -> None:
+        runs.append(sync(places[1], [place("/b.json")]))
+        database.close()
+
+    writers = [threading.Thread(target=first), threading.Thread(target=second)]
+    writers[0].start()
+    assert has_written.wait(10)
+    writers[1].start()
+    writers[1].join(0.5)  # by then it waits for the first, which has written the same keys
+    may_commit.set()
+    for writer in writers:
+        writer.join(10)
+    assert [run.state for run in runs] == [RunState.COMPLETE] * 2
+    assert (McpServer.objects.count(), Credential.objects.count(), Use.objects.count()) == (1, 1, 2)
