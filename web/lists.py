@@ -317,8 +317,9 @@ class Listing:
 
     @property
     def can_be_saved(self) -> bool:
-        """Whether there is anything to give a name to."""
-        return any(name not in {"cursor", "format"} for name, _ in _pairs(self.params)) and self.saved_here is None
+        """Whether there is anything to give a name to that has none."""
+        given = {pair for pair in _pairs(self.params) if pair[0] not in {"cursor", "format"}}
+        return bool(given) and self.saved_here is None and given != self._said_by_tab
 
     def _left_by(self, params: QueryDict) -> QuerySet[Any]:
         filters = self._filterset(params) if params else None
@@ -329,6 +330,23 @@ class Listing:
         present = {pair for pair in _pairs(self.params) if pair[0] not in KEPT}
         fitting = [(len(pairs), i) for i, query in enumerate(queries) if (pairs := set(_pairs(query))) <= present]
         return max(fitting, key=lambda it: (it[0], -it[1]))[1] if fitting else None
+
+    @property
+    def _said_by_tab(self) -> set[tuple[str, str]]:
+        """The filters of the declared view that is current."""
+        queries = [QueryDict(view.query) for view in self.page.views]
+        here = self._current_view(queries)
+        return set() if here is None else set(_pairs(queries[here]))
+
+    @property
+    def shown_chips(self) -> list[Chip]:
+        """The filters that the current tab does not say already."""
+        given, said = set(_pairs(self._changed())), self._said_by_tab
+        return [
+            chip
+            for chip in self.chips
+            if not (dropped := given - set(_pairs(QueryDict(chip.query)))) or not dropped <= said
+        ]
 
     def _chips(self) -> Iterator[Chip]:
         if self.filters is None or not self.filters.form.is_valid():

@@ -89,10 +89,23 @@ def test_a_sorted_column_says_so_and_turns_round(shown):
 
 def test_a_chip_removes_its_own_filter_alone(shown):
     people({"first_name": "a"})
-    text = shown("/people/?first_name=a&first_name=b&is_active=true&cursor=").text
-    assert 'href="/people/?first_name=b&amp;is_active=true"' in text
+    text = shown("/people/?first_name=a&first_name=b&is_active=false&cursor=").text
+    assert 'href="/people/?first_name=b&amp;is_active=false"' in text
     assert 'href="/people/?first_name=a&amp;first_name=b"' in text
     assert ">Ana<" in text
+
+
+def test_what_the_tab_says_is_no_chip_besides(shown):
+    people({"first_name": "a"})
+    text = shown("/people/?first_name=a&is_active=true").text
+    assert text.count('class="chip"') == 1
+    assert 'class="chip" href="/people/?is_active=true"' in text
+
+
+def test_a_declared_view_is_not_offered_for_saving(shown):
+    people({})
+    assert "Save view" not in shown("/people/?is_active=true").text
+    assert "Save view" in shown("/people/?is_active=true&first_name=a").text
 
 
 def test_the_tab_of_the_filters_in_force_is_the_current_one(shown):
