@@ -21,7 +21,8 @@ MOST_MEMORY = 64  # MiB that an export may add, whatever its size
 BY_HAND = """
 SELECT row_to_json(x)::text FROM (
   SELECT c.id, {root} || 'credentials/' || c.id || '/' AS url, c.name AS display, c.name, c.kind, c.issuer,
-    c.trust_model, c.subject, {owner} AS owner, {custodian} AS custodian, {environment} AS environment, {connection} AS connection,
+    c.trust_model, c.subject, {owner} AS owner, {custodian} AS custodian, {environment} AS environment,
+    {connection} AS connection,
     c.storage, c.reference, c.scopes, c.status, c.external_id, c.fingerprint, c.hint, c.issued_at, c.known_since,
     c.last_used_at, c.expires_at, (ARRAY['none', 'low', 'medium', 'high', 'critical'])[c.risk + 1] AS risk,
     c.open_findings, c.first_seen_at, c.last_seen_at, c.gone_at
