@@ -348,6 +348,14 @@ class Listing:
             if not (dropped := given - set(_pairs(QueryDict(chip.query)))) or not dropped <= said
         ]
 
+    @property
+    def tab_alone(self) -> str:
+        """The label of the declared view that is all that narrows the list."""
+        if not self.chips or self.shown_chips or self.search:
+            return ""
+        here = self._current_view([QueryDict(view.query) for view in self.page.views])
+        return "" if here is None else self.page.views[here].label
+
     def _chips(self) -> Iterator[Chip]:
         if self.filters is None or not self.filters.form.is_valid():
             return

@@ -76,10 +76,9 @@ def test_from_the_overview_to_a_resolved_finding(signed_in: Page, live_server) -
     page.get_by_role("link", name="Nobody answers for it").first.click()
     expect(page.get_by_role("heading", level=1)).to_contain_text("Nobody answers for it")
     finding = Finding.objects.get(pk=page.url.rstrip("/").rsplit("/", 1)[-1])
-    page.locator(".page-head .dots a").first.click()
     page.get_by_role("link", name=re.compile("Assign owner")).click()
-    page.get_by_label("Owner").first.fill("Mira Okafor")
-    page.get_by_label(re.compile("Reason|Why")).first.fill("She runs the integration.")
+    page.locator("[name=owner]").fill("Mira Okafor")
+    page.locator("[name=reason]").fill("She runs the integration.")
     page.get_by_role("button", name=re.compile("Assign")).last.click()
     expect(page.locator(".toasts")).to_contain_text("Mira Okafor")
     evaluate(timezone.now(), actor=Actor.system("tests"))
@@ -88,6 +87,18 @@ def test_from_the_overview_to_a_resolved_finding(signed_in: Page, live_server) -
     finding.refresh_from_db()
     assert finding.resolved_at is not None
     assert AuditEntry.objects.filter(event="credential.owner_assigned", actor_label="administrator").exists()
+
+
+def test_the_palette_opens_by_its_button_and_by_its_key(signed_in: Page, live_server) -> None:
+    palette = signed_in.locator("#palette")
+    signed_in.get_by_role("link", name="Find or do").click()
+    expect(palette).to_be_visible()
+    signed_in.keyboard.press("Escape")
+    expect(palette).to_be_hidden()
+    signed_in.keyboard.press("/")
+    expect(palette).to_be_visible()
+    signed_in.keyboard.type("github")
+    expect(palette.get_by_role("option", name=re.compile("github-prod")).first).to_be_visible()
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

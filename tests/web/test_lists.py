@@ -102,6 +102,11 @@ def test_what_the_tab_says_is_no_chip_besides(shown):
     assert 'class="chip" href="/people/?is_active=true"' in text
 
 
+def test_an_empty_tab_is_no_filter_to_drop(shown):
+    people({"is_active": False})
+    assert "Nothing under “Active”" in shown("/people/?is_active=true").text
+
+
 def test_a_declared_view_is_not_offered_for_saving(shown):
     people({})
     assert "Save view" not in shown("/people/?is_active=true").text
