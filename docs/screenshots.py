@@ -28,7 +28,7 @@ from demo.estate import write  # noqa: E402  the project is no installed package
 PAGES = {
     "overview": "/",
     "credentials": "/credentials/",
-    "findings": "/findings/?unresolved=true&group=severity",
+    "findings": "/findings/?state=open&state=acknowledged",
 }
 SIZES = {1440: 900, 390: 844}
 PATIENCE = 120  # seconds
