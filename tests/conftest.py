@@ -6,24 +6,42 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.db.backends.postgresql.operations import DatabaseOperations
+from pytest_django.plugin import DjangoDbBlocker
 
 from tests.embedded import short_folder
+
+# What migrations put into the tables; a test that commits would else leave them empty for the next one.
+SEEDED = ("auth_group", "inventory_environment", "lifecycle_policy")
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> None:
+    """The test database, with a copy of what its migrations put there."""
+    with django_db_blocker.unblock(), connection.cursor() as cursor:
+        cursor.execute("CREATE SCHEMA IF NOT EXISTS seed")
+        for table in SEEDED:
+            cursor.execute(f"CREATE TABLE IF NOT EXISTS seed.{table} AS TABLE public.{table}")
 
 
 @pytest.fixture(scope="session", autouse=True)
 def tables_can_be_emptied() -> Iterator[None]:
-    """The audit tables refuse to be truncated, which is how Django empties tables after a test with transactions."""
+    """The audit tables refuse to be truncated, which is how Django empties tables after a test with transactions.
+
+    Django's own way of restoring rows keeps them with a connection object, and a browser's event loop has another one.
+    """
     flush, statements = DatabaseOperations.execute_sql_flush, DatabaseOperations.sql_flush
 
-    def flush_without_triggers(self: DatabaseOperations, sql_list: list[str]) -> None:
-        flush(self, ["SET LOCAL session_replication_role = replica", *sql_list])
+    def flush_and_restore(self: DatabaseOperations, sql_list: list[str]) -> None:
+        restore = [f"INSERT INTO public.{table} TABLE seed.{table}" for table in SEEDED]
+        flush(self, ["SET LOCAL session_replication_role = replica", *sql_list, *restore])
 
     def cascading(self: DatabaseOperations, *args: Any, **kwargs: Any) -> list[str]:
         return statements(self, *args, **{**kwargs, "allow_cascade": True})  # knox keeps an empty table beside ours
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(DatabaseOperations, "execute_sql_flush", flush_without_triggers)
+        patch.setattr(DatabaseOperations, "execute_sql_flush", flush_and_restore)
         patch.setattr(DatabaseOperations, "sql_flush", cascading)
         yield
 

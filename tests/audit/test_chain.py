@@ -128,7 +128,7 @@ def test_recording_outside_an_action_is_an_error() -> None:
         record(Event.OWNER_CREATED, actor=ACTOR)
 
 
-@pytest.mark.django_db(transaction=True, serialized_rollback=True)
+@pytest.mark.django_db(transaction=True)
 def test_writers_at_the_same_time_make_one_chain() -> None:
     def write() -> None:
         for _ in range(10):

@@ -307,7 +307,7 @@ def test_names_that_no_column_takes_are_cut_and_stay_distinct(connection: Connec
     assert Exposure.objects.count() == 2
 
 
-@pytest.mark.django_db(transaction=True, serialized_rollback=True)
+@pytest.mark.django_db(transaction=True)
 def test_two_connections_that_find_the_same_at_the_same_time_both_succeed() -> None:
     places = [
         create_connection(kind=ConnectionKind.MCP_CONFIG, name=name, settings={}, actor=ACTOR, now=NOW)

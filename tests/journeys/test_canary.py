@@ -33,7 +33,7 @@ from lifecycle.rules import RULES
 
 ACTOR = Actor.system("tests")
 ALPHABET = string.ascii_letters + string.digits
-pytestmark = pytest.mark.django_db(transaction=True, serialized_rollback=True)
+pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def random_text(length: int, alphabet: str = ALPHABET) -> str:

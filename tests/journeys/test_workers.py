@@ -27,7 +27,7 @@ from tests.embedded import needs
 
 ACTOR = Actor.system("tests")
 PATIENCE = 60  # seconds
-pytestmark = pytest.mark.django_db(transaction=True, serialized_rollback=True)
+pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def free_port() -> int:
