@@ -32,4 +32,7 @@ class ActorMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         request.actor = SimpleLazyObject(lambda: actor_of(request))  # type: ignore[attr-defined]
         request.saved_views = SimpleLazyObject(lambda: views_of(request))  # type: ignore[attr-defined]
-        return self.get_response(request)
+        response = self.get_response(request)
+        if getattr(request.user, "is_authenticated", False) and not response.has_header("Cache-Control"):
+            response["Cache-Control"] = "private, no-store"  # what a person saw stays in no shared or lasting cache
+        return response

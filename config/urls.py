@@ -1,5 +1,6 @@
 """Pages by app, and the one versioned API root."""
 
+from allauth.account import views as account
 from django.conf import settings
 from django.urls import URLPattern, URLResolver, include, path
 
@@ -16,7 +17,13 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("inventory.urls")),
     path("", include("lifecycle.urls")),
     path("", include("audit.urls")),
-    path("account/", include("allauth.account.urls")),
+    # Only what a closed installation without mail needs: no sign-up, no addresses, no reset by e-mail.
+    path("account/login/", account.login, name="account_login"),
+    path("account/logout/", account.logout, name="account_logout"),
+    path("account/inactive/", account.account_inactive, name="account_inactive"),
+    path("account/reauthenticate/", account.reauthenticate, name="account_reauthenticate"),
+    path("account/password/change/", account.password_change, name="account_change_password"),
+    path("account/password/set/", account.password_set, name="account_set_password"),
     path("api/v1/", include("config.api")),
 ]
 

@@ -5,9 +5,9 @@ listing no longer names is marked gone. What could not be read marks nothing.
 """
 
 from collections.abc import Iterable
-from dataclasses import astuple
 from datetime import datetime
 from hashlib import sha256
+from operator import attrgetter
 from typing import Any
 
 from django.db import connection as database
@@ -17,6 +17,7 @@ from inventory.discovery.listing import COLUMNS, FILE, Discovered
 from inventory.models import Connection
 
 WHOLE = FILE - 20  # characters of a path that are certainly kept as they are
+VALUES = attrgetter(*COLUMNS)  # what dataclasses.astuple gives, without its deep copy
 TYPES = {
     "is_pinned": "boolean",
     "is_disabled": "boolean",
@@ -117,7 +118,7 @@ class Reconciliation:
             cursor.copy(f"COPY pg_temp.staging ({', '.join(COLUMNS)}) FROM STDIN") as copy,
         ):
             for row in rows:
-                copy.write_row(astuple(row))
+                copy.write_row(VALUES(row))
 
     def close(self) -> None:
         with database.cursor() as cursor:
@@ -310,7 +311,7 @@ class Reconciliation:
         """
         read = """NOT EXISTS (SELECT 1 FROM unnest(%(unread)s::text[]) AS missed(path)
             WHERE x.file = missed.path OR starts_with(x.file, left(rtrim(missed.path, '/') || '/', %(whole)s)))"""
-        ended = "gone_at = %(now)s, last_seen_at = %(seen)s"
+        ended = "gone_at = %(now)s, last_seen_at = greatest(first_seen_at, %(seen)s)"
         self._run(
             cursor,
             "uses_gone",

@@ -74,7 +74,8 @@ def complete(
     actor: Actor,
 ) -> SyncRun:
     """Apply the listing and end the run, in one transaction with its single audit entry."""
-    _release(lease, now=now, last_complete_at=now)
+    # What could not be read was not seen, so a partial run is no later sight of anything.
+    _release(lease, now=now, **({} if unread else {"last_complete_at": now}))
     listing.apply(unread=unread)
     run = lease.run
     run.state = RunState.PARTIAL if unread else RunState.COMPLETE

@@ -61,7 +61,7 @@ CONNECTIONS = ListPage(
         Column("state", "Last run", value=attrgetter("run_state")),
         Column("changes", "It changed", value=lambda connection: changes(connection.run_counts), priority=3),
         Column("problems", "Problems", value=attrgetter("run_problems"), priority=2, is_numeric=True),
-        Column("complete", "Last read", value=attrgetter("last_complete_at"), priority=2, is_numeric=True),
+        Column("complete", "Last complete", value=attrgetter("last_complete_at"), priority=2, is_numeric=True),
         Column("due", "Next", value=attrgetter("due_at"), priority=3, is_numeric=True),
     ),
     orderings=(Ordering("name", ("name",), ascending_words="by name", descending_words="by name, backwards"),),

@@ -153,6 +153,13 @@ def test_what_could_not_be_read_is_not_gone(connection: Connection, unread: str)
     assert Credential.objects.get(fingerprint="kf1:s2").gone_at == NOW + LATER
 
 
+def test_a_partial_run_is_no_later_sight_of_anything(connection: Connection) -> None:
+    sync(connection, [place("/home/a.json")])
+    sync(connection, [], at=NOW + LATER, unread=("/home/a.json",))
+    connection.refresh_from_db()
+    assert connection.last_complete_at == NOW
+
+
 def test_a_folder_whose_name_only_begins_alike_was_read(connection: Connection) -> None:
     sync(connection, [place("/home2/a.json")])
     sync(connection, [], at=NOW + LATER, unread=("/home",))
