@@ -116,14 +116,14 @@ def _machine(  # noqa: PLR0917 (what `scan` was given)
     projects: dict[str, None] = {}
     for place in clients.places(home, system, environ, root):
         for path in _expand(place):
-            if _once(path, seen):
-                found = reader.read(_Target(path, place.client, place.is_token_store))
+            if _once(_path_of(path), seen):
+                found = reader.read(_target(path, place.client, place.is_token_store))
                 if found is not None:
                     projects.update(dict.fromkeys(found.projects))
                 yield found
     for place in clients.workspace_states(home, system, environ, root):
         for path in _expand(place):
-            state = reader.read(_Target(path, place.client))
+            state = reader.read(_target(path, place.client))
             if state is not None:
                 projects.update(dict.fromkeys(state.projects))
     if working_folder is not None:
@@ -132,8 +132,8 @@ def _machine(  # noqa: PLR0917 (what `scan` was given)
         folder = Path(project)
         if folder.is_absolute() and folder not in (home, root):
             for path in _project_files(folder):
-                if _once(path, seen):
-                    yield reader.read(_Target(path, clients.client_of(path)))
+                if _once(_path_of(path), seen):
+                    yield reader.read(_target(path, clients.client_of(_path_of(path))))
 
 
 def _with_parents(folder: Path, home: Path) -> Iterator[Path]:
@@ -144,15 +144,55 @@ def _with_parents(folder: Path, home: Path) -> Iterator[Path]:
         yield current
 
 
-def _project_files(folder: Path) -> Iterator[str]:
+@dataclass(frozen=True, slots=True)
+class _Blocked:
+    """A folder that hides what is in it. What was seen there before is not gone: it could not be looked for."""
+
+    path: str
+    reason: str
+
+
+def _path_of(found: str | _Blocked) -> str:
+    return found if isinstance(found, str) else found.path
+
+
+def _target(found: str | _Blocked, client: str | None = None, is_token_store: bool = False) -> _Target:
+    if isinstance(found, _Blocked):
+        return _Target(found.path, found.reason, inside="!")
+    return _Target(found, client, is_token_store)
+
+
+def _there(path: Path) -> Iterator[str | _Blocked]:
+    """The path if it is there; the folder above it that forbids to look; nothing if it is not there."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        yield _Blocked(_nearest(path.parent), f"The folder cannot be entered: {_reason(error)}")
+        return
+    yield str(path)
+
+
+def _nearest(folder: Path) -> str:
+    """The lowest folder on the way to `folder` that shows itself."""
+    while folder != folder.parent:
+        try:
+            os.lstat(folder)
+        except OSError:
+            folder = folder.parent
+        else:
+            break
+    return str(folder)
+
+
+def _project_files(folder: Path) -> Iterator[str | _Blocked]:
     for client in clients.CLIENTS:
         for pattern in client.project:
             if pattern == "server.json" or pattern.startswith("*."):
                 continue
             if "*" not in pattern:
-                path = folder / pattern
-                if os.path.lexists(path):
-                    yield str(path)
+                yield from _there(folder / pattern)
             else:
                 fixed, _, rest = pattern.partition("*")
                 base = folder / fixed.rpartition("/")[0]
@@ -160,21 +200,26 @@ def _project_files(folder: Path) -> Iterator[str]:
                 del rest
 
 
-def _expand(place: clients.Place) -> Iterator[str]:
+def _expand(place: clients.Place) -> Iterator[str | _Blocked]:
     if not place.pattern:
-        if os.path.lexists(place.base):
-            yield str(place.base)
+        yield from _there(place.base)
         return
-    yield from islice(_glob(place.base, place.pattern), _MAX_GLOB_HITS)
+    hits = _glob(place.base, place.pattern)
+    yield from islice(hits, _MAX_GLOB_HITS)
+    if next(hits, None) is not None:
+        yield _Blocked(str(place.base), f"Only the first {_MAX_GLOB_HITS} files in it were looked at.")
 
 
-def _glob(base: Path, pattern: str) -> Iterator[str]:
+def _glob(base: Path, pattern: str) -> Iterator[str | _Blocked]:
     """Files below `base`; `**` goes down a few levels and never through a link."""
     head, _, rest = pattern.partition("/")
     try:
         with os.scandir(base) as listing:
             items = sorted(listing, key=_by_name)
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        yield _Blocked(_nearest(base), f"The folder cannot be read: {_reason(error)}")
         return
     if head == "**":
         yield from _glob_any(base, rest, 0)
@@ -187,15 +232,14 @@ def _glob(base: Path, pattern: str) -> Iterator[str]:
             if _is_folder(item):
                 if "*" in rest:
                     yield from _glob(Path(item.path), rest)
-                elif os.path.lexists(Path(item.path) / rest):
-                    yield str(Path(item.path) / rest)
+                else:
+                    yield from _there(Path(item.path) / rest)
         elif not _is_folder(item):
             yield item.path
 
 
-def _glob_any(base: Path, rest: str, depth: int) -> Iterator[str]:
-    if os.path.lexists(base / rest):
-        yield str(base / rest)
+def _glob_any(base: Path, rest: str, depth: int) -> Iterator[str | _Blocked]:
+    yield from _there(base / rest)
     if depth >= _MAX_GLOB_DEPTH:
         return
     try:
@@ -205,7 +249,10 @@ def _glob_any(base: Path, rest: str, depth: int) -> Iterator[str]:
                 for item in listing
                 if item.is_dir(follow_symlinks=False) and item.name not in clients.SKIPPED_FOLDERS
             )
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        yield _Blocked(str(base), f"The folder cannot be read: {_reason(error)}")
         return
     for folder in below:
         yield from _glob_any(Path(folder), rest, depth + 1)
@@ -257,7 +304,7 @@ def _sweep(top: str) -> Iterator[_Target]:
             with os.scandir(folder) as listing:
                 items = sorted(listing, key=_by_name)
         except OSError as error:
-            yield _Target(folder, _reason(error), inside="!")
+            yield _target(_Blocked(folder, f"The folder cannot be read: {_reason(error)}"))
             continue
         below = []
         for item in items:
@@ -352,7 +399,7 @@ class _FileReader:
     def read(self, target: _Target) -> FoundFile | None:
         """What is in the file; None when it holds nothing of MCP and nobody asked for it by name."""
         if target.inside == "!":
-            return FoundFile(target.path, None, None, f"The folder cannot be read: {target.client}")
+            return FoundFile(target.path, None, None, target.client)
         name = os.path.basename(target.path)
         template = is_template(name)
         promised = format_of(name)
@@ -387,7 +434,7 @@ class _FileReader:
             parsed.servers
             or parsed.projects
             or parsed.entry_errors
-            or (parsed.error and target.inside is None)
+            or parsed.error  # what it held may still be there: to say nothing would be to say that it is gone
             or (template and parsed.credentials)
         ):
             return None
