@@ -6,21 +6,20 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 from django.db import connection
-from django.db.models import Count, F, Q, QuerySet
-from django.db.models.functions import TruncDate
+from django.db.models import QuerySet
 from django.urls import reverse
 
 from access.actors import Actor
 from inventory.models import Credential, Exposure
-from inventory.states import ENDED, CredentialKind, Severity
-from lifecycle.models import Finding, Obligation, Snapshot, Waiver
+from inventory.states import CredentialKind, Severity
+from lifecycle.models import Finding, Snapshot
+from lifecycle.models.breakdowns import DAYS_AHEAD, age_spans, breakdown
 from web.paging import Capped, capped_counts
 from web.wording import thousands
 
-DAYS_AHEAD = 14
 OPEN = "state=open&state=acknowledged"  # what counts as risk: waived findings are listed apart
 TREND = timedelta(weeks=12)
-AGES = ((timedelta(days=1), "< 1 d"), (timedelta(days=7), "1–7 d"), (timedelta(days=30), "7–30 d"), (None, "> 30 d"))
+AGES = ("< 1 d", "1–7 d", "7–30 d", "> 30 d")
 
 
 @dataclass(frozen=True)
@@ -100,34 +99,31 @@ def queue(actor: Actor, now: datetime, most: int = 8) -> list[tuple[Finding, str
     return [(finding, finding.title_now(now)) for finding in rows]
 
 
-def heat(actor: Actor, now: datetime) -> list[dict[str, Any]]:
-    """Open findings by severity and age."""
-    edges = [now - age for age, _ in AGES if age is not None]
-    spans = [(edges[0], None), (edges[1], edges[0]), (edges[2], edges[1]), (None, edges[2])]
-    counted = {}
-    for i, (start, end) in enumerate(spans):
-        within = Q()
-        if start is not None:
-            within &= Q(opened_at__gt=start)
-        if end is not None:
-            within &= Q(opened_at__lte=end)
-        counted[f"a{i}"] = Count("pk", filter=within)
-        counted[f"late{i}"] = Count("pk", filter=within & Q(due_at__lt=now))
-    rows: dict[int, dict[str, Any]] = {
-        row["severity"]: dict(row)
-        for row in Finding.objects.visible_to(actor).open().order_by().values("severity").annotate(**counted)
-    }
+def facts(actor: Actor, now: datetime, *, is_large: bool) -> tuple[dict[str, Any], datetime | None]:
+    """What the pictures draw; of a large estate as the last snapshot has it, with the time of that snapshot."""
+    if is_large and actor.sees_everything:
+        snapshot = Snapshot.objects.exclude(breakdown={}).first()
+        if snapshot is not None:
+            return snapshot.breakdown, snapshot.taken_at
+    return breakdown(actor, now), None
+
+
+def heat(counted: dict[str, list[list[int]]], now: datetime) -> list[dict[str, Any]]:
+    """Open findings by severity and age, each with the list it counts."""
     url = reverse("finding_list")
+    nothing = [[0, 0]] * len(AGES)
     return [
         {
             "severity": severity,
             "cells": [
                 {
-                    "count": rows.get(severity, {}).get(f"a{i}", 0),
-                    "is_late": rows.get(severity, {}).get(f"late{i}", 0) > 0,
+                    "count": count,
+                    "is_late": late > 0,
                     "url": f"{url}?{OPEN}&severity={severity.name.lower()}" + opened_between(start, end),
                 }
-                for i, (start, end) in enumerate(spans)
+                for (count, late), (start, end) in zip(
+                    counted.get(str(severity.value), nothing), age_spans(now), strict=True
+                )
             ],
         }
         for severity in (Severity.CRITICAL, Severity.HIGH, Severity.MEDIUM, Severity.LOW)
@@ -139,28 +135,17 @@ def opened_between(start: datetime | None, end: datetime | None) -> str:
     return "".join(f"&{name}={at:%Y-%m-%dT%H:%M:%SZ}" for name, at in parts if at is not None)
 
 
-def upcoming(actor: Actor, now: datetime) -> list[dict[str, Any]]:
+def upcoming(counted: dict[str, dict[str, int]], now: datetime) -> list[dict[str, Any]]:
     """What falls due in the coming days: rotations, expiries, and waivers that end."""
-    last = now + timedelta(days=DAYS_AHEAD)
-    days: dict[date, dict[str, int]] = {now.date() + timedelta(days=i): {} for i in range(DAYS_AHEAD)}
-    visible = Credential.objects.visible_to(actor).live()
-    obligations = Obligation.objects.filter(rotate_by__gte=now, rotate_by__lt=last)
-    if not actor.sees_everything:
-        obligations = obligations.filter(credential__in=visible.values("pk"))
-    sources: list[tuple[str, QuerySet[Any], str]] = [
-        ("rotation", obligations, "rotate_by"),
-        ("expiry", visible.filter(expires_at__gte=now, expires_at__lt=last), "expires_at"),
-        ("waiver", Waiver.objects.visible_to(actor).active().filter(ends_at__gte=now, ends_at__lt=last), "ends_at"),
-    ]
-    for kind, queryset, field in sources:
-        by_day = queryset.order_by().annotate(on=TruncDate(field)).values("on").annotate(count=Count("pk"))
-        for row in by_day:
-            if row["on"] in days:
-                days[row["on"]][kind] = row["count"]
     url = reverse("credential_list")
+    days = [now.date() + timedelta(days=i) for i in range(DAYS_AHEAD)]
     return [
-        {"on": day, "url": f"{url}?rotate_by_after={day}&rotate_by_before={day + timedelta(days=1)}", "counts": counts}
-        for day, counts in days.items()
+        {
+            "on": day,
+            "url": f"{url}?rotate_by_after={day}&rotate_by_before={day + timedelta(days=1)}",
+            "counts": counted.get(day.isoformat(), {}),
+        }
+        for day in days
     ]
 
 
@@ -196,21 +181,7 @@ class Rotation:
         return f"{100 * self.share:.0f} %"
 
 
-def rotation_by_kind(actor: Actor, now: datetime) -> list[Rotation]:
-    bound = Obligation.objects.filter(rotate_by__isnull=False).exclude(credential__status__in=ENDED)
-    bound = bound.filter(credential__gone_at=None)
-    if not actor.sees_everything:
-        bound = bound.filter(credential__in=Credential.objects.visible_to(actor).values("pk"))
-    rows = (
-        bound.order_by()
-        .values(kind=F("credential__kind"))
-        .annotate(
-            total=Count("pk"),
-            late=Count("pk", filter=Q(rotate_by__lt=now)),
-            unknown=Count("pk", filter=Q(rotate_by__gte=now, credential__issued_at=None)),
-        )
-        .order_by("-late", "-total")
-    )
+def rotations(rows: list[dict[str, Any]]) -> list[Rotation]:
     labels = dict(CredentialKind.choices)
     return [Rotation(row["kind"], str(labels[row["kind"]]), row["total"], row["late"], row["unknown"]) for row in rows]
 

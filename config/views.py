@@ -24,6 +24,7 @@ from config.actions import forget_view, save_view
 from config.forms import SavedViewForm
 from inventory.models import Connection, Credential, Exposure, McpClient, McpServer, Owner, SyncRun
 from lifecycle.models import EvaluationMark, Finding
+from lifecycle.models.breakdowns import DAYS_AHEAD
 from lifecycle.views.timeline import from_audit
 from web.pages import render_page_or_fragment
 from web.paging import capped_count
@@ -41,25 +42,28 @@ def overview(request: HttpRequest) -> HttpResponse:
     now = timezone.now()
     if not parts.has_estate():
         return render(request, "overview_empty.html", {"runs": last_runs(), "now": now})
-    heat_rows = parts.heat(actor, now)
+    figures = parts.figures(actor, now)
+    facts, counted_at = parts.facts(actor, now, is_large=any(figure.value.more for figure in figures))
+    heat_rows = parts.heat(facts["findings_by_age"], now)
     exposures = Exposure.objects.visible_to(actor).present().select_related("credential").order_by("-id")[:6]
-    upcoming = parts.upcoming(actor, now)
+    upcoming = parts.upcoming(facts["due_by_day"], now)
     changes = AuditEntry.objects.visible_to(actor).exclude(event__in=QUIET)[:8]
     mark = EvaluationMark.objects.first()
     return render(
         request,
         "overview.html",
         {
-            "figures": parts.figures(actor, now),
+            "figures": figures,
+            "counted_at": counted_at,
             "queue": parts.queue(actor, now),
             "lede": parts.lede(heat_rows, capped_count(Finding.objects.visible_to(actor).overdue(now))),
             "heat_rows": heat_rows,
             "is_late": any(cell["is_late"] for row in heat_rows for cell in row["cells"]),
-            "heat_ages": [label for _, label in parts.AGES],
+            "heat_ages": parts.AGES,
             "upcoming": upcoming,
             "due": parts.due_in_all(upcoming),
-            "due_until": now + timedelta(days=parts.DAYS_AHEAD),
-            "rotations": parts.rotation_by_kind(actor, now),
+            "due_until": now + timedelta(days=DAYS_AHEAD),
+            "rotations": parts.rotations(facts["rotation_by_kind"]),
             "exposures": sorted(exposures, key=lambda exposure: -exposure.credential.risk),
             "changes": list(from_audit(list(changes), with_subject=True)),
             "evaluated_at": mark.evaluated_at if mark else None,

@@ -4,10 +4,12 @@ from datetime import datetime
 
 from django.db import connection as database
 
+from access.actors import Actor
 from audit.actions import action
 from inventory.models import Credential, Exposure, McpClient, McpServer
 from inventory.states import Severity
 from lifecycle.models import Snapshot
+from lifecycle.models.breakdowns import breakdown
 from lifecycle.states import COUNTED
 
 # Rules that compare a credential with its policy's limits.
@@ -45,6 +47,7 @@ def take_snapshot(now: datetime) -> Snapshot:
             "exposures": Exposure.objects.present().count(),
             "orphans": live.unowned().count(),
             "in_policy": max(credentials - out_of_policy, 0),
+            "breakdown": breakdown(Actor.system("snapshot"), now),
             **dict(zip(_NAMES, numbers, strict=True)),
         },
     )

@@ -67,6 +67,7 @@ class Snapshot(models.Model):
     low = models.PositiveIntegerField()
     overdue = models.PositiveIntegerField()
     waived = models.PositiveIntegerField()
+    breakdown = models.JSONField(default=dict, help_text="Counts that walk the whole estate, for the overview.")
 
     class Meta:
         ordering: ClassVar = ["-taken_on"]

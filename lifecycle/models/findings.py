@@ -122,6 +122,7 @@ class Finding(Row):
             models.Index(fields=["severity", "id"], condition=Q(resolved_at=None), name="finding_by_severity"),
             models.Index(fields=["due_at", "id"], condition=Q(resolved_at=None), name="finding_by_due_date"),
             models.Index(fields=["rule", "id"], condition=Q(resolved_at=None), name="finding_by_rule"),
+            models.Index(fields=["id"], condition=Q(state="waived"), name="finding_waived"),
             models.Index(fields=["resolved_at", "id"], condition=~Q(resolved_at=None), name="finding_by_resolution"),
             models.Index(fields=["credential", "-id"], condition=~Q(credential=None), name="finding_by_credential"),
             models.Index(fields=["server", "-id"], condition=~Q(server=None), name="finding_by_server"),

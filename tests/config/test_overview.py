@@ -1,0 +1,67 @@
+"""The overview: the same numbers counted at once or taken from the day's snapshot."""
+
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth.models import Group
+from django.test import Client
+from django.utils import timezone
+
+from access.actors import Actor
+from access.models import User
+from config import overview
+from inventory.models import Credential
+from lifecycle.actions.evaluation import evaluate
+from lifecycle.actions.snapshots import take_snapshot
+from tests import factories
+
+ACTOR = Actor.system("tests")
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def estate() -> None:
+    now = timezone.now()
+    for i in range(4):
+        credential = factories.credential(kind="api_key", issued_at=now - timedelta(days=100 * i))
+        factories.exposure(credential)
+    Credential.objects.filter(issued_at__gt=now - timedelta(days=1)).update(expires_at=now + timedelta(days=2))
+    evaluate(now, actor=ACTOR, full=True)
+
+
+def test_a_snapshot_says_what_a_count_says(estate: None) -> None:
+    now = timezone.now()
+    counted, at = overview.facts(ACTOR, now, is_large=False)
+    assert at is None
+    take_snapshot(now)
+    kept, at = overview.facts(ACTOR, now, is_large=True)
+    assert at == now
+    assert overview.heat(kept["findings_by_age"], now) == overview.heat(counted["findings_by_age"], now)
+    assert overview.upcoming(kept["due_by_day"], now) == overview.upcoming(counted["due_by_day"], now)
+    assert overview.rotations(kept["rotation_by_kind"]) == overview.rotations(counted["rotation_by_kind"])
+
+
+def test_unrotated_and_unknown_are_not_in_policy(estate: None) -> None:
+    factories.credential(kind="api_key", issued_at=None, first_seen_at=timezone.now())
+    evaluate(timezone.now(), actor=ACTOR, full=True)
+    facts, _ = overview.facts(ACTOR, timezone.now(), is_large=False)
+    (keys,) = overview.rotations(facts["rotation_by_kind"])
+    assert (keys.total, keys.late, keys.unknown, keys.in_policy) == (5, 2, 1, 2)
+
+
+def test_what_falls_due_stands_on_its_day(estate: None) -> None:
+    now = timezone.now()
+    facts, _ = overview.facts(ACTOR, now, is_large=False)
+    days = {day["on"]: day["counts"] for day in overview.upcoming(facts["due_by_day"], now)}
+    assert days[(now + timedelta(days=2)).date()] == {"expiry": 1}
+
+
+def test_an_owner_never_sees_the_whole_estate_s_snapshot(estate: None) -> None:
+    take_snapshot(timezone.now())
+    user = User.objects.create_user("ana", "ana@example.org")
+    user.groups.add(Group.objects.get(name="owner"))
+    facts, at = overview.facts(user.as_actor(), timezone.now(), is_large=True)
+    assert (facts["findings_by_age"], facts["rotation_by_kind"], at) == ({}, [], None)
+    client = Client()
+    client.force_login(user)
+    assert client.get("/").status_code == 200
