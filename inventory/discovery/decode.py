@@ -13,6 +13,7 @@ import yaml
 
 MAX_FILE_BYTES = 8 * 1024 * 1024
 """Larger files are not parsed. Client state files grow, but not to this."""
+MAX_DOTS = 200  # in one key of a TOML file
 MAX_SLOW_BYTES = 1024 * 1024
 """For TOML and YAML, whose parsers are slower and whose files are written by hand."""
 MAX_DEPTH = 200
@@ -68,6 +69,11 @@ def decode(text: str, format_: str) -> Decoded:
     return _by_content(text)
 
 
+_TOML_LINE = re.compile(
+    r"^[ \t]*+(?:\[\[?[^\]\n]{1,500}\]\]?[ \t]*+(?:#.*)?$|[A-Za-z0-9_.\"-]{1,500}+[ \t]*+=\s*+\S)", re.MULTILINE
+)
+
+
 def _by_content(text: str) -> Decoded:
     start = text.lstrip()[:1]
     if start in ("{", "/") or (start == "[" and not re.match(r"\s*\[\[?[A-Za-z_\"'][\w.\"' -]*\]", text)):
@@ -79,7 +85,7 @@ def _by_content(text: str) -> Decoded:
             first: ParseError | None = json_error
     else:
         first = None
-    if re.search(r"^\s*(?:\[\[?[^\]\n]+\]\]?\s*(?:#.*)?$|[A-Za-z0-9_.\"-]+\s*=\s*\S)", text, re.MULTILINE):
+    if _TOML_LINE.search(text):
         try:
             return Decoded("toml", _toml(text))
         except ParseError as toml_error:
@@ -140,6 +146,10 @@ def _json5_reason(error: Exception) -> str:
 def _toml(text: str) -> Any:
     if len(text) > MAX_SLOW_BYTES:
         raise ParseError(None, f"A TOML file larger than {MAX_SLOW_BYTES // 1024 // 1024} MiB is not read.")
+    for number, line in enumerate(text.splitlines(), 1):
+        # Every part of a dotted key is a table of its own, and tomllib walks all of them for each part.
+        if line.count(".") > MAX_DOTS and line.partition("=")[0].count(".") > MAX_DOTS:
+            raise ParseError(number, "The TOML is nested too deeply.")
     try:
         return tomllib.loads(text)
     except RecursionError:

@@ -258,7 +258,7 @@ FORMATS: tuple[Format, ...] = (
         OTHER,
         "-----BEGIN ",
         r"-----BEGIN [A-Z ]{0,20}PRIVATE KEY-----"
-        r"(?:(?:\\r)?\\n|\s|[A-Za-z0-9+/=,:-]){20,20000}?-----END [A-Z ]{0,20}PRIVATE KEY-----",
+        r"(?:(?:\\r)?\\n|\s|[A-Za-z0-9+/=,:]|-(?!----)){20,20000}?-----END [A-Z ]{0,20}PRIVATE KEY-----",
     ),
     _row("age", OTHER, "AGE-SECRET-KEY-1", r"AGE-SECRET-KEY-1[0-9A-Z]{58}"),
     _row("Smithery", API_KEY, "smithery_", r"smithery_[A-Za-z0-9_-]{24,}", MEDIUM),

@@ -10,6 +10,8 @@ from typing import NamedTuple
 from inventory.discovery.values import is_url
 from inventory.discovery.vocabulary import word_set
 
+MAX_QUOTED = 16_384  # characters of a command line whose quotes are honoured
+
 
 class Word(NamedTuple):
     """One word of a command line and the pointer of the value it stands in."""
@@ -129,6 +131,8 @@ def basename(program: str) -> str:
 
 def words_of(text: str, pointer: str) -> list[Word]:
     """A command line as words; a line that a shell would refuse is split at blanks."""
+    if len(text) > MAX_QUOTED:  # shlex takes a word apart letter by letter
+        return [Word(part, pointer) for part in text.split()]
     try:
         parts = (
             shlex.split(text, posix=True) if "\\" not in text else shlex.split(text.replace("\\", "\\\\"), posix=True)

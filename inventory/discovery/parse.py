@@ -265,11 +265,11 @@ _ASSIGNED = re.compile(
 # --- install links ---------------------------------------------------------------------------------------------------
 
 _LINK = re.compile(
-    r"(?:cursor://[^\s\"'<>)]*?install\?|https?://(?:www\.)?cursor\.com/[^\s\"'<>)]*?install-mcp\?|"
+    r"(?:cursor://[^\s\"'<>)]{0,200}?install\?|https?://(?:www\.)?cursor\.com/[^\s\"'<>)]{0,200}?install-mcp\?|"
     r"https?://[^\s\"'<>)]{0,200}?install-mcp\?|lmstudio://add_mcp\?|https?://lmstudio\.ai/install-mcp\?)"
     r"(?P<query>[^\s\"'<>)]+)"
     r"|(?:(?:vscode|vscode-insiders|vsweb\+mcp|vscodium):(?://)?mcp/install\?|"
-    r"https?://(?:insiders\.)?vscode\.dev/redirect(?:/mcp/install\?|\?url=vscode(?:-insiders)?%3Amcp/install%3F)|vsweb\+mcp:[^\s\"'<>)]*?\?)"
+    r"https?://(?:insiders\.)?vscode\.dev/redirect(?:/mcp/install\?|\?url=vscode(?:-insiders)?%3Amcp/install%3F)|vsweb\+mcp:[^\s\"'<>)]{0,200}?\?)"
     r"(?P<encoded>[^\s\"'<>)]+)",
     re.IGNORECASE,
 )

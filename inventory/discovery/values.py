@@ -25,14 +25,15 @@ _GCP_RESOURCE = re.compile(r"projects/[^/\s]+/secrets/[^/\s]+(?:/versions/[^/\s]
 
 # Every notation a client, a launcher or a shell replaces before use, in the order they are tried.
 _INTERPOLATION = re.compile(
-    r"\$\{\{\s*(?P<workflow>[^{}]{1,200}?)\s*\}\}"
+    r"\$\{\{\s*+(?P<workflow>[^{}]{1,200}?)\s*+\}\}"
     r"|\b(?:process\.env|os\.environ|import\.meta\.env|Deno\.env)[./](?P<code>[A-Za-z_][A-Za-z0-9_]{1,80})"
     r"|(?<![\w.])secrets\.(?P<kept>[A-Z_][A-Z0-9_]{1,80})\Z"
     r"|\$\((?P<shell>[^()]{0,500})\)"
     r"|`(?P<ticks>[^`]{1,500})`"
     r"|\$\{cmd:\s*(?P<cmd>[^{}]{0,500})\}"
-    r"|\$\{(?P<brace>(?:input|config|command|file|secret|vault|keychain):[^{}]+|[A-Za-z_/][A-Za-z0-9_./:-]*?)(?P<default>:?[-=?+][^{}]*)?\}"
-    r"|\{\{\s*(?P<mustache>[^{}]{1,200}?)\s*\}\}"
+    r"|\$\{(?P<brace>(?:input|config|command|file|secret|vault|keychain):[^{}]{1,500}|[A-Za-z_/][A-Za-z0-9_./:-]{0,200}?)"
+    r"(?P<default>:?[-=?+][^{}]{0,2000})?\}"
+    r"|\{\{\s*+(?P<mustache>[^{}]{1,200}?)\s*+\}\}"
     r"|\{(?P<typed>env|file|input|secret|vault|keychain):(?P<typedname>[^{}]{1,500})\}"
     r"|(?<![A-Za-z0-9%])%(?P<percent>[A-Za-z_][A-Za-z0-9_]{1,80})%(?![A-Za-z0-9])"
     r"|(?<![A-Za-z0-9$\\])(?:\$env:(?P<shellenv>[A-Za-z_][A-Za-z0-9_]{1,80})|\$(?P<dollar>[A-Z_][A-Z0-9_]{1,80}))(?![A-Za-z0-9_])"
@@ -348,7 +349,9 @@ def _readable(piece: str) -> bool:
     lowered = piece.lower()
     if len(lowered) <= 3:
         return piece.islower() or piece.isupper() or piece.istitle()
-    if not (piece.islower() or piece.isupper() or piece.istitle() or re.fullmatch(r"(?:[A-Z]?[a-z]+)+", piece)):
+    if not (
+        piece.islower() or piece.isupper() or piece.istitle() or re.fullmatch(r"[A-Z]?[a-z]+(?:[A-Z][a-z]+)*", piece)
+    ):
         return False
     vowels = sum(lowered.count(v) for v in "aeiouy")
     return 0.2 <= vowels / len(lowered) <= 0.7 and re.search(r"[bcdfghjklmnpqrstvwxz]{5}", lowered) is None

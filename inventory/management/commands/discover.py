@@ -74,6 +74,8 @@ class Command(BaseCommand):
                 f"Discovery could not finish: {error.strerror or 'input or output failed'}.", style="red", markup=False
             )
             code = FAILURE
+            # What is still in the buffer can go nowhere; Python would try again at its end and answer with 120.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         if code:
             sys.exit(code)
 
