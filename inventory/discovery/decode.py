@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import tomllib
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any
 
@@ -166,6 +167,13 @@ def _toml(text: str) -> Any:
 
 class _Loader(yaml.CSafeLoader):
     """Scalars only as strings, numbers, booleans and null: dates stay text, so that nothing fails to convert."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        """Keys are text, as in JSON and TOML, whatever else YAML allows there."""
+        mapping = super().construct_mapping(node, deep)
+        if all(isinstance(key, str) for key in mapping):
+            return mapping
+        return {"" if key is None else str(key): value for key, value in mapping.items()}
 
 
 _Loader.yaml_implicit_resolvers = {

@@ -36,3 +36,14 @@ def test_a_small_hostile_file_is_read_in_time(case: str, tmp_path: Path) -> None
     begun = time.perf_counter()
     list(scan([tmp_path / name], key=b"k" * 32, home=tmp_path, system="Linux", environ={}, cache_dir=None))
     assert time.perf_counter() - begun < BOUND
+
+
+@pytest.mark.parametrize(
+    "content", ["?", "1: 2", "~: {}", "true: [x]", "? [a, b]\n: c", "mcpServers: {1: {command: x}}"]
+)
+def test_a_yaml_key_that_is_no_text_is_survived(content: str, tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(content)
+    (found,) = scan(
+        [tmp_path / "config.yaml"], key=b"k" * 32, home=tmp_path, system="Linux", environ={}, cache_dir=None
+    )
+    assert found.path.endswith("config.yaml")
