@@ -33,7 +33,7 @@ Progress = Callable[[int], None]
 
 _by_name = attrgetter("name")
 _MAX_GLOB_HITS = 2_000
-_MAX_GLOB_DEPTH = 8
+_MAX_GLOB_DEPTH = 16
 _MAX_SWEEP_DEPTH = 64
 _MAX_PARENTS = 12
 _PARALLEL_FROM = 1_500
@@ -54,6 +54,8 @@ class _Target:
     inside: str | None = None
     """The swept folder, which a link may not lead out of."""
     is_link: bool = False
+    blocked: str | None = None
+    """Why the folder at this path could not be looked into; there is nothing to read then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +128,8 @@ def _machine(  # noqa: PLR0917 (what `scan` was given)
             state = reader.read(_target(path, place.client))
             if state is not None:
                 projects.update(dict.fromkeys(state.projects))
+                if state.error and _once(state.path, seen):
+                    yield state
     if working_folder is not None:
         projects.update((str(folder), None) for folder in _with_parents(working_folder, home))
     for project in projects:
@@ -158,7 +162,7 @@ def _path_of(found: str | _Blocked) -> str:
 
 def _target(found: str | _Blocked, client: str | None = None, is_token_store: bool = False) -> _Target:
     if isinstance(found, _Blocked):
-        return _Target(found.path, found.reason, inside="!")
+        return _Target(found.path, client, blocked=found.reason)
     return _Target(found, client, is_token_store)
 
 
@@ -194,65 +198,70 @@ def _project_files(folder: Path) -> Iterator[str | _Blocked]:
             if "*" not in pattern:
                 yield from _there(folder / pattern)
             else:
-                fixed, _, rest = pattern.partition("*")
-                base = folder / fixed.rpartition("/")[0]
-                yield from _glob(base, pattern[len(fixed.rpartition("/")[0]) :].lstrip("/"))
-                del rest
+                fixed = pattern.partition("*")[0].rpartition("/")[0]
+                yield from _first_of(folder / fixed, pattern[len(fixed) :].lstrip("/"))
 
 
 def _expand(place: clients.Place) -> Iterator[str | _Blocked]:
-    if not place.pattern:
-        yield from _there(place.base)
-        return
-    hits = _glob(place.base, place.pattern)
+    return _first_of(place.base, place.pattern) if place.pattern else _there(place.base)
+
+
+def _first_of(base: Path, pattern: str) -> Iterator[str | _Blocked]:
+    """What fits the pattern, up to a bound, and word of it where the bound was met."""
+    hits = _glob(base, pattern)
     yield from islice(hits, _MAX_GLOB_HITS)
     if next(hits, None) is not None:
-        yield _Blocked(str(place.base), f"Only the first {_MAX_GLOB_HITS} files in it were looked at.")
+        yield _Blocked(str(base), f"Only the first {_MAX_GLOB_HITS} files in it were looked at.")
+
+
+def _listing(folder: Path) -> list[os.DirEntry[str]] | _Blocked:
+    """What is in the folder, by name; nothing if it is not there."""
+    try:
+        with os.scandir(folder) as listing:
+            return sorted(listing, key=_by_name)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        return _Blocked(_nearest(folder), f"The folder cannot be read: {_reason(error)}")
 
 
 def _glob(base: Path, pattern: str) -> Iterator[str | _Blocked]:
-    """Files below `base`; `**` goes down a few levels and never through a link."""
+    """Files below `base`; `**` goes down some levels and never through a link."""
     head, _, rest = pattern.partition("/")
-    try:
-        with os.scandir(base) as listing:
-            items = sorted(listing, key=_by_name)
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    except OSError as error:
-        yield _Blocked(_nearest(base), f"The folder cannot be read: {_reason(error)}")
-        return
     if head == "**":
         yield from _glob_any(base, rest, 0)
+        return
+    items = _listing(base)
+    if isinstance(items, _Blocked):
+        yield items
         return
     matcher = _matcher(head)
     for item in items:
         if not matcher(item.name):
             continue
         if rest:
-            if _is_folder(item):
-                if "*" in rest:
-                    yield from _glob(Path(item.path), rest)
-                else:
-                    yield from _there(Path(item.path) / rest)
+            try:
+                is_folder = item.is_dir()
+            except OSError as error:
+                yield _Blocked(item.path, f"The folder cannot be entered: {_reason(error)}")
+                continue
+            if is_folder:
+                yield from _glob(Path(item.path), rest) if "*" in rest else _there(Path(item.path) / rest)
         elif not _is_folder(item):
             yield item.path
 
 
 def _glob_any(base: Path, rest: str, depth: int) -> Iterator[str | _Blocked]:
+    items = _listing(base)
+    if isinstance(items, _Blocked):
+        yield items
+        return
+    if not items:
+        return
     yield from _there(base / rest)
-    if depth >= _MAX_GLOB_DEPTH:
-        return
-    try:
-        with os.scandir(base) as listing:
-            below = sorted(
-                item.path
-                for item in listing
-                if item.is_dir(follow_symlinks=False) and item.name not in clients.SKIPPED_FOLDERS
-            )
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    except OSError as error:
-        yield _Blocked(str(base), f"The folder cannot be read: {_reason(error)}")
+    below = [i.path for i in items if i.name not in clients.SKIPPED_FOLDERS and i.is_dir(follow_symlinks=False)]
+    if below and depth >= _MAX_GLOB_DEPTH:
+        yield _Blocked(str(base), f"Folders more than {_MAX_GLOB_DEPTH} levels down were not looked into.")
         return
     for folder in below:
         yield from _glob_any(Path(folder), rest, depth + 1)
@@ -286,7 +295,7 @@ def _once(path: str, seen: set[str]) -> bool:
 def _given(paths: Sequence[Path]) -> Iterator[_Target]:
     seen: set[str] = set()
     for path in paths:
-        if path.is_dir():
+        if os.path.isdir(path):  # noqa: PTH112 (`Path.is_dir` raises where it may not look)
             for target in _sweep(str(path)):
                 if len(paths) == 1 or _once(target.path, seen):
                     yield target
@@ -310,11 +319,17 @@ def _sweep(top: str) -> Iterator[_Target]:
         for item in items:
             try:
                 is_folder = item.is_dir(follow_symlinks=False)
-            except OSError:
+            except OSError as error:
+                yield _target(_Blocked(item.path, _reason(error)))
                 continue
             if is_folder:
-                if item.name not in clients.SKIPPED_FOLDERS and depth < _MAX_SWEEP_DEPTH:
+                if item.name in clients.SKIPPED_FOLDERS:
+                    continue
+                if depth < _MAX_SWEEP_DEPTH:
                     below.append((item.path, item.name, depth + 1))
+                else:
+                    reason = f"Folders more than {_MAX_SWEEP_DEPTH} levels down were not looked into."
+                    yield _target(_Blocked(item.path, reason))
             elif clients.is_swept(item.name, name):
                 yield _Target(item.path, clients.client_of(item.path), inside=inside, is_link=item.is_symlink())
         pending += reversed(below)
@@ -398,8 +413,8 @@ class _FileReader:
 
     def read(self, target: _Target) -> FoundFile | None:
         """What is in the file; None when it holds nothing of MCP and nobody asked for it by name."""
-        if target.inside == "!":
-            return FoundFile(target.path, None, None, target.client)
+        if target.blocked is not None:
+            return FoundFile(target.path, target.client, None, target.blocked)
         name = os.path.basename(target.path)
         template = is_template(name)
         promised = format_of(name)
@@ -418,7 +433,7 @@ class _FileReader:
         if target.is_token_store:
             return self._tokens(target, data, mode, modified)
         shared = not target.is_given and clients.is_shared(name)
-        if shared and not _mentions_mcp(data, name):
+        if shared and not _mentions_mcp(data, name) and not _is_cut_off(data, promised):
             return None
         parsed = parse(
             data,
@@ -517,6 +532,11 @@ def _mentions_mcp(data: bytes, name: str) -> bool:
     return (
         b"mcp" in data or b"MCP" in data or b"context_servers" in data or b"extensions:" in data or b'"servers"' in data
     )
+
+
+def _is_cut_off(data: bytes, format_: str) -> bool:
+    """Whether a JSON file seems to have lost its end, and with it perhaps what it said of MCP."""
+    return format_ == "json" and (end := data.rstrip()[-1:]) != b"" and end not in b"}]"
 
 
 def _contents(path: str, inside: str | None) -> tuple[bytes, os.stat_result]:

@@ -75,3 +75,80 @@ def test_a_broken_settings_file_that_speaks_of_mcp_is_reported(tmp_path: Path) -
     )
     assert found.path == str(settings)
     assert found.error
+
+
+def swept(folder: Path) -> list[FoundFile]:
+    return list(scanning.scan([folder], key=b"k" * 32, home=folder, system="Linux", environ={}, cache_dir=None))
+
+
+def test_a_blocked_folder_says_whose_it_is_and_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / ".cursor").mkdir()
+    forbid(monkeypatch, tmp_path / ".cursor")
+    (blocked,) = [file for file in machine(tmp_path) if file.error]
+    assert (blocked.client, blocked.format) == ("cursor", None)
+    assert "Permission denied" in str(blocked.error)
+
+
+def test_a_remembered_project_that_cannot_be_entered_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = tmp_path / "work" / "app"
+    write(tmp_path / ".claude.json", {"projects": {str(project): {"mcpServers": SERVER}}})
+    write(project / ".mcp.json", {"mcpServers": SERVER})
+    forbid(monkeypatch, project)
+    assert str(project) in {file.path for file in machine(tmp_path) if file.error}
+
+
+def test_folders_deeper_than_are_looked_into_are_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scanning, "_MAX_SWEEP_DEPTH", 1)
+    write(tmp_path / "a" / "b" / ".mcp.json", {"mcpServers": SERVER})
+    assert [file.path for file in swept(tmp_path) if file.error] == [str(tmp_path / "a" / "b")]
+
+
+def test_a_swept_folder_that_cannot_be_read_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / "closed" / ".mcp.json", {"mcpServers": SERVER})
+    write(tmp_path / "open" / ".mcp.json", {"mcpServers": SERVER})
+    forbid(monkeypatch, tmp_path / "closed")
+    found = swept(tmp_path)
+    assert [file.path for file in found if file.error] == [str(tmp_path / "closed")]
+    assert [file.path for file in found if file.servers] == [str(tmp_path / "open" / ".mcp.json")]
+
+
+def test_a_client_s_tree_deeper_than_is_looked_into_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scanning, "_MAX_GLOB_DEPTH", 1)
+    deep = tmp_path / ".claude" / "plugins" / "cache"
+    write(deep / "a" / "b" / "c" / ".mcp.json", {"mcpServers": SERVER})
+    errors = [file for file in machine(tmp_path) if file.error]
+    assert errors
+    assert all(file.path.startswith(str(deep)) for file in errors)
+
+
+@pytest.mark.parametrize("name", [".vscode/settings.json", ".zed/settings.json"])
+def test_a_settings_file_cut_off_before_it_speaks_of_mcp_is_reported(name: str, tmp_path: Path) -> None:
+    write(tmp_path / name, {"editor.fontSize": 12, "mcp": {"servers": SERVER}, "mcpServers": SERVER})
+    (tmp_path / name).write_text((tmp_path / name).read_text()[:14])
+    assert [(file.path, bool(file.error)) for file in swept(tmp_path)] == [(str(tmp_path / name), True)]
+
+
+def test_a_settings_file_that_ends_in_a_comment_and_has_nothing_of_mcp_is_no_news(tmp_path: Path) -> None:
+    settings = tmp_path / ".vscode" / "settings.json"
+    write(settings, {"editor.fontSize": 12})
+    settings.write_text(settings.read_text() + "\n// the end\n")
+    assert swept(tmp_path) == []
+
+
+def test_a_path_below_a_folder_that_cannot_be_entered_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stat = os.stat
+
+    def no_stat(path: object, **more: object) -> os.stat_result:
+        if str(path).startswith(str(tmp_path / "closed")):
+            raise PermissionError(13, "Permission denied", str(path))
+        return stat(path, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(os, "stat", no_stat)
+    (found,) = swept(tmp_path / "closed" / "app")
+    assert found.error
