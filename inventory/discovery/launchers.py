@@ -10,6 +10,7 @@ from typing import NamedTuple
 from inventory.discovery.values import is_url
 from inventory.discovery.vocabulary import word_set
 
+_MAX_PROGRAM = 1_024
 MAX_QUOTED = 16_384  # characters of a command line whose quotes are honoured
 
 
@@ -123,9 +124,13 @@ _BRIDGES = word_set(
 )
 
 
-@lru_cache(maxsize=1024)
 def basename(program: str) -> str:
-    """A program's name without folder and Windows suffix."""
+    """A program's name without folder and Windows suffix; only the end of a very long one is kept."""
+    return _basename(program if len(program) <= _MAX_PROGRAM else program.rstrip()[-_MAX_PROGRAM:])
+
+
+@lru_cache(maxsize=1024)
+def _basename(program: str) -> str:
     return _SUFFIX.sub("", re.split(r"[\\/]", program.strip().strip("\"'"))[-1])
 
 

@@ -124,10 +124,14 @@ def words(name: str) -> list[str]:
     return [w.lower() for w in _WORDS.findall(name)]
 
 
-@lru_cache(maxsize=4096)
 def sense_of(name: str) -> NameSense:
-    """What `name` says of its value. Names repeat, so each is judged once."""
-    parts = words(name[:200])
+    """What `name` says of its value, judged by its beginning. Names repeat, so each is judged once."""
+    return _sense_of(name[:200])
+
+
+@lru_cache(maxsize=4096)
+def _sense_of(name: str) -> NameSense:
+    parts = words(name)
     return NameSense(_sense(parts), _kind(parts), _issuer(parts))
 
 

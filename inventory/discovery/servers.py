@@ -284,7 +284,11 @@ def _command(site: _Site, body: dict[str, Any], prefix: str) -> tuple[Launch, bo
     words = words[:2_000]
     before = len(site.drafts)
     _judge_words(site, _spread(words))
-    if len(site.drafts) > before or len(words) > _MAX_KNOWN_WORDS:
+    if (
+        len(site.drafts) > before
+        or len(words) > _MAX_KNOWN_WORDS
+        or sum([len(word.text) + len(word.pointer) for word in words]) > _MAX_REMEMBERED
+    ):
         launch = identify(unwrap(words))
     else:
         launch = _known_launch(tuple([word.text for word in words]), tuple([word.pointer for word in words]))
@@ -296,6 +300,9 @@ def _command(site: _Site, body: dict[str, Any], prefix: str) -> tuple[Launch, bo
     elif launch.package and "/" not in launch.package and is_noise(launch.package):
         launch = launch._replace(package="…")  # the value of an option that nobody knows
     return launch, True
+
+
+_MAX_REMEMBERED = 4_096  # characters of a command line
 
 
 @lru_cache(maxsize=2048)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from inventory.discovery import launchers, names
 from inventory.discovery.scan import scan
 
 BOUND = 4.0  # seconds; each of these once took from five seconds to for ever
@@ -47,3 +48,17 @@ def test_a_yaml_key_that_is_no_text_is_survived(content: str, tmp_path: Path) ->
         [tmp_path / "config.yaml"], key=b"k" * 32, home=tmp_path, system="Linux", environ={}, cache_dir=None
     )
     assert found.path.endswith("config.yaml")
+
+
+def test_a_name_is_remembered_by_its_beginning() -> None:
+    before = names._sense_of.cache_info().currsize
+    for end in "xyz":
+        names.sense_of("q7" * 100_000 + end)
+    assert names._sense_of.cache_info().currsize <= before + 1
+
+
+def test_a_program_is_remembered_by_its_end() -> None:
+    before = launchers._basename.cache_info().currsize
+    for start in "xyz":
+        assert launchers.basename(start + "q/" * 100_000 + "tool.exe") == "tool"
+    assert launchers._basename.cache_info().currsize <= before + 1
