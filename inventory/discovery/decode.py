@@ -14,7 +14,7 @@ import yaml
 
 MAX_FILE_BYTES = 8 * 1024 * 1024
 """Larger files are not parsed. Client state files grow, but not to this."""
-MAX_DOTS = 200  # in one key of a TOML file
+MAX_DOTS = 100  # in one key of a TOML file
 MAX_SLOW_BYTES = 1024 * 1024
 """For TOML and YAML, whose parsers are slower and whose files are written by hand."""
 MAX_DEPTH = 200
@@ -144,12 +144,20 @@ def _json5_reason(error: Exception) -> str:
 # --- TOML ------------------------------------------------------------------------------------------------------------
 
 
+# A key may stand anywhere in a line: behind a quoted part, or in an inline table. What is escaped opens no string.
+_TOML_PART = r"(?:\"(?:[^\"\\]|\\.)*+\"|'[^']*+'|[A-Za-z0-9_-]++)"
+_TOML_CHAIN = re.compile(
+    rf"(?P<deep>{_TOML_PART}(?:[ \t]*+\.[ \t]*+{_TOML_PART}){{{MAX_DOTS + 1}}})"
+    rf"|{_TOML_PART}(?:[ \t]*+\.[ \t]*+{_TOML_PART})*+|\\."
+)
+
+
 def _toml(text: str) -> Any:
     if len(text) > MAX_SLOW_BYTES:
         raise ParseError(None, f"A TOML file larger than {MAX_SLOW_BYTES // 1024 // 1024} MiB is not read.")
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         # Every part of a dotted key is a table of its own, and tomllib walks all of them for each part.
-        if line.count(".") > MAX_DOTS and line.partition("=")[0].count(".") > MAX_DOTS:
+        if line.count(".") > MAX_DOTS and any(chain["deep"] for chain in _TOML_CHAIN.finditer(line)):
             raise ParseError(number, "The TOML is nested too deeply.")
     try:
         return tomllib.loads(text)

@@ -252,7 +252,7 @@ FORMATS: tuple[Format, ...] = (
         MEDIUM,
     ),
     _row("MongoDB Atlas", CLIENT_SECRET, "mdb_sa_sk_", r"mdb_sa_sk_[A-Za-z0-9_-]{40}"),
-    _row("JWT", ACCESS, "eyJ", r"eyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]*", MEDIUM),
+    _row("JWT", ACCESS, "eyJ", r"eyJ[A-Za-z0-9_-]{10,4000}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]*", MEDIUM),
     _row(
         "Private key",
         OTHER,

@@ -14,6 +14,7 @@ from urllib.parse import unquote
 from inventory.discovery import formats, values
 from inventory.discovery.classify import Draft, Judge, Where, decode_base64, pair_up
 from inventory.discovery.decode import MAX_FILE_BYTES, ParseError, decode, dotenv, to_text
+from inventory.discovery.launchers import MAX_QUOTED
 from inventory.discovery.model import Class, EntryError, FoundCredential, FoundServer, Kind
 from inventory.discovery.names import Sense, sense_of
 from inventory.discovery.servers import EnvFileReader, ServerDraft, build, finish, inputs
@@ -313,14 +314,20 @@ def _link_config(config: str) -> dict[str, Any] | None:
 _MCP_ADD = re.compile(r"^[ \t]*(?:[a-z]+[ \t]+)?mcp[ \t]+add(?:-json)?[ \t]+(?P<rest>.+)$", re.MULTILINE)
 
 
+def _shell_words(line: str) -> list[str]:
+    if len(line) > MAX_QUOTED:
+        return line.split()
+    try:
+        return shlex.split(line, comments=True)
+    except ValueError:
+        return line.split()
+
+
 def _shell_entries(text: str) -> Iterator[Entry]:
     """Servers added by `mcp add …` lines: name, options, then `--` and a command, or a URL."""
     joined = re.sub(r"\\\n", "  ", text)
     for match in _MCP_ADD.finditer(joined):
-        try:
-            words = shlex.split(match["rest"], comments=True)
-        except ValueError:
-            words = match["rest"].split()
+        words = _shell_words(match["rest"])
         body: dict[str, Any] = {"env": {}, "headers": {}}
         plain: list[str] = []
         index = 0

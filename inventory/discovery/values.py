@@ -32,7 +32,7 @@ _INTERPOLATION = re.compile(
     r"|`(?P<ticks>[^`]{1,500})`"
     r"|\$\{cmd:\s*(?P<cmd>[^{}]{0,500})\}"
     r"|\$\{(?P<brace>(?:input|config|command|file|secret|vault|keychain):[^{}]{1,500}|[A-Za-z_/][A-Za-z0-9_./:-]{0,200}?)"
-    r"(?P<default>:?[-=?+][^{}]{0,2000})?\}"
+    r"(?P<default>:?[-=?+][^{}]{0,2000}+)?\}"
     r"|\{\{\s*+(?P<mustache>[^{}]{1,200}?)\s*+\}\}"
     r"|\{(?P<typed>env|file|input|secret|vault|keychain):(?P<typedname>[^{}]{1,500})\}"
     r"|(?<![A-Za-z0-9%])%(?P<percent>[A-Za-z_][A-Za-z0-9_]{1,80})%(?![A-Za-z0-9])"
