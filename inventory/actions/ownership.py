@@ -60,26 +60,22 @@ def _chosen(rows: Any, actor: Actor, *relations: str) -> list[Any]:
     return chosen
 
 
-def _must_be_active(owner: Owner) -> None:
+def _hand_over(rows: Any, field: str, owner: Owner, *, event: Event, actor: Actor, reason: str, **detail: str) -> int:
+    """Make `owner` the one in `field` of `rows`; how many changed hands. One entry for each of them."""
     if not owner.is_active:
         raise OwnerInactive(owner)
+    moved = [row for row in _chosen(rows, actor, field) if getattr(row, f"{field}_id") != owner.pk]
+    rows.model._default_manager.filter(pk__in=[row.pk for row in moved]).update(**{field: owner})
+    for row in moved:
+        said = {**detail, "from": label(getattr(row, field)), "to": str(owner), "reason": reason}
+        record(event, actor=actor, subject=row, detail=said)
+    return len(moved)
 
 
 @action
 def assign_owner(credentials: QuerySet[Credential], owner: Owner, *, actor: Actor, reason: str) -> int:
     """Make `owner` accountable for `credentials` from now on; how many changed hands. One entry per credential."""
-    _must_be_active(owner)
-    chosen = _chosen(credentials, actor, "owner")
-    moved = [credential for credential in chosen if credential.owner_id != owner.pk]
-    Credential.objects.filter(pk__in=[credential.pk for credential in moved]).update(owner=owner)
-    for credential in moved:
-        record(
-            Event.CREDENTIAL_OWNER_ASSIGNED,
-            actor=actor,
-            subject=credential,
-            detail={"from": label(credential.owner), "to": str(owner), "reason": reason},
-        )
-    return len(moved)
+    return _hand_over(credentials, "owner", owner, event=Event.CREDENTIAL_OWNER_ASSIGNED, actor=actor, reason=reason)
 
 
 @action
@@ -101,18 +97,9 @@ def assign_server_owner(
     servers: QuerySet[McpServer], role: ServerOwnerRole, owner: Owner, *, actor: Actor, reason: str
 ) -> int:
     """Make `owner` the IAM, platform or application owner of `servers`; how many changed."""
-    _must_be_active(owner)
-    chosen = _chosen(servers, actor, role)
-    moved = [server for server in chosen if getattr(server, f"{role}_id") != owner.pk]
-    McpServer.objects.filter(pk__in=[server.pk for server in moved]).update(**{role: owner})
-    for server in moved:
-        record(
-            Event.SERVER_OWNER_ASSIGNED,
-            actor=actor,
-            subject=server,
-            detail={"as": role, "from": label(getattr(server, role)), "to": str(owner), "reason": reason},
-        )
-    return len(moved)
+    return _hand_over(
+        servers, role, owner, event=Event.SERVER_OWNER_ASSIGNED, actor=actor, reason=reason, **{"as": role}
+    )
 
 
 @action
@@ -129,15 +116,4 @@ def assign_server_role(servers: QuerySet[McpServer], role: ServerRole, *, actor:
 @action
 def assign_client_owner(clients: QuerySet[McpClient], owner: Owner, *, actor: Actor, reason: str) -> int:
     """Make `owner` accountable for `clients`; how many changed."""
-    _must_be_active(owner)
-    chosen = _chosen(clients, actor, "owner")
-    moved = [client for client in chosen if client.owner_id != owner.pk]
-    McpClient.objects.filter(pk__in=[client.pk for client in moved]).update(owner=owner)
-    for client in moved:
-        record(
-            Event.CLIENT_OWNER_ASSIGNED,
-            actor=actor,
-            subject=client,
-            detail={"from": label(client.owner), "to": str(owner), "reason": reason},
-        )
-    return len(moved)
+    return _hand_over(clients, "owner", owner, event=Event.CLIENT_OWNER_ASSIGNED, actor=actor, reason=reason)
