@@ -32,6 +32,7 @@ Progress = Callable[[int], None]
 """Told after every file how many were looked at so far."""
 
 _by_name = attrgetter("name")
+_REMEMBERING = frozenset({"claude-code", "codex"})  # clients whose own files name projects
 _MAX_GLOB_HITS = 2_000
 _MAX_GLOB_DEPTH = 16
 _MAX_SWEEP_DEPTH = 64
@@ -116,20 +117,30 @@ def _machine(  # noqa: PLR0917 (what `scan` was given)
     reader = _reader(settings)
     seen: set[str] = set()
     projects: dict[str, None] = {}
+    forgotten: list[str] = []
     for place in clients.places(home, system, environ, root):
         for path in _expand(place):
             if _once(_path_of(path), seen):
                 found = reader.read(_target(path, place.client, place.is_token_store))
                 if found is not None:
                     projects.update(dict.fromkeys(found.projects))
+                    is_state = place.client in _REMEMBERING and not (place.pattern or place.is_token_store)
+                    if found.error and is_state:
+                        forgotten.append(found.path)
                 yield found
     for place in clients.workspace_states(home, system, environ, root):
         for path in _expand(place):
             state = reader.read(_target(path, place.client))
             if state is not None:
                 projects.update(dict.fromkeys(state.projects))
+                if state.error:
+                    forgotten.append(state.path)
                 if state.error and _once(state.path, seen):
                     yield state
+    if forgotten:
+        # Projects may lie anywhere, so what any of them held before was not looked for.
+        reason = f"The projects that {forgotten[0]} names could not be looked for."
+        yield reader.read(_target(_Blocked(home.anchor, reason)))
     if working_folder is not None:
         projects.update((str(folder), None) for folder in _with_parents(working_folder, home))
     for project in projects:

@@ -152,3 +152,13 @@ def test_a_path_below_a_folder_that_cannot_be_entered_is_reported(
     monkeypatch.setattr(os, "stat", no_stat)
     (found,) = swept(tmp_path / "closed" / "app")
     assert found.error
+
+
+def test_a_broken_file_that_names_projects_leaves_every_place_unread(tmp_path: Path) -> None:
+    project = tmp_path / "src" / "planner"
+    write(project / ".mcp.json", {"mcpServers": SERVER})
+    state = tmp_path / ".claude.json"
+    write(state, {"mcpServers": {}, "projects": {str(project): {}}})
+    assert str(project / ".mcp.json") in {file.path for file in machine(tmp_path)}
+    state.write_text(state.read_text()[:-1])
+    assert {file.path for file in machine(tmp_path) if file.error} == {str(state), "/"}

@@ -160,6 +160,12 @@ def test_a_partial_run_is_no_later_sight_of_anything(connection: Connection) -> 
     assert connection.last_complete_at == NOW
 
 
+def test_when_no_place_could_be_looked_at_nothing_is_gone(connection: Connection) -> None:
+    sync(connection, [place("/home/a.json"), place("/srv/b.json", "slack", "s2")])
+    run = sync(connection, [], at=NOW + LATER, unread=("/",))
+    assert run.counts == {}
+
+
 def test_a_folder_whose_name_only_begins_alike_was_read(connection: Connection) -> None:
     sync(connection, [place("/home2/a.json")])
     sync(connection, [], at=NOW + LATER, unread=("/home",))
