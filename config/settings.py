@@ -50,6 +50,13 @@ MACHINE_HOME = Path(env.text("KEYREEVE_MACHINE_HOME") or Path.home())
 MACHINE_ENVIRONMENT = dict(os.environ)
 CHAIN_HEADS_DIR = Path(env.text("KEYREEVE_CHAIN_HEADS") or KEYREEVE_HOME / "chain-heads")
 
+# ── The outside world ──────────────────────────────────────────────────────────────────────────
+# Where the guarded fetcher may go besides public addresses, and which references a connection may name.
+ALLOW_LOOPBACK = env.flag("KEYREEVE_ALLOW_LOOPBACK")
+ALLOW_NETWORKS = env.names("KEYREEVE_ALLOW_NETWORKS")
+REFERENCE_FOLDERS = tuple(Path(each).expanduser() for each in env.names("KEYREEVE_REFERENCE_FOLDERS"))
+REFERENCE_VARIABLES = env.names("KEYREEVE_REFERENCE_VARIABLES")
+
 # ── Database and broker ────────────────────────────────────────────────────────────────────────
 DATABASE_URL = env.secret("DATABASE_URL")
 EMBEDDED_DATA_DIR = KEYREEVE_HOME / "pg"
