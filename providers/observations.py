@@ -1,4 +1,4 @@
-"""What a probe saw, as plain values: requests and what came of them. `inventory.posture` judges them without a network."""
+"""What a probe saw, as plain values: requests and what came of them. `inventory.posture` judges them offline."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
