@@ -78,6 +78,15 @@ class ServerObservation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Leftover:
+    """A client that a check registered and could not remove again, for a person to remove."""
+
+    client_id: str
+    registration_uri: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class IssuerObservation:
     """Everything seen at one authorization server."""
 
@@ -86,6 +95,7 @@ class IssuerObservation:
     metadata: Mapping[str, Any] | None = None  # as found and parsed, whether or not its issuer matches
     metadata_url: str = ""
     exchanges: Mapping[str, Exchange] = field(default_factory=dict)
+    leftovers: tuple[Leftover, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

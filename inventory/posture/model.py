@@ -1,4 +1,4 @@
-"""What a check is and what it says."""
+"""What a check is and what it says; the versions of the specification that it can be limited to."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,6 +7,15 @@ from typing import Any
 
 from inventory.states import Severity, Verdict
 from providers.observations import SafetyClass
+
+
+# Every version of the MCP specification that has something to say of authorization, oldest first. They sort as text.
+VERSIONS = ("2025-03-26", "2025-06-18", "2025-11-25", "2026-07-28")
+
+
+def since(version: str) -> tuple[str, ...]:
+    """The versions from one on."""
+    return VERSIONS[VERSIONS.index(version) :]
 
 
 class Target(StrEnum):
@@ -30,6 +39,27 @@ class Check:
     section: str  # the specification and its section
     versions: tuple[str, ...] = ()  # protocol versions it applies to; empty for all
     remediation: str = ""
+
+    def met(self, subject: str, said: str, **seen: Any) -> "CheckResult":
+        return self._result(subject, Verdict.MET, Severity.NONE, said, seen)
+
+    def violated(self, subject: str, said: str, *, severity: Severity | None = None, **seen: Any) -> "CheckResult":
+        severity = self.severity if severity is None else severity
+        return self._result(subject, Verdict.VIOLATED, severity, said, seen)
+
+    def unknown(self, subject: str, said: str, **seen: Any) -> "CheckResult":
+        """Not observed. The severity says what is at stake, so that the unknown can be sorted by it too."""
+        return self._result(subject, Verdict.UNKNOWN, self.severity, said, seen)
+
+    def not_applicable(self, subject: str, said: str, **seen: Any) -> "CheckResult":
+        return self._result(subject, Verdict.NOT_APPLICABLE, Severity.NONE, said, seen)
+
+    def _result(
+        self, subject: str, verdict: Verdict, severity: Severity, said: str, seen: Mapping[str, Any]
+    ) -> "CheckResult":
+        return CheckResult(
+            check=self, subject=subject, verdict=verdict, severity=severity, evidence={"said": said, **seen}
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
