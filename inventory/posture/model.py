@@ -8,7 +8,6 @@ from typing import Any
 from inventory.states import Severity, Verdict
 from providers.observations import SafetyClass
 
-
 # Every version of the MCP specification that has something to say of authorization, oldest first. They sort as text.
 VERSIONS = ("2025-03-26", "2025-06-18", "2025-11-25", "2026-07-28")
 
