@@ -63,18 +63,25 @@ class ObservedTool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerObservation:
-    """Everything seen at one MCP server. `exchanges` are named after the question each request asked."""
+    """Everything seen at one MCP server. `exchanges` are named by `providers.questions`, one a question.
+
+    `tools` is None when they could not be listed. With `tools_error` beside tools, the listing is not whole.
+    `stopped` says why the probe ended before its last question, and `skipped` why it left single questions out.
+    """
 
     url: str
     observed_at: datetime
+    transport: str = "http"  # http, sse or stdio
     era: str = ""  # the newest protocol version it was seen to speak; empty when nothing could tell
     protocol_versions: tuple[str, ...] = ()
     server_name: str = ""
     server_version: str = ""
     exchanges: Mapping[str, Exchange] = field(default_factory=dict)
-    tools: tuple[ObservedTool, ...] | None = None  # None: they could not be listed
+    tools: tuple[ObservedTool, ...] | None = None
     tools_error: str = ""
     issuers: tuple[str, ...] = ()
+    stopped: str = ""
+    skipped: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
