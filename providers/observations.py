@@ -112,3 +112,4 @@ class ClientObservation:
     client_id: str
     observed_at: datetime
     exchange: Exchange | None = None
+    is_too_large: bool = False  # for an authorization server, which reads 5 KB at most

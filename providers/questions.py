@@ -39,3 +39,41 @@ class Question(StrEnum):
     QUERY_TOKEN = "query_token"
     LOW_SCOPE = "low_scope"
     REVOKED_TOKEN = "revoked_token"  # `seconds` counts from the revocation
+
+
+class IssuerQuestion(StrEnum):
+    """What is asked of an authorization server, by name: the keys of its observation's exchanges."""
+
+    METADATA_OAUTH = "metadata_oauth"  # RFC 8414
+    METADATA_OPENID_INSERTED = "metadata_openid_inserted"  # OpenID Connect Discovery, before the issuer's path
+    METADATA_OPENID = "metadata_openid"  # … and behind it
+    JWKS = "jwks"
+
+    # Without effect.
+    REGISTRATION_INVALID = "registration_invalid"  # a body that nobody may accept
+    REVOCATION_ANONYMOUS = "revocation_anonymous"
+    INTROSPECTION_ANONYMOUS = "introspection_anonymous"
+    TOKEN_UNKNOWN_CLIENT = "token_unknown_client"
+
+    # Without effect, as a client that is registered there.
+    AUTHORIZE_WELL_FORMED = "authorize_well_formed"  # what the others are compared with
+    AUTHORIZE_OTHER_HOST = "authorize_other_host"
+    AUTHORIZE_OTHER_PATH = "authorize_other_path"
+    AUTHORIZE_WITHOUT_CHALLENGE = "authorize_without_challenge"
+    AUTHORIZE_UNKNOWN_TYPE = "authorize_unknown_type"
+
+    # By registering clients, only when opted in.
+    REGISTRATION_JAVASCRIPT = "registration_javascript"
+    REGISTRATION_PLAIN_HTTP = "registration_plain_http"
+    REGISTRATION_WILDCARD = "registration_wildcard"
+    REGISTRATION_FRAGMENT = "registration_fragment"
+    REGISTRATION_CONFIDENTIAL = "registration_confidential"
+    REGISTRATION_PUBLIC = "registration_public"
+
+    # With a client of the owner, only when opted in.
+    TOKEN = "token"
+    INTROSPECTION = "introspection"  # of a token that does not say what it is for
+    TOKEN_UNREGISTERED_RESOURCE = "token_unregistered_resource"
+    REFRESH = "refresh"
+    REFRESH_AGAIN = "refresh_again"  # with the token that was used already
+    REFRESH_NEWEST = "refresh_newest"  # with what came of it, after that reuse

@@ -11,8 +11,9 @@ from urllib.parse import SplitResult, urlsplit
 from inventory.posture.model import VERSIONS, Check, CheckResult, Target
 from inventory.states import Severity, Verdict
 from providers.observations import Exchange, IssuerObservation, SafetyClass
+from providers.questions import IssuerQuestion as Question
 
-METADATA = ("metadata_oauth", "metadata_openid_inserted", "metadata_openid")
+METADATA = (Question.METADATA_OAUTH, Question.METADATA_OPENID_INSERTED, Question.METADATA_OPENID)
 
 _MOST_NAMED = 10
 _MOST_READ = 500
@@ -51,8 +52,8 @@ class Case:
     def metadata(self) -> Mapping[str, Any]:
         return self.observation.metadata or {}
 
-    def exchange(self, name: str) -> Exchange | None:
-        return self.observation.exchanges.get(name)
+    def exchange(self, question: Question) -> Exchange | None:
+        return self.observation.exchanges.get(question)
 
 
 Judge = Callable[[Case], CheckResult]
@@ -188,7 +189,7 @@ def seen(exchange: Exchange) -> dict[str, Any]:
     return told
 
 
-def answer_to(check: Check, case: Case, question: str, *, not_asked: str) -> Exchange | CheckResult:
+def answer_to(check: Check, case: Case, question: Question, *, not_asked: str) -> Exchange | CheckResult:
     """The answer to one question, to be judged; the result itself where there is none."""
     exchange = case.exchange(question)
     if exchange is None:

@@ -23,6 +23,7 @@ from inventory.posture.issuer_cases import (
 from inventory.posture.model import Check, CheckResult
 from inventory.states import Severity, Verdict
 from providers.observations import Exchange, SafetyClass
+from providers.questions import IssuerQuestion as Question
 
 # What an endpoint says that looked at the body before it asked who is calling.
 _LOOKED = frozenset({"invalid_redirect_uri", "invalid_client_metadata"})
@@ -34,14 +35,14 @@ _REFUSED = (401, 403)
 _NOT_ASKED = "It was not asked: this registers clients, which an operator has to opt into."
 
 BAD_REDIRECTS = {
-    "javascript": "a javascript: address",
-    "plain_http": "plain HTTP to another machine",
-    "wildcard": "a wildcard",
-    "fragment": "a fragment",
+    Question.REGISTRATION_JAVASCRIPT: "a javascript: address",
+    Question.REGISTRATION_PLAIN_HTTP: "plain HTTP to another machine",
+    Question.REGISTRATION_WILDCARD: "a wildcard",
+    Question.REGISTRATION_FRAGMENT: "a fragment",
 }
 
 
-def _asked(check: Check, case: Case, question: str, endpoint: str) -> Exchange | CheckResult:
+def _asked(check: Check, case: Case, question: Question, endpoint: str) -> Exchange | CheckResult:
     address = case.metadata.get(endpoint)
     why = "" if isinstance(address, str) else f": {endpoint} is {shown(address)}"
     return answer_to(check, case, question, not_asked=f"It was not asked{why}.")
@@ -67,7 +68,7 @@ def _left_over(case: Case, exchange: Exchange) -> str:
 def registration_is_guarded(check: Check, case: Case) -> CheckResult:
     if case.metadata.get("registration_endpoint") is None:
         return check.met(case.subject, "It advertises no registration endpoint.")
-    exchange = _asked(check, case, "registration_invalid", "registration_endpoint")
+    exchange = _asked(check, case, Question.REGISTRATION_INVALID, "registration_endpoint")
     if isinstance(exchange, CheckResult):
         return exchange
     code = error_code(exchange)
@@ -111,11 +112,13 @@ def registration_is_guarded(check: Check, case: Case) -> CheckResult:
 def redirects_are_checked(check: Check, case: Case) -> CheckResult:
     if case.metadata.get("registration_endpoint") is None:
         return check.not_applicable(case.subject, "It advertises no registration endpoint.")
-    asked = {name: exchange for name in BAD_REDIRECTS if (exchange := case.exchange(f"registration_{name}"))}
+    asked = {question: exchange for question in BAD_REDIRECTS if (exchange := case.exchange(question)) is not None}
     if not asked:
         return check.unknown(case.subject, _NOT_ASKED)
-    taken = [BAD_REDIRECTS[name] for name, exchange in asked.items() if exchange.status in _REGISTERED]
-    told: dict[str, Any] = {"requests": {name: seen(exchange) for name, exchange in asked.items()}}
+    taken = [BAD_REDIRECTS[question] for question, exchange in asked.items() if exchange.status in _REGISTERED]
+    told: dict[str, Any] = {
+        "requests": {BAD_REDIRECTS[question]: seen(exchange) for question, exchange in asked.items()}
+    }
     if taken:
         kept = [exchange for exchange in asked.values() if exchange.status in _REGISTERED]
         stayed = any("not" in _left_over(case, exchange) for exchange in kept)
@@ -144,13 +147,16 @@ def _answer(exchange: Exchange) -> str:
         safety=SafetyClass.MODIFYING,
         severity=Severity.MEDIUM,
         section="RFC 7591 §3.2.1; RFC 7592 §3",
-        remediation="Let registered secrets expire, give public clients none, and return a management address and token.",
+        remediation="Let registered secrets expire, give public clients none, and return a way to manage them.",
     )
 )
 def registrations_are_managed(check: Check, case: Case) -> CheckResult:
     if case.metadata.get("registration_endpoint") is None:
         return check.not_applicable(case.subject, "It advertises no registration endpoint.")
-    confidential, public = case.exchange("registration_confidential"), case.exchange("registration_public")
+    confidential, public = (
+        case.exchange(Question.REGISTRATION_CONFIDENTIAL),
+        case.exchange(Question.REGISTRATION_PUBLIC),
+    )
     asked = [exchange for exchange in (confidential, public) if exchange is not None]
     if not asked:
         return check.unknown(case.subject, _NOT_ASKED)
@@ -210,7 +216,7 @@ def _query(url: str) -> list[tuple[str, str]]:
     return parse_qsl(parts.query, keep_blank_values=True) if parts else []
 
 
-def _authorized(check: Check, case: Case, question: str) -> Exchange | CheckResult:
+def _authorized(check: Check, case: Case, question: Question) -> Exchange | CheckResult:
     if case.metadata.get("authorization_endpoint") is None:
         return check.not_applicable(case.subject, "It advertises no authorization endpoint.")
     return answer_to(check, case, question, not_asked="It was not asked: this needs a client that is registered there.")
@@ -230,7 +236,7 @@ def _authorized(check: Check, case: Case, question: str) -> Exchange | CheckResu
 def redirects_are_exact(check: Check, case: Case) -> CheckResult:
     asked = [
         exchange
-        for name in ("authorize_other_host", "authorize_other_path")
+        for name in (Question.AUTHORIZE_OTHER_HOST, Question.AUTHORIZE_OTHER_PATH)
         if (exchange := case.exchange(name)) is not None
     ]
     for exchange in asked:
@@ -240,7 +246,7 @@ def redirects_are_exact(check: Check, case: Case) -> CheckResult:
                 f"It sends the browser to {shown(_asked_redirect(exchange))}, which the client never registered.",
                 **seen(exchange),
             )
-    first = _authorized(check, case, "authorize_other_host")
+    first = _authorized(check, case, Question.AUTHORIZE_OTHER_HOST)
     if isinstance(first, CheckResult):
         return first
     if _is_refusal_of_everything(case):
@@ -284,7 +290,7 @@ def _shows(exchange: Exchange) -> str:
     )
 )
 def pkce_is_required(check: Check, case: Case) -> CheckResult:
-    exchange = _authorized(check, case, "authorize_without_challenge")
+    exchange = _authorized(check, case, Question.AUTHORIZE_WITHOUT_CHALLENGE)
     if isinstance(exchange, CheckResult):
         return exchange
     goes = _redirect_of(exchange)
@@ -295,7 +301,7 @@ def pkce_is_required(check: Check, case: Case) -> CheckResult:
         )
     if answer.get("error") == "invalid_request" or (_is_refusal(exchange) and not _is_refusal_of_everything(case)):
         return check.met(case.subject, "It refused the request.", **seen(exchange))
-    control = case.exchange("authorize_control")
+    control = case.exchange(Question.AUTHORIZE_UNKNOWN_TYPE)
     if control is not None and _is_refused_early(control) and not answer and not _is_refusal(exchange):
         return check.violated(
             case.subject,
@@ -311,7 +317,7 @@ def pkce_is_required(check: Check, case: Case) -> CheckResult:
 
 def _is_refusal_of_everything(case: Case) -> bool:
     """A well-formed request is refused the same way, so a refusal says nothing of PKCE."""
-    well_formed = case.exchange("authorize_well_formed")
+    well_formed = case.exchange(Question.AUTHORIZE_WELL_FORMED)
     return well_formed is None or _is_refusal(well_formed)
 
 
@@ -338,7 +344,7 @@ def revocation_is_guarded(check: Check, case: Case) -> CheckResult:
         return check.violated(
             case.subject, "It advertises no revocation endpoint: a token ends when it expires and not before."
         )
-    exchange = _asked(check, case, "revocation_anonymous", "revocation_endpoint")
+    exchange = _asked(check, case, Question.REVOCATION_ANONYMOUS, "revocation_endpoint")
     if isinstance(exchange, CheckResult):
         return exchange
     if exchange.status in _REFUSED or exchange.status == 400:
@@ -370,7 +376,7 @@ def revocation_is_guarded(check: Check, case: Case) -> CheckResult:
 def introspection_is_guarded(check: Check, case: Case) -> CheckResult:
     if case.metadata.get("introspection_endpoint") is None:
         return check.not_applicable(case.subject, "It advertises no introspection endpoint.")
-    exchange = _asked(check, case, "introspection_anonymous", "introspection_endpoint")
+    exchange = _asked(check, case, Question.INTROSPECTION_ANONYMOUS, "introspection_endpoint")
     if isinstance(exchange, CheckResult):
         return exchange
     if exchange.status in _REFUSED or (exchange.status == 400 and error_code(exchange) == "invalid_client"):
@@ -394,7 +400,7 @@ def introspection_is_guarded(check: Check, case: Case) -> CheckResult:
 def unknown_clients_are_refused(check: Check, case: Case) -> CheckResult:
     if case.metadata.get("token_endpoint") is None:
         return check.not_applicable(case.subject, "It advertises no token endpoint.")
-    exchange = _asked(check, case, "token_unknown_client", "token_endpoint")
+    exchange = _asked(check, case, Question.TOKEN_UNKNOWN_CLIENT, "token_endpoint")
     if isinstance(exchange, CheckResult):
         return exchange
     if exchange.status == 200 and "access_token" in document(exchange):

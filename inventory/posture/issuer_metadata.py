@@ -28,6 +28,7 @@ from inventory.posture.issuer_cases import (
 from inventory.posture.model import Check, CheckResult, since
 from inventory.states import Severity
 from providers.observations import Exchange
+from providers.questions import IssuerQuestion as Question
 
 # Deprecated in 2026-07-28, to be removed in the first revision on or after this date and not before.
 REGISTRATION_DEPRECATED_IN = "2026-07-28"
@@ -60,7 +61,7 @@ def is_published(check: Check, case: Case) -> CheckResult:
     if case.observation.metadata is not None:
         found = {"metadata_url": case.observation.metadata_url}
         wants_rfc8414 = case.newest_version in _OPTIONAL
-        if wants_rfc8414 and asked and document(case.exchange("metadata_oauth")) == {}:
+        if wants_rfc8414 and asked and document(case.exchange(Question.METADATA_OAUTH)) == {}:
             severity = Severity.MEDIUM if case.newest_version == _OPTIONAL[0] else None
             return check.violated(
                 case.subject,
@@ -381,7 +382,10 @@ def has_sound_keys(check: Check, case: Case) -> CheckResult:
     if case.metadata.get("jwks_uri") is None:
         return check.not_applicable(case.subject, "It publishes no key set.")
     exchange = answer_to(
-        check, case, "jwks", not_asked=f"The key set was not read: jwks_uri is {shown(case.metadata['jwks_uri'])}."
+        check,
+        case,
+        Question.JWKS,
+        not_asked=f"The key set was not read: jwks_uri is {shown(case.metadata['jwks_uri'])}.",
     )
     if isinstance(exchange, CheckResult):
         return exchange

@@ -20,6 +20,7 @@ from inventory.posture.issuer_cases import (
 from inventory.posture.model import Check, CheckResult, Target, since
 from inventory.states import Severity, Verdict
 from providers.observations import Exchange, SafetyClass
+from providers.questions import IssuerQuestion as Question
 
 _NOT_ASKED = "It was not asked: this takes a test client of the owner."
 
@@ -52,7 +53,7 @@ def _refusal(exchange: Exchange) -> str:
     )
 )
 def resources_are_known(check: Check, case: Case) -> CheckResult:
-    exchange = answer_to(check, case, "token_unregistered_resource", not_asked=_NOT_ASKED)
+    exchange = answer_to(check, case, Question.TOKEN_UNREGISTERED_RESOURCE, not_asked=_NOT_ASKED)
     if isinstance(exchange, CheckResult):
         return exchange
     if _has_token(exchange):
@@ -81,7 +82,7 @@ def resources_are_known(check: Check, case: Case) -> CheckResult:
     )
 )
 def audience_is_bound(check: Check, case: Case) -> CheckResult:
-    exchange = answer_to(check, case, "token", not_asked=_NOT_ASKED)
+    exchange = answer_to(check, case, Question.TOKEN, not_asked=_NOT_ASKED)
     if isinstance(exchange, CheckResult):
         return exchange
     if not _has_token(exchange):
@@ -89,7 +90,7 @@ def audience_is_bound(check: Check, case: Case) -> CheckResult:
     wanted = text(document(exchange).get("requested_resource"))
     if not wanted:
         return check.unknown(case.subject, "It was not asked for a certain server.", **seen(exchange))
-    introspection = case.exchange("introspection")
+    introspection = case.exchange(Question.INTROSPECTION)
     claims = _claims(exchange) or (document(introspection) if introspection and introspection.status == 200 else {})
     if not claims:
         return check.unknown(
@@ -120,7 +121,7 @@ def audience_is_bound(check: Check, case: Case) -> CheckResult:
     )
 )
 def tokens_are_short(check: Check, case: Case) -> CheckResult:
-    exchange = answer_to(check, case, "token", not_asked=_NOT_ASKED)
+    exchange = answer_to(check, case, Question.TOKEN, not_asked=_NOT_ASKED)
     if isinstance(exchange, CheckResult):
         return exchange
     if not _has_token(exchange):
@@ -166,7 +167,7 @@ def _number(value: Any) -> float | None:
     )
 )
 def refresh_tokens_rotate(check: Check, case: Case) -> CheckResult:
-    first = answer_to(check, case, "refresh", not_asked="It was not asked: this takes a refresh token.")
+    first = answer_to(check, case, Question.REFRESH, not_asked="It was not asked: this takes a refresh token.")
     if isinstance(first, CheckResult):
         return first
     if not _has_token(first):
@@ -176,7 +177,7 @@ def refresh_tokens_rotate(check: Check, case: Case) -> CheckResult:
         return check.violated(
             case.subject, "The refresh token stays the same after use.", severity=softer, **seen(first)
         )
-    again, newest = case.exchange("refresh_again"), case.exchange("refresh_newest")
+    again, newest = case.exchange(Question.REFRESH_AGAIN), case.exchange(Question.REFRESH_NEWEST)
     if again is None or again.error or may_answer_later(again):
         return check.unknown(
             case.subject, "Whether the old refresh token still works could not be seen.", **seen(first)
