@@ -7,6 +7,7 @@ from operator import attrgetter
 
 from django.db import connection, transaction
 from django.utils import timezone
+from psycopg.types.array import ListDumper
 
 from access.actors import Actor
 from bench.measure import Row, timed
@@ -131,6 +132,7 @@ def _bare_copy(size: int) -> float:
         cursor.execute(f"CREATE TABLE bare (n bigint GENERATED ALWAYS AS IDENTITY, {columns})")
         for first in range(0, size, BATCH):
             rows = [VALUES(row) for row in listed(first, min(size, first + BATCH))]
+            cursor.adapters.register_dumper(tuple, ListDumper)
             with timed() as watch, cursor.copy(f"COPY bare ({', '.join(COLUMNS)}) FROM STDIN") as copy:
                 for row in rows:
                     copy.write_row(row)

@@ -255,6 +255,10 @@ SPECTACULAR_SETTINGS = {
     "SERVE_INCLUDE_SCHEMA": False,
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "COMPONENT_SPLIT_REQUEST": True,
+    "ENUM_NAME_OVERRIDES": {
+        "RiskEnum": [(name.lower(), name) for name in ("None", "Low", "Medium", "High", "Critical")],
+        "SeverityEnum": [(name.lower(), name) for name in ("Low", "Medium", "High", "Critical")],
+    },
 }
 
 # ── The rest ───────────────────────────────────────────────────────────────────────────────────

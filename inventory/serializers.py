@@ -54,12 +54,13 @@ class ConnectionSerializer(Shape):
     display = Text(F("name"))
     environment = Link("environments", "environment", allow_null=True)
     interval = Length("interval", help_text="Seconds between two syncs.")
+    risk = Level(Severity, "risk")
 
     class Meta:
         model = Connection
         fields = (
             "id", "url", "display", "kind", "name", "settings", "environment", "interval", "is_enabled", "due_at",
-            "last_complete_at", "created_at",
+            "last_complete_at", "created_at", "risk", "open_findings",
         )  # fmt: skip
 
 
@@ -73,7 +74,7 @@ class SyncRunSerializer(Shape):
         model = SyncRun
         fields = (
             "id", "url", "display", "connection", "state", "requested_by", "started_at", "finished_at", "done",
-            "counts", "problems", "error", "digest",
+            "expected", "counts", "problems", "error", "digest",
         )  # fmt: skip
 
 
@@ -86,6 +87,7 @@ class AuthorizationServerSerializer(Shape):
         model = AuthorizationServer
         fields = (
             "id", "url", "display", "issuer", "is_external", "capabilities", "metadata", "first_seen_at", "checked_at",
+            "changed_at",
         )  # fmt: skip
 
 
@@ -107,7 +109,8 @@ class ServerSerializer(Shape):
         fields = (
             "id", "url", "display", "name", "transport", "endpoint", "launcher", "package", "package_version",
             "is_pinned", "command", "environment", "role", "iam_owner", "platform_owner", "application_owner", "vendor",
-            "protocol_versions", "authentication", "authorization_server", "connection", "risk", "open_findings", *SEEN,
+            "protocol_versions", "authentication", "authorization_server", "scopes", "probed_at", "probe_error",
+            "tools_listed_at", "tools_error", "connection", "risk", "open_findings", *SEEN,
         )  # fmt: skip
 
 
@@ -124,8 +127,9 @@ class ToolSerializer(Shape):
     class Meta:
         model = Tool
         fields = (
-            "id", "url", "display", "server", "name", "is_read_only", "is_destructive", "is_open_world", "is_changed",
-            "schema_digest", "approved_digest", "first_seen_at", "gone_at",
+            "id", "url", "display", "server", "name", "description", "is_read_only", "is_destructive",
+            "is_open_world", "scopes", "is_changed", "schema_digest", "approved_digest", "approved_by", "approved_at",
+            "first_seen_at", "changed_at", "gone_at",
         )  # fmt: skip
 
 
@@ -135,12 +139,14 @@ class PostureCheckSerializer(Shape):
     display = Text(Joined(F("check_id"), Value(" "), F("verdict")))
     server = Link("servers", "server", allow_null=True)
     authorization_server = Link("authorization-servers", "authorization_server", "issuer", allow_null=True)
+    client = Link("clients", "client", allow_null=True)
+    severity = Level(Severity, "severity")
 
     class Meta:
         model = PostureCheck
         fields = (
-            "id", "url", "display", "server", "authorization_server", "check_id", "verdict", "evidence",
-            "specification", "checked_at",
+            "id", "url", "display", "server", "authorization_server", "client", "check_id", "verdict", "severity",
+            "evidence", "specification", "checked_at", "changed_at",
         )  # fmt: skip
 
 
@@ -151,12 +157,16 @@ class ClientSerializer(Shape):
     authorization_server = Link("authorization-servers", "authorization_server", "issuer", allow_null=True)
     owner = Link("owners", "owner", allow_null=True)
     connection = Link("connections", "connection")
+    risk = Level(Severity, "risk")
 
     class Meta:
         model = McpClient
         fields = (
             "id", "url", "display", "name", "product", "host", "client_id", "authorization_server", "registration",
-            "redirect_uris", "grant_types", "software_id", "owner", "admission", "connection", *SEEN,
+            "redirect_uris", "grant_types", "software_id", "application_type", "scopes", "issued_at",
+            "secret_expires_at", "last_used_at", "registration_uri", "registration_reference", "hygiene",
+            "hygiene_reason", "owner", "admission", "admission_changed_at", "admission_reason", "connection", "risk",
+            "open_findings", *SEEN,
         )  # fmt: skip
 
 
@@ -166,13 +176,12 @@ class GrantSerializer(Shape):
     display = Text(Joined(F("client__name"), Value(" on "), F("server__name")))
     client = Link("clients", "client")
     server = Link("servers", "server")
-    approved_by = Link("owners", "approved_by", allow_null=True)
 
     class Meta:
         model = Grant
         fields = (
-            "id", "url", "display", "client", "server", "tools", "scopes", "resources", "approved_by", "approved_at",
-            "ends_at", "withdrawn_at",
+            "id", "url", "display", "client", "server", "tools", "scopes", "resources", "drafted_by", "drafted_at",
+            "approved_by", "approved_at", "ends_at", "reason", "withdrawn_by", "withdrawn_at",
         )  # fmt: skip
 
 
@@ -192,9 +201,10 @@ class CredentialSerializer(Shape):
     class Meta:
         model = Credential
         fields = (
-            "id", "url", "display", "name", "kind", "issuer", "trust_model", "subject", "owner", "custodian",
-            "environment", "connection", "storage", "reference", "scopes", "status", "external_id", "fingerprint",
-            "hint", "issued_at", "known_since", "last_used_at", "expires_at", "risk", "open_findings", *SEEN,
+            "id", "url", "display", "name", "kind", "issuer", "principal", "trust_model", "subject", "owner",
+            "custodian", "environment", "connection", "storage", "reference", "scopes", "status", "external_id",
+            "fingerprint", "hint", "details", "issued_at", "known_since", "last_used_at", "expires_at", "risk",
+            "open_findings", *SEEN,
         )  # fmt: skip
 
 

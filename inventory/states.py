@@ -63,6 +63,27 @@ class Admission(TextChoices):
     REMOVED = "removed", "Removed"
 
 
+class Hygiene(TextChoices):
+    """Whether a registration is still one that somebody needs."""
+
+    LIVE = "live", "Live"
+    DUPLICATE = "duplicate", "Duplicate"
+    DEAD = "dead", "Dead"
+    UNKNOWN = "unknown", "Unknown"
+
+
+class RemovalStage(TextChoices):
+    """How far the removal of a client is. Pruning at once breaks desktop clients, so it takes steps."""
+
+    ANNOUNCED = "announced", "Owner told"
+    SUSPENDED = "suspended", "Suspended"
+    REMOVED = "removed", "Removed"
+    WITHDRAWN = "withdrawn", "Withdrawn"
+
+
+REMOVAL_ENDED = (RemovalStage.REMOVED, RemovalStage.WITHDRAWN)
+
+
 class CredentialKind(TextChoices):
     API_KEY = "api_key", "API key"
     OAUTH_ACCESS_TOKEN = "oauth_access_token", "Access token"

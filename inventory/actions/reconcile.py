@@ -4,7 +4,7 @@ New rows are inserted, rows that differ are updated, rows that are the same are 
 listing no longer names is marked gone. What could not be read marks nothing.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from hashlib import sha256
 from operator import attrgetter
@@ -12,6 +12,7 @@ from typing import Any
 
 from django.db import connection as database
 from django.db.backends.utils import CursorWrapper
+from psycopg.types.array import ListDumper
 
 from inventory.discovery.listing import COLUMNS, FILE, Discovered
 from inventory.models import Connection
@@ -26,11 +27,42 @@ TYPES = {
     "issued_at": "timestamptz",
     "last_used_at": "timestamptz",
     "expires_at": "timestamptz",
+    "client_issued_at": "timestamptz",
+    "client_last_used_at": "timestamptz",
+    "secret_expires_at": "timestamptz",
+    "redirect_uris": "text[]",
+    "grant_types": "varchar[]",
+    "client_scopes": "varchar[]",
+    "scopes": "varchar[]",
+    "details": "jsonb",
 }
 
-# Table, identity column in the staging table, described columns (inventory name → staging expression).
-# A column in NULLABLE keeps what is known when the listing does not say.
-CLIENT = ("inventory_mcpclient", "client_key", {"name": "client_name", "product": "client_product", "host": "host"})
+# Table, identity column in the staging table, described columns (inventory name → staging column, or expression over
+# its row `s`). A column in NULLABLE or KEPT keeps what is known when the listing does not say; a date in LATEST never
+# moves back.
+CLIENT = (
+    "inventory_mcpclient",
+    "client_key",
+    {
+        "name": "client_name",
+        "product": "client_product",
+        "host": "host",
+        "client_id": "client_id",
+        "registration": "registration",
+        "redirect_uris": "redirect_uris",
+        "grant_types": "grant_types",
+        "software_id": "software_id",
+        "application_type": "application_type",
+        "scopes": "client_scopes",
+        "issued_at": "client_issued_at",
+        "last_used_at": "client_last_used_at",
+        "secret_expires_at": "secret_expires_at",
+        "registration_uri": "registration_uri",
+        "authorization_server_id": (
+            "(SELECT a.id FROM inventory_authorizationserver a WHERE a.issuer = s.authorization_server)"
+        ),
+    },
+)
 SERVER = (
     "inventory_mcpserver",
     "server_key",
@@ -52,7 +84,11 @@ CREDENTIAL = (
         "name": "credential_name",
         "kind": "kind",
         "issuer": "issuer",
+        "principal": "principal",
         "trust_model": "trust_model",
+        "subject": "subject",
+        "scopes": "scopes",
+        "details": "details",
         "storage": "storage",
         "reference": "reference",
         "external_id": "external_id",
@@ -64,34 +100,56 @@ CREDENTIAL = (
         "expires_at": "expires_at",
     },
 )
-NULLABLE = {"issued_at", "last_used_at", "expires_at", "is_pinned"}
+NULLABLE = {"issued_at", "expires_at", "is_pinned", "secret_expires_at", "authorization_server_id"}
+KEPT = {"fingerprint", "hint", "external_id"}  # a provider lists a key without its secret, a file has the secret
+LATEST = {"last_used_at"}
 # Columns that the tables require and the listing does not know, with the value of a new row.
 NEW_ROW = {
     "inventory_mcpclient": {
-        "client_id": "''",
-        "registration": "'config_file'",
-        "redirect_uris": "'{}'",
-        "grant_types": "'{}'",
-        "software_id": "''",
-        "admission": "'admitted'",
+        # Nobody decided about a client that registered itself, so it waits for somebody to do so.
+        "admission": "CASE WHEN s.registration = 'dynamic' THEN 'quarantined' ELSE 'admitted' END",
+        "admission_reason": "''",
+        "registration_reference": "''",
+        "hygiene": "'unknown'",
+        "hygiene_key": "''",
+        "hygiene_reason": "''",
+        "risk": "0",
+        "open_findings": "0",
     },
     "inventory_mcpserver": {
         "role": "'unclassified'",
         "vendor": "''",
         "protocol_versions": "'{}'",
         "authentication": "''",
+        "scopes": "'{}'",
+        "probe_error": "''",
+        "tools_error": "''",
         "risk": "0",
         "open_findings": "0",
         "environment_id": "%(environment)s::uuid",
     },
     "inventory_credential": {
-        "subject": "''",
-        "scopes": "'{}'",
         "risk": "0",
         "open_findings": "0",
         "environment_id": "%(environment)s::uuid",
     },
 }
+# When a row passes to the connection that lists it now: what a provider says of its own beats what a file let guess.
+TAKES_OVER = {
+    "inventory_mcpclient": "false",
+    "inventory_mcpserver": "false",
+    "inventory_credential": "s.storage = 'provider' AND t.storage <> 'provider'",
+}
+
+
+def _listed(column: str, staged: str) -> str:
+    """The value that the listing's row `s` gives for a column of the row `t`."""
+    value = staged if "(" in staged else f"s.{staged}"
+    if column in LATEST:
+        return f"greatest({value}, t.{column})"
+    if column in KEPT:
+        return f"coalesce(nullif({value}, ''), t.{column})"
+    return f"coalesce({value}, t.{column})" if column in NULLABLE else value
 
 
 class Reconciliation:
@@ -113,12 +171,11 @@ class Reconciliation:
             cursor.execute(f"CREATE TEMP TABLE staging (n bigint GENERATED ALWAYS AS IDENTITY, {columns})")
 
     def stage(self, rows: Iterable[Discovered]) -> None:
-        with (
-            database.cursor() as cursor,
-            cursor.copy(f"COPY pg_temp.staging ({', '.join(COLUMNS)}) FROM STDIN") as copy,
-        ):
-            for row in rows:
-                copy.write_row(VALUES(row))
+        with database.cursor() as cursor:
+            cursor.adapters.register_dumper(tuple, ListDumper)  # of this cursor alone: a tuple is an array
+            with cursor.copy(f"COPY pg_temp.staging ({', '.join(COLUMNS)}) FROM STDIN") as copy:
+                for row in rows:
+                    copy.write_row(VALUES(row))
 
     def close(self) -> None:
         with database.cursor() as cursor:
@@ -133,11 +190,19 @@ class Reconciliation:
     def changed(self) -> int:
         return sum(self.counts.values())
 
+    def note(self, counts: Mapping[str, int]) -> None:
+        """Count what was written beside the reconciliation, in the same transaction."""
+        for name, count in counts.items():
+            if count:
+                self.counts[name] = self.counts.get(name, 0) + count
+                self._digest.update(f"{name} {count}\n".encode())
+
     def apply(self, *, unread: Iterable[str] | None) -> None:
         """Reconcile. `unread` are files and folders that could not be read; None when the listing was cut short."""
         with database.cursor() as cursor:
             cursor.execute("SET LOCAL enable_nestloop = off")
             cursor.execute("ANALYZE pg_temp.staging")
+            self._issuers(cursor)
             for noun, (table, key, columns) in {
                 "clients": CLIENT,
                 "servers": SERVER,
@@ -180,21 +245,19 @@ class Reconciliation:
             f"""
             INSERT INTO {table} (identity_key, connection_id, first_seen_at, {", ".join([*columns, *extra])})
             SELECT s.{key}, %(connection)s, %(now)s,
-              {", ".join([*(f"s.{c}" for c in columns.values()), *extra.values()])}
+              {", ".join([*(c if "(" in c else f"s.{c}" for c in columns.values()), *extra.values()])}
             FROM ({listed}) s LEFT JOIN {table} t ON t.identity_key = s.{key}
             WHERE t.id IS NULL
             ON CONFLICT (identity_key) DO NOTHING  -- another connection listed it first, a moment ago
             RETURNING id
             """,
         )
-        values = {
-            column: f"coalesce(s.{staged}, t.{column})" if column in NULLABLE else f"s.{staged}"
-            for column, staged in columns.items()
-        }
-        # Only the connection that listed a row first describes it; any connection that names it makes it present.
+        values = {column: _listed(column, staged) for column, staged in columns.items()}
+        taken = TAKES_OVER[table]
+        # Only the connection that a row belongs to describes it; any connection that names it makes it present.
         described = {
-            column: f"CASE WHEN t.connection_id = %(connection)s THEN {value} ELSE t.{column} END"
-            for column, value in values.items()
+            column: f"CASE WHEN t.connection_id = %(connection)s OR {taken} THEN {value} ELSE t.{column} END"
+            for column, value in {**values, "connection_id": "%(connection)s"}.items()
         }
         self._run(
             cursor,
@@ -203,9 +266,22 @@ class Reconciliation:
             UPDATE {table} t SET gone_at = NULL, last_seen_at = NULL,
               {", ".join(f"{c} = {v}" for c, v in described.items())}
             FROM ({listed}) s
-            WHERE t.identity_key = s.{key} AND (t.gone_at IS NOT NULL OR t.connection_id = %(connection)s
+            WHERE t.identity_key = s.{key} AND (t.gone_at IS NOT NULL OR {taken} OR t.connection_id = %(connection)s
               AND ({", ".join(f"t.{c}" for c in columns)}) IS DISTINCT FROM ({", ".join(values.values())}))
             RETURNING t.id
+            """,
+        )
+
+    def _issuers(self, cursor: CursorWrapper) -> None:
+        self._run(
+            cursor,
+            "authorization_servers_added",
+            """
+            INSERT INTO inventory_authorizationserver (issuer, metadata, capabilities, first_seen_at)
+            SELECT DISTINCT s.authorization_server, '{}'::jsonb, '{}'::varchar[], %(now)s::timestamptz
+            FROM pg_temp.staging s WHERE s.authorization_server <> ''
+            ON CONFLICT (issuer) DO NOTHING
+            RETURNING id
             """,
         )
 
@@ -335,6 +411,18 @@ class Reconciliation:
             """,
             unread=unread,
             whole=WHOLE,
+        )
+        # A file may go on holding a key that its provider no longer knows: it is there, and nobody can use it.
+        self._run(
+            cursor,
+            "credentials_destroyed",
+            """
+            UPDATE inventory_credential t SET status = 'destroyed'
+            WHERE t.connection_id = %(connection)s AND t.gone_at IS NULL AND t.storage = 'provider'
+              AND t.status NOT IN ('destroyed', 'expired')
+              AND NOT EXISTS (SELECT 1 FROM pg_temp.staging s WHERE s.credential_key = t.identity_key)
+            RETURNING t.id
+            """,
         )
         # A thing is gone when nothing names it any more: neither this listing nor a place that is still there.
         touched = """(t.connection_id = %(connection)s OR EXISTS (SELECT 1 FROM inventory_use u

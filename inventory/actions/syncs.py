@@ -1,5 +1,6 @@
 """Claim a connection, journal the run, and end it: the bookkeeping around a reconciliation."""
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -47,12 +48,12 @@ def claim(connection_id: UUID, *, now: datetime, actor: Actor, due_only: bool = 
     return Lease(connection, run, token)
 
 
-def renew(lease: Lease, *, now: datetime, done: int) -> None:
+def renew(lease: Lease, *, now: datetime, done: int, expected: int | None = None) -> None:
     """Show how far the run is and keep the claim. Raises LeaseLost when somebody else has it."""
     held = Connection.objects.filter(pk=lease.connection.pk, lease_token=lease.token)
     if not held.update(lease_until=now + LEASE):
         raise LeaseLost
-    SyncRun.objects.filter(pk=lease.run.pk).update(done=done)
+    SyncRun.objects.filter(pk=lease.run.pk).update(done=done, expected=expected)
 
 
 def _release(lease: Lease, *, now: datetime, **values: Any) -> None:
@@ -70,20 +71,29 @@ def complete(
     now: datetime,
     done: int,
     problems: list[dict[str, Any]],
-    unread: list[str],
+    unread: list[str] | None,
     actor: Actor,
+    error: str = "",
+    further: Sequence[Callable[[], Mapping[str, int]]] = (),
 ) -> SyncRun:
-    """Apply the listing and end the run, in one transaction with its single audit entry."""
+    """Apply the listing and end the run, in one transaction with its single audit entry.
+
+    `unread` names what could not be read; None when the listing was cut short, which `error` explains. `further` are
+    writes that belong to the same look, each of which answers with what it counted.
+    """
+    is_complete = unread is not None and not unread
     # What could not be read was not seen, so a partial run is no later sight of anything.
-    _release(lease, now=now, **({} if unread else {"last_complete_at": now}))
+    _release(lease, now=now, **({"last_complete_at": now} if is_complete else {}))
     listing.apply(unread=unread)
+    for write in further:
+        listing.note(write())
     run = lease.run
-    run.state = RunState.PARTIAL if unread else RunState.COMPLETE
+    run.state = RunState.COMPLETE if is_complete else RunState.PARTIAL
     run.finished_at = now
     run.done = done
     run.counts = listing.counts
     run.problems = problems[:KEPT_PROBLEMS]
-    run.error = f"{len(unread)} of them could not be read." if unread else ""
+    run.error = error or (f"{len(unread)} of them could not be read." if unread else "")
     run.digest = listing.digest
     run.save()
     record(
@@ -94,7 +104,7 @@ def complete(
             "run": str(run.pk),
             "state": run.state,
             "read": done,
-            "unread": len(unread),
+            "unread": None if unread is None else len(unread),
             "changes": run.counts,
             "digest": run.digest,
         },

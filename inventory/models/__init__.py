@@ -1,21 +1,25 @@
 """Tables, constraints and querysets of the inventory."""
 
-from inventory.models.clients import Grant, McpClient, Use
+from inventory.models.clients import ClientRemoval, Grant, McpClient, Use
 from inventory.models.connections import Connection, SyncRun
 from inventory.models.credentials import Credential, CredentialVersion, Exposure
 from inventory.models.owners import Environment, Owner
-from inventory.models.servers import AuthorizationServer, McpServer, PostureCheck, Tool
+from inventory.models.posture import Manifest, MetadataSnapshot, PostureCheck
+from inventory.models.servers import AuthorizationServer, McpServer, Tool
 
 __all__ = [
     "AuthorizationServer",
+    "ClientRemoval",
     "Connection",
     "Credential",
     "CredentialVersion",
     "Environment",
     "Exposure",
     "Grant",
+    "Manifest",
     "McpClient",
     "McpServer",
+    "MetadataSnapshot",
     "Owner",
     "PostureCheck",
     "SyncRun",

@@ -1,5 +1,6 @@
 """MCP clients, what they use and what they may use."""
 
+from datetime import datetime
 from typing import ClassVar, Self
 
 from django.contrib.postgres.fields import ArrayField
@@ -12,7 +13,7 @@ from inventory.models.connections import Connection
 from inventory.models.credentials import Credential
 from inventory.models.owners import Environment, Owner
 from inventory.models.servers import AuthorizationServer, McpServer
-from inventory.states import Admission, Registration, Storage
+from inventory.states import REMOVAL_ENDED, Admission, Hygiene, Registration, RemovalStage, Severity, Storage
 
 
 class McpClientQuerySet(models.QuerySet["McpClient"]):
@@ -45,8 +46,24 @@ class McpClient(Row):
     redirect_uris = ArrayField(models.TextField(), default=list, blank=True)
     grant_types = ArrayField(models.CharField(max_length=80), default=list, blank=True)
     software_id = models.CharField(max_length=200, blank=True)
+    application_type = models.CharField(max_length=20, blank=True)
+    scopes = ArrayField(models.CharField(max_length=200), default=list, blank=True)
+    issued_at = models.DateTimeField("registered at", null=True, blank=True)
+    secret_expires_at = models.DateTimeField(null=True, blank=True)
+    last_used_at = models.DateTimeField(null=True, blank=True)
+    registration_uri = models.TextField(blank=True, help_text="Where the registration is managed (RFC 7592).")
+    registration_reference = models.TextField(
+        blank=True, help_text="Where the registration access token is kept: a reference, never the token."
+    )
+    hygiene = models.CharField(max_length=10, choices=Hygiene, default=Hygiene.UNKNOWN, editable=False)
+    hygiene_key = models.CharField(max_length=400, blank=True, editable=False)
+    hygiene_reason = models.CharField(max_length=300, blank=True, editable=False)
     owner = models.ForeignKey(Owner, models.SET_NULL, null=True, blank=True, related_name="+")
     admission = models.CharField(max_length=20, choices=Admission, default=Admission.ADMITTED)
+    admission_changed_at = models.DateTimeField(null=True, blank=True)
+    admission_reason = models.TextField(blank=True)
+    risk = models.PositiveSmallIntegerField(choices=Severity, default=Severity.NONE, editable=False)
+    open_findings = models.PositiveIntegerField(default=0, editable=False)
     first_seen_at = models.DateTimeField()
     last_seen_at = models.DateTimeField(null=True, blank=True)
     gone_at = models.DateTimeField(null=True, blank=True)
@@ -66,6 +83,7 @@ class McpClient(Row):
                 condition=models.Q(gone_at=None) | models.Q(last_seen_at__isnull=False),
                 name="client_gone_was_last_seen_some_time",
             ),
+            models.CheckConstraint(condition=models.Q(hygiene__in=Hygiene.values), name="client_hygiene_is_known"),
         ]
         indexes: ClassVar = [
             models.Index(fields=["name", "id"], name="client_by_name"),
@@ -75,11 +93,57 @@ class McpClient(Row):
                 condition=~models.Q(admission=Admission.ADMITTED),
                 name="client_not_admitted",
             ),
+            models.Index(
+                fields=["hygiene_key", "id"], condition=~models.Q(hygiene_key=""), name="client_by_hygiene_key"
+            ),
+            models.Index(fields=["risk", "id"], name="client_by_risk"),
             GinIndex(words("name", "client_id", "host"), name="client_by_words"),
         ]
 
     def __str__(self) -> str:
         return self.name
+
+
+class ClientRemovalQuerySet(models.QuerySet["ClientRemoval"]):
+    def open(self) -> Self:
+        return self.filter(ended_at=None)
+
+    def due(self, now: datetime) -> Self:
+        return self.open().filter(next_at__lte=now)
+
+
+class ClientRemoval(Row):
+    """A client on its way out: its owner is told, it is suspended, after a quiet time its registration is deleted."""
+
+    client = models.ForeignKey(McpClient, models.CASCADE, related_name="+")
+    stage = models.CharField(max_length=20, choices=RemovalStage, default=RemovalStage.ANNOUNCED)
+    reason = models.TextField()
+    requested_by = models.CharField(max_length=200)
+    announced_at = models.DateTimeField()
+    suspended_at = models.DateTimeField(null=True, blank=True)
+    next_at = models.DateTimeField(null=True, blank=True, help_text="When the next step is due.")
+    ended_at = models.DateTimeField(null=True, blank=True)
+    error = models.TextField(blank=True, help_text="Why the last step could not be taken.")
+
+    objects = ClientRemovalQuerySet.as_manager()
+
+    class Meta(Row.Meta):
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["client"], condition=models.Q(ended_at=None), name="client_removal_one_open_per_client"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(stage__in=REMOVAL_ENDED, ended_at__isnull=False)
+                | ~models.Q(stage__in=REMOVAL_ENDED) & models.Q(ended_at=None),
+                name="client_removal_ended_exactly_when_final",
+            ),
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["next_at"], condition=models.Q(ended_at=None), name="client_removal_due"),
+        ]
+
+    def __str__(self) -> str:
+        return f"removal of {self.client}"
 
 
 class UseQuerySet(models.QuerySet["Use"]):
@@ -127,18 +191,44 @@ class Use(Row):
         return f"{self.file}#{self.pointer}"
 
 
+class GrantQuerySet(models.QuerySet["Grant"]):
+    def visible_to(self, actor: Actor) -> Self:
+        if actor.sees_everything:
+            return self
+        return self.filter(
+            models.Q(server__in=McpServer.objects.visible_to(actor).values("pk"))
+            | models.Q(client__in=McpClient.objects.visible_to(actor).values("pk"))
+        )
+
+    def current(self) -> Self:
+        """Not withdrawn: drafts, approved ones, and those that have run out."""
+        return self.filter(withdrawn_at=None)
+
+    def in_force(self, now: datetime) -> Self:
+        return self.current().filter(approved_at__lte=now, ends_at__gt=now)
+
+
 class Grant(Row):
-    """Which tools, scopes and resources one client may reach on one server, and who approved it until when."""
+    """Which tools, scopes and resources one client may reach on one server, and who approved it until when.
+
+    Without an approval it is a draft and allows nothing.
+    """
 
     client = models.ForeignKey(McpClient, models.CASCADE, related_name="+")
     server = models.ForeignKey(McpServer, models.CASCADE, related_name="+")
     tools = ArrayField(models.CharField(max_length=300), default=list, blank=True)
     scopes = ArrayField(models.CharField(max_length=200), default=list, blank=True)
     resources = ArrayField(models.TextField(), default=list, blank=True)
-    approved_by = models.ForeignKey(Owner, models.SET_NULL, null=True, blank=True, related_name="+")
+    drafted_by = models.CharField(max_length=200)
+    drafted_at = models.DateTimeField()
+    approved_by = models.CharField(max_length=200, blank=True)
     approved_at = models.DateTimeField(null=True, blank=True)
     ends_at = models.DateTimeField(null=True, blank=True)
+    reason = models.TextField(blank=True)
+    withdrawn_by = models.CharField(max_length=200, blank=True)
     withdrawn_at = models.DateTimeField(null=True, blank=True)
+
+    objects = GrantQuerySet.as_manager()
 
     class Meta(Row.Meta):
         constraints: ClassVar = [
@@ -151,6 +241,14 @@ class Grant(Row):
                 condition=models.Q(approved_at=None) | models.Q(ends_at__gt=models.F("approved_at")),
                 name="grant_approved_ends_after_it_begins",
             ),
+            models.CheckConstraint(
+                condition=models.Q(approved_at=None, approved_by="")
+                | models.Q(approved_at__isnull=False) & ~models.Q(approved_by=""),
+                name="grant_approved_by_somebody",
+            ),
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["server"], condition=models.Q(withdrawn_at=None), name="grant_current_by_server"),
         ]
 
     def __str__(self) -> str:

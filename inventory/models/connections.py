@@ -8,7 +8,7 @@ from django.db import models
 from access.actors import Actor
 from inventory.models.base import Row
 from inventory.models.owners import Environment
-from inventory.states import ConnectionKind, RunState
+from inventory.states import ConnectionKind, RunState, Severity
 
 
 class ConnectionQuerySet(models.QuerySet["Connection"]):
@@ -35,6 +35,8 @@ class Connection(Row):
     lease_until = models.DateTimeField(null=True, blank=True, editable=False)
     last_complete_at = models.DateTimeField(null=True, blank=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
+    risk = models.PositiveSmallIntegerField(choices=Severity, default=Severity.NONE, editable=False)
+    open_findings = models.PositiveIntegerField(default=0, editable=False)
 
     objects = ConnectionQuerySet.as_manager()
 
@@ -65,6 +67,8 @@ class SyncRun(Row):
     started_at = models.DateTimeField()
     finished_at = models.DateTimeField(null=True, blank=True)
     done = models.PositiveIntegerField(default=0)
+    expected = models.PositiveIntegerField(null=True, blank=True, help_text="How many there are, when that is known.")
+    idempotency_key = models.CharField(max_length=200, blank=True, editable=False)
     counts = models.JSONField(default=dict)
     problems = models.JSONField(default=list)
     error = models.TextField(blank=True)
@@ -74,6 +78,11 @@ class SyncRun(Row):
         constraints: ClassVar = [
             models.UniqueConstraint(
                 fields=["connection"], condition=models.Q(finished_at=None), name="sync_run_one_running_per_connection"
+            ),
+            models.UniqueConstraint(
+                fields=["connection", "idempotency_key"],
+                condition=~models.Q(idempotency_key=""),
+                name="sync_run_one_per_idempotency_key",
             ),
             models.CheckConstraint(
                 condition=models.Q(state=RunState.RUNNING, finished_at=None)

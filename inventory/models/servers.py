@@ -10,7 +10,16 @@ from access.actors import Actor
 from inventory.models.base import Row, prefix_query, words
 from inventory.models.connections import Connection
 from inventory.models.owners import Environment, Owner
-from inventory.states import ServerRole, Severity, Transport, Verdict
+from inventory.states import ServerRole, Severity, Transport
+
+
+class AuthorizationServerQuerySet(models.QuerySet["AuthorizationServer"]):
+    def visible_to(self, actor: Actor) -> Self:
+        """An owner sees those that stand before a server of theirs."""
+        if actor.sees_everything:
+            return self
+        behind = McpServer.objects.visible_to(actor).filter(authorization_server=models.OuterRef("pk"))
+        return self.filter(models.Exists(behind))
 
 
 class AuthorizationServer(Row):
@@ -22,6 +31,9 @@ class AuthorizationServer(Row):
     is_external = models.BooleanField(null=True, blank=True)
     first_seen_at = models.DateTimeField()
     checked_at = models.DateTimeField(null=True, blank=True)
+    changed_at = models.DateTimeField(null=True, blank=True, help_text="When its metadata last changed.")
+
+    objects = AuthorizationServerQuerySet.as_manager()
 
     def __str__(self) -> str:
         return self.issuer
@@ -65,6 +77,11 @@ class McpServer(Row):
     vendor = models.CharField(max_length=200, blank=True)
     protocol_versions = ArrayField(models.CharField(max_length=20), default=list, blank=True)
     authentication = models.CharField(max_length=40, blank=True)
+    scopes = ArrayField(models.CharField(max_length=200), default=list, blank=True)
+    probed_at = models.DateTimeField(null=True, blank=True, help_text="When the live server last answered a probe.")
+    probe_error = models.TextField(blank=True, help_text="Why the last probe got no answer.")
+    tools_listed_at = models.DateTimeField(null=True, blank=True)
+    tools_error = models.TextField(blank=True, help_text="Why the tools could not be listed.")
     authorization_server = models.ForeignKey(
         AuthorizationServer, models.SET_NULL, null=True, blank=True, related_name="+"
     )
@@ -100,6 +117,15 @@ class McpServer(Row):
         return self.name
 
 
+class ToolQuerySet(models.QuerySet["Tool"]):
+    def present(self) -> Self:
+        return self.filter(gone_at=None)
+
+    def changed(self) -> Self:
+        """No longer defined as they were approved."""
+        return self.exclude(approved_digest="").exclude(approved_digest=models.F("schema_digest"))
+
+
 class Tool(Row):
     """A tool a server offers. A definition that changed after its approval is marked, not overwritten."""
 
@@ -108,10 +134,17 @@ class Tool(Row):
     is_read_only = models.BooleanField(null=True, blank=True)
     is_destructive = models.BooleanField(null=True, blank=True)
     is_open_world = models.BooleanField(null=True, blank=True)
+    description = models.TextField(blank=True)
+    scopes = ArrayField(models.CharField(max_length=200), default=list, blank=True)
     schema_digest = models.CharField(max_length=64)
     approved_digest = models.CharField(max_length=64, blank=True)
+    approved_by = models.CharField(max_length=200, blank=True)
+    approved_at = models.DateTimeField(null=True, blank=True)
     first_seen_at = models.DateTimeField()
+    changed_at = models.DateTimeField(null=True, blank=True, help_text="When its definition last changed.")
     gone_at = models.DateTimeField(null=True, blank=True)
+
+    objects = ToolQuerySet.as_manager()
 
     class Meta(Row.Meta):
         constraints: ClassVar = [
@@ -124,35 +157,3 @@ class Tool(Row):
     @property
     def is_changed(self) -> bool:
         return bool(self.approved_digest) and self.approved_digest != self.schema_digest
-
-
-class PostureCheck(Row):
-    """What one check of the authorization checklist said about one subject."""
-
-    server = models.ForeignKey(McpServer, models.CASCADE, null=True, blank=True, related_name="+")
-    authorization_server = models.ForeignKey(
-        AuthorizationServer, models.CASCADE, null=True, blank=True, related_name="+"
-    )
-    check_id = models.CharField(max_length=40)
-    verdict = models.CharField(max_length=20, choices=Verdict)
-    evidence = models.JSONField(default=dict)
-    specification = models.CharField(max_length=40, blank=True)
-    checked_at = models.DateTimeField()
-
-    class Meta(Row.Meta):
-        constraints: ClassVar = [
-            models.CheckConstraint(
-                condition=models.Q(server__isnull=False, authorization_server=None)
-                | models.Q(server=None, authorization_server__isnull=False),
-                name="posture_check_has_one_subject",
-            ),
-            models.UniqueConstraint(
-                fields=["server", "authorization_server", "check_id"],
-                nulls_distinct=False,
-                name="posture_check_one_per_subject_and_check",
-            ),
-            models.CheckConstraint(condition=models.Q(verdict__in=Verdict.values), name="posture_verdict_is_known"),
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.check_id} {self.verdict}"

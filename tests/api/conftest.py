@@ -133,7 +133,7 @@ def estate(db: None) -> Estate:
     Tool.objects.create(server=one, name="search", schema_digest="a", approved_digest="b", first_seen_at=NOW)
     PostureCheck.objects.create(server=one, check_id="MCP-01", verdict=Verdict.MET, checked_at=NOW)
     program = client(name="Cursor", connection=place, owner=mira)
-    Grant.objects.create(client=program, server=one, tools=["search"], approved_by=mira)
+    Grant.objects.create(client=program, server=one, tools=["search"], drafted_by="Mira", drafted_at=NOW)
     mine = credential(
         name="github / token", connection=place, owner=mira, environment=environment("prod"), hint="ghp_…9f2c",
         fingerprint="kf1:00ff", scopes=["repo"], risk=Severity.HIGH, issued_at=None,

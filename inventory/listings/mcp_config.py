@@ -1,0 +1,60 @@
+"""Lists MCP client configuration: files of this machine, or of the folders that the connection names."""
+
+import platform
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+
+from inventory.discovery.listing import FILE, POINTER, Discovered, fit, rows
+from inventory.discovery.model import FoundFile
+from inventory.discovery.scan import scan
+from inventory.listings.base import Batch, Place
+
+BATCH = 200
+
+
+def look(place: Place) -> Iterator[Batch]:
+    known = place.settings
+    paths = None if known.get("this_machine") else [Path(path) for path in known.get("paths", [])]
+    files = scan(
+        paths,
+        key=place.fingerprint_key(),
+        home=settings.MACHINE_HOME,
+        system=platform.system(),
+        environ=settings.MACHINE_ENVIRONMENT,
+        cache_dir=settings.SCANNER_CACHE_DIR,
+    )
+    for batch in _batches(files):
+        yield Batch(
+            rows=[row for file in batch for row in _rows(file, place)],
+            done=len(batch),
+            problems=[problem for file in batch for problem in _problems(file)],
+            unread=[fit(file.path, FILE) for file in batch if file.error],  # as its rows name it
+        )
+
+
+def _rows(file: FoundFile, place: Place) -> Iterator[Discovered]:
+    host = str(place.settings.get("host", place.connection.name))
+    return rows(file, scope=str(place.connection.pk), host=host)
+
+
+def _problems(file: FoundFile) -> Iterator[dict[str, Any]]:
+    """What could not be read. Paths and pointers come from outside: a column takes neither every length nor NUL."""
+    path = fit(file.path, FILE)
+    if file.error:
+        yield {"file": path, "line": file.error_line, "reason": file.error}
+    for entry in file.entry_errors:
+        yield {"file": path, "pointer": fit(entry.pointer, POINTER), "reason": entry.reason}
+
+
+def _batches(files: Iterator[FoundFile]) -> Iterator[list[FoundFile]]:
+    batch: list[FoundFile] = []
+    for file in files:
+        batch.append(file)
+        if len(batch) >= BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
