@@ -14,7 +14,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+AWS_ACCOUNT = "417230985611"
 ALPHABET = string.ascii_letters + string.digits
+BASE32 = string.ascii_uppercase + "234567"
 
 
 class Forge:
@@ -41,13 +43,26 @@ class Forge:
         return f"{part({'alg': 'RS256', 'typ': 'JWT'})}.{part(claims)}.{self.text(86)}"
 
 
+def aws_key_id(forge: Forge, account: str, prefix: str = "AKIA") -> str:
+    """An id as AWS makes them: the account is encoded in it."""
+    number = int(account) << 7 | forge.random.getrandbits(7)
+    encoded = base64.b32encode(number.to_bytes(6, "big")).decode().rstrip("=")
+    return f"{prefix}{encoded}{forge.text(6, BASE32)}"
+
+
+def aws_pair(seed: int = 7) -> tuple[str, str]:
+    """The key that the configuration files hold, of an account that `demo.cloud` serves."""
+    forge = Forge(seed + 2)
+    return aws_key_id(forge, AWS_ACCOUNT), forge.text(40)
+
+
 def write(home: Path, *, now: datetime, seed: int = 7) -> None:
     forge = Forge(seed)
     github = f"ghp_{forge.text(36)}"
     slack = f"xoxb-{forge.text(11, string.digits)}-{forge.text(12, string.digits)}-{forge.text(24)}"
     stripe = f"sk_live_{forge.text(42)}"
     postgres = f"postgresql://app_b:{forge.text(26)}@billing-db.halden.example/billing"
-    aws_id, aws_secret = f"AKIA{forge.text(16, 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567')}", forge.text(40)
+    aws_id, aws_secret = aws_pair(seed)
     maps = f"AIza{forge.text(35)}"
     linear = f"lin_api_{forge.text(40)}"
     notion = f"ntn_{forge.text(11, string.digits)}{forge.text(35)}"

@@ -1,0 +1,256 @@
+"""Login roles as a real PostgreSQL lists them, to roles that may see much and to roles that may see little."""
+
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from config.embedded import EmbeddedPostgres
+from providers.base import DiscoveredCredential, Secret, Status
+from providers.errors import Denied, Permanent, Refused, Transient
+from providers.postgres import Roles, Target
+from tests.embedded import FAST, end, short_folder
+
+PASSWORD = secrets.token_urlsafe(18)
+
+
+class Cluster:
+    """A PostgreSQL of its own, whose roles sign in with a password."""
+
+    def __init__(self, postgres: EmbeddedPostgres) -> None:
+        self.postgres = postgres
+        self.admin = psycopg.connect(postgres.conninfo(), autocommit=True)
+        rules = postgres.folder / "pg_hba.conf"
+        rules.write_text("local all +signed_in scram-sha-256\n" + rules.read_text())
+        self.admin.execute("CREATE ROLE signed_in")
+        self._reload()
+
+    def _reload(self) -> None:
+        """Have the rules read again, and see that they were: a new session's process began after its parent did."""
+        loaded = self.admin.execute("SELECT pg_conf_load_time()").fetchone()
+        self.admin.execute("SELECT pg_reload_conf()")
+        while self.admin.execute("SELECT pg_conf_load_time(), pg_sleep(0.01)::text <> 'x'").fetchone()[:1] == loaded:
+            pass
+
+    def role(self, name: str, options: str = "", *, groups: tuple[str, ...] = ()) -> None:
+        self.admin.execute(
+            sql.SQL("CREATE ROLE {} LOGIN PASSWORD {} " + options).format(sql.Identifier(name), PASSWORD)
+        )
+        for group in ("signed_in", *groups):
+            self.admin.execute(sql.SQL("GRANT {} TO {}").format(sql.Identifier(group), sql.Identifier(name)))
+
+    def target(self, user: str, **more: Any) -> Target:
+        known = {"host": str(self.postgres.folder.resolve()), "database": "keyreeve", "password": Secret(PASSWORD)}
+        return Target(user=user, **{**known, **more})
+
+    @contextmanager
+    def signed_in(self, user: str) -> Iterator[psycopg.Connection]:
+        with psycopg.connect(**self.target(user).parameters()) as connection:
+            yield connection
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    postgres = EmbeddedPostgres(short_folder() / "pg", extra=FAST)
+    try:
+        postgres.start()
+        made = Cluster(postgres)
+        made.role("onlooker")
+        made.role("reader", groups=("pg_read_all_stats",))
+        made.role("app", "CONNECTION LIMIT 7 VALID UNTIL '2031-03-01 00:00+00'", groups=("pg_read_all_data",))
+        made.role("ops", "SUPERUSER REPLICATION BYPASSRLS")
+        made.role("former", "VALID UNTIL '2024-05-01 00:00+00'")
+        made.role("eternal", "VALID UNTIL 'infinity'")
+        made.role("buried", "VALID UNTIL '-infinity'")
+        made.admin.execute("CREATE ROLE certified LOGIN")
+        made.admin.execute("CREATE ROLE a_group NOLOGIN")
+        yield made
+        made.admin.close()
+    finally:
+        end(postgres)
+
+
+def listed(target: Target, **more: Any) -> dict[str, DiscoveredCredential]:
+    found = list(Roles(target, **more).discover())
+    assert all(isinstance(role, DiscoveredCredential) for role in found)
+    return {role.principal: role for role in found if isinstance(role, DiscoveredCredential)}
+
+
+def midnight() -> datetime:
+    return datetime.now(tz=UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def test_every_login_role_is_listed_and_no_group(cluster: Cluster) -> None:
+    roles = listed(cluster.target("reader"))
+    assert {"app", "ops", "former", "eternal", "buried", "certified", "reader", "postgres"} <= set(roles)
+    assert not {"a_group", "signed_in", "pg_read_all_stats"} & set(roles)
+
+
+def test_a_role_is_identified_by_its_cluster_and_its_name(cluster: Cluster) -> None:
+    (number,) = cluster.admin.execute("SELECT system_identifier FROM pg_control_system()").fetchall()[0]
+    assert listed(cluster.target("reader"))["app"].identity == f"postgres:{number}:app"
+
+
+def test_rights_and_memberships_are_told(cluster: Cluster) -> None:
+    roles = listed(cluster.target("reader"))
+    ops, app = roles["ops"].details, roles["app"].details
+    assert (ops["superuser"], ops["replication"], ops["bypassrls"]) == (True, True, True)
+    assert (app["connection_limit"], app["member_of"]) == (7, ["pg_read_all_data", "signed_in"])
+    assert "superuser" not in app
+
+
+@pytest.mark.parametrize(
+    ("role", "expires", "status"),
+    [
+        ("app", datetime(2031, 3, 1, tzinfo=UTC), Status.ACTIVE),
+        ("former", datetime(2024, 5, 1, tzinfo=UTC), Status.EXPIRED),
+        ("eternal", None, Status.ACTIVE),
+        ("buried", datetime(1970, 1, 1, tzinfo=UTC), Status.EXPIRED),
+        ("ops", None, Status.ACTIVE),
+    ],
+)
+def test_valid_until_is_the_expiry(cluster: Cluster, role: str, expires: datetime | None, status: Status) -> None:
+    found = listed(cluster.target("reader"))[role]
+    assert (found.expires_at, found.status) == (expires, status)
+
+
+def test_a_role_in_a_session_was_seen_when_it_signed_in(cluster: Cluster) -> None:
+    before = datetime.now(tz=UTC)
+    with cluster.signed_in("app"):
+        seen = listed(cluster.target("reader"))["app"].last_used_at
+    assert seen is not None
+    assert max(midnight(), before) <= seen <= datetime.now(tz=UTC)
+
+
+def test_a_role_in_no_session_has_an_unknown_last_use(cluster: Cluster) -> None:
+    assert listed(cluster.target("reader"))["former"].last_used_at is None
+
+
+def test_looking_itself_is_dated_to_the_day_so_that_a_second_look_finds_the_same(cluster: Cluster) -> None:
+    assert listed(cluster.target("reader"))["reader"].last_used_at == midnight()
+
+
+def test_where_sessions_are_hidden_the_last_use_is_unknown_and_the_reason_told(cluster: Cluster) -> None:
+    with cluster.signed_in("app"):
+        found = listed(cluster.target("onlooker"))["app"]
+    assert found.last_used_at is None
+    assert "pg_read_all_stats" in found.details["last_seen"]
+
+
+def test_a_reader_learns_nothing_of_passwords(cluster: Cluster) -> None:
+    assert listed(cluster.target("reader"))["app"].details["password"].startswith("unknown")
+
+
+def test_whoever_may_read_it_learns_the_method_of_a_password_and_never_its_verifier(cluster: Cluster) -> None:
+    roles = listed(cluster.target("ops"))
+    assert (roles["app"].details["password"], roles["certified"].details["password"]) == ("scram-sha-256", "none")
+    assert (roles["app"].kind, roles["certified"].kind) == ("database_password", "other")
+    assert "SCRAM-SHA-256$" not in repr(roles)
+
+
+def test_a_password_is_as_old_as_the_operators_convention_says(cluster: Cluster) -> None:
+    cluster.admin.execute("COMMENT ON ROLE app IS 'Billing. rotated=2026-06-01, by hand'")
+    cluster.admin.execute("COMMENT ON ROLE former IS 'rotated=2026-02-30'")
+    roles = listed(cluster.target("reader"), date_key="rotated")
+    assert roles["app"].issued_at == datetime(2026, 6, 1, tzinfo=UTC)
+    assert roles["former"].issued_at is None
+
+
+def test_without_a_convention_the_age_of_a_password_is_unknown(cluster: Cluster) -> None:
+    cluster.admin.execute("COMMENT ON ROLE app IS 'rotated=2026-06-01'")
+    assert listed(cluster.target("reader"))["app"].issued_at is None
+
+
+def test_thousands_of_roles_come_in_order_and_complete(cluster: Cluster) -> None:
+    cluster.admin.execute(
+        "DO $$ BEGIN FOR i IN 1..1500 LOOP EXECUTE format('CREATE ROLE many_%s LOGIN', i); END LOOP; END $$"
+    )
+    try:
+        names = [name for name in listed(cluster.target("reader")) if name.startswith("many_")]
+    finally:
+        cluster.admin.execute(
+            "DO $$ BEGIN FOR i IN 1..1500 LOOP EXECUTE format('DROP ROLE many_%s', i); END LOOP; END $$"
+        )
+    assert len(names) == 1500
+    assert names == sorted(names)
+
+
+def test_the_session_cannot_write(cluster: Cluster) -> None:
+    with pytest.raises(Permanent, match="25006"), Roles(cluster.target("ops"))._connected() as connection:
+        connection.execute("CREATE TABLE public.never ()")
+
+
+def test_a_statement_that_takes_too_long_is_ended(cluster: Cluster) -> None:
+    slow = "SELECT set_config('statement_timeout', '20ms', true); SELECT pg_sleep(20)"
+    with pytest.raises(Transient, match="57014"), Roles(cluster.target("reader"))._connected() as connection:
+        connection.execute(slow)
+
+
+def test_a_check_says_who_we_are_there(cluster: Cluster) -> None:
+    said = Roles(cluster.target("reader")).check()
+    assert said.startswith("Signed in to PostgreSQL 18")
+    assert "as reader; " in said
+    assert "grant" not in said
+
+
+def test_a_check_says_what_the_role_lacks(cluster: Cluster) -> None:
+    assert "grant it pg_read_all_stats" in Roles(cluster.target("onlooker")).check()
+
+
+def test_a_wrong_password_is_denied_and_shown_nowhere(cluster: Cluster) -> None:
+    wrong = secrets.token_urlsafe(18)
+    with pytest.raises(Denied) as refused:
+        Roles(cluster.target("reader", password=Secret(wrong))).check()
+    assert wrong not in str(refused.value)
+
+
+def test_an_unknown_database_is_denied(cluster: Cluster) -> None:
+    with pytest.raises(Denied, match="database"):
+        Roles(cluster.target("reader", database="nowhere")).check()
+
+
+@pytest.mark.parametrize("lent", ["environment", "file"])
+def test_no_password_of_this_machine_is_used(
+    cluster: Cluster, lent: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    if lent == "environment":
+        monkeypatch.setenv("PGPASSWORD", PASSWORD)
+    else:
+        (tmp_path / "pgpass").write_text(f"*:*:*:*:{PASSWORD}\n")
+        (tmp_path / "pgpass").chmod(0o600)
+        monkeypatch.setenv("PGPASSFILE", str(tmp_path / "pgpass"))
+    with pytest.raises(Denied):
+        Roles(cluster.target("reader", password=None)).check()
+
+
+def test_a_server_that_is_not_there_may_come_back(cluster: Cluster) -> None:
+    with pytest.raises(Transient):
+        Roles(cluster.target("reader", port=1)).check()
+
+
+def test_a_name_that_is_not_known_may_come_back() -> None:
+    with pytest.raises(Transient, match="name"):
+        Roles(Target(host="nowhere.invalid", user="reader")).check()
+
+
+@pytest.mark.parametrize("host", ["", "a,b", "a b", "a'b", "/tmp,/run", "x" * 300])
+def test_a_host_is_one_host(host: str) -> None:
+    with pytest.raises(Refused):
+        Target(host=host, user="reader")
+
+
+def test_a_certificate_is_checked_unless_the_operator_says_otherwise() -> None:
+    remote = Target(host="db.example", user="reader")
+    assert remote.parameters()["sslmode"] == "verify-full"
+    assert replace(remote, sslmode="require").parameters()["require_auth"] == "!password"
+
+
+def test_a_password_is_shown_by_no_representation_of_its_target() -> None:
+    assert PASSWORD not in repr(Target(host="db.example", user="reader", password=Secret(PASSWORD)))
