@@ -114,7 +114,7 @@ class Endpoint:
         if action == "ListUsers" and given.status.startswith("200"):
             given.body = self._paged(given.body, int(asked.get("Marker", "0")), asked.get("MaxItems", ""))
         if action == "GetCredentialReport" and given.status.startswith("200"):
-            given.body = _with_places(given.body, _account(environ))
+            given.body = _with_places(given.body, account_of(environ))
         return given
 
     def ask_moto(self, environ: Environ) -> Answer:
@@ -146,7 +146,7 @@ class Endpoint:
         root = ElementTree.Element(f"{{{NAMESPACE}}}{name}Response")
         result = ElementTree.SubElement(root, f"{{{NAMESPACE}}}{name}Result")
         listed = ElementTree.SubElement(result, f"{{{NAMESPACE}}}ServiceSpecificCredentials")
-        for entry in self.service_credentials.get(_account(environ), []):
+        for entry in self.service_credentials.get(account_of(environ), []):
             member = ElementTree.SubElement(listed, f"{{{NAMESPACE}}}member")
             for field_name, value in entry.items():
                 ElementTree.SubElement(member, f"{{{NAMESPACE}}}{field_name}").text = value
@@ -161,7 +161,7 @@ def _one(root: ElementTree.Element, name: str) -> ElementTree.Element:
     return found
 
 
-def _account(environ: Environ) -> str:
+def account_of(environ: Environ) -> str:
     """The account of the key that signed the request, as moto finds it."""
     signed = environ.get("HTTP_AUTHORIZATION", "").partition("Credential=")[2].partition("/")[0]
     for account, partitions in list(iam_backends.items()):
@@ -200,7 +200,7 @@ class Server:
             request_handler=QuietHandler,  # type: ignore[arg-type]
         )
         self.url = f"http://{host}:{self._server.server_port}"
-        self._thread = Thread(target=self._server.serve_forever, daemon=True)
+        self._thread = Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
 
     def start(self) -> None:
         self._thread.start()

@@ -292,7 +292,7 @@ def as_provider_error(exc: BotoCoreError | ClientError, what: str) -> ProviderEr
 
 
 def code_of(exc: ClientError) -> str:
-    code = str(exc.response.get("Error", {}).get("Code", ""))
+    code = str(exc.response.get("Error", {}).get("Code") or "")
     return code if CODE.fullmatch(code) else "no known code"
 
 

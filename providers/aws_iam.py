@@ -259,7 +259,7 @@ def parse_report(content: bytes) -> Report:
     rows = csv.DictReader(io.StringIO(content.decode("utf-8", "replace")))
     try:
         return {row["user"]: Reported(row["arn"], tuple(_slots(row))) for row in rows}
-    except (KeyError, AttributeError, csv.Error) as exc:
+    except (KeyError, AttributeError, TypeError, csv.Error) as exc:
         raise Permanent("The credential report is not one that AWS makes.") from exc
 
 

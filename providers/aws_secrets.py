@@ -92,10 +92,10 @@ def _issued(client: Any, entry: Mapping[str, Any]) -> tuple[datetime | None, str
         return created, ""
     try:
         with asking("secretsmanager:ListSecretVersionIds"):
-            for page in client.get_paginator("list_secret_version_ids").paginate(SecretId=entry["ARN"]):
-                for version in page["Versions"]:
-                    if CURRENT in version.get("VersionStages", ()):
-                        return version["CreatedDate"], ""
+            # One page holds them: without the deprecated ones there are no more versions than staging labels, twenty.
+            for version in client.list_secret_version_ids(SecretId=entry["ARN"], MaxResults=100)["Versions"]:
+                if CURRENT in version.get("VersionStages", ()):
+                    return version["CreatedDate"], ""
     except (Denied, Permanent) as exc:
         return None, f"unknown: {exc}"
     return None, "unknown: the entry has no current version"
