@@ -199,6 +199,8 @@ class Introspect(IntrospectTokenView):  # type: ignore[misc]
         claims: dict[str, Any] = {
             "active": True,
             "iss": settings.ISSUER,
+            # As the listing of tokens names it, so that both can be seen to speak of one token.
+            "jti": f"{'access' if isinstance(token, AccessToken) else 'refresh'}-{token.pk}",
             "client_id": client,
             "sub": token.user.get_username() if token.user else client,
             "token_type": kind,
