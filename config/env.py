@@ -2,11 +2,13 @@
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
+
+from providers.errors import ProviderError
 
 _DURATION = re.compile(r"(\d+)\s*([smhd])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -53,6 +55,14 @@ def names(name: str, default: tuple[str, ...] = (), *, environ: Mapping[str, str
     """A comma-separated list."""
     found = tuple(part.strip() for part in text(name, environ=environ).split(",") if part.strip())
     return found or default
+
+
+def accept(name: str, use: Callable[[], object]) -> None:
+    """Put a value to its use once at the start, so that one that cannot be used stops it there."""
+    try:
+        use()
+    except ProviderError as exc:
+        raise ImproperlyConfigured(f"{name}: {exc}") from exc
 
 
 def secret(name: str, *, environ: Mapping[str, str] = os.environ) -> str:

@@ -11,6 +11,8 @@ from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
 from config import env
+from providers.guard import Guard
+from providers.references import References
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VERSION = "0.1.0"
@@ -56,6 +58,9 @@ ALLOW_LOOPBACK = env.flag("KEYREEVE_ALLOW_LOOPBACK")
 ALLOW_NETWORKS = env.names("KEYREEVE_ALLOW_NETWORKS")
 REFERENCE_FOLDERS = tuple(Path(each).expanduser() for each in env.names("KEYREEVE_REFERENCE_FOLDERS"))
 REFERENCE_VARIABLES = env.names("KEYREEVE_REFERENCE_VARIABLES")
+env.accept("KEYREEVE_ALLOW_NETWORKS", lambda: Guard(networks=ALLOW_NETWORKS))
+env.accept("KEYREEVE_REFERENCE_FOLDERS", lambda: References(folders=REFERENCE_FOLDERS))
+env.accept("KEYREEVE_REFERENCE_VARIABLES", lambda: References(variables=REFERENCE_VARIABLES))
 
 # ── Database and broker ────────────────────────────────────────────────────────────────────────
 DATABASE_URL = env.secret("DATABASE_URL")
@@ -286,4 +291,6 @@ LOGGING = {
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": env.text("KEYREEVE_LOG_LEVEL", "WARNING").upper()},
+    # They would write addresses, headers and messages of targets, which can hold what must not be kept.
+    "loggers": {name: {"level": "WARNING"} for name in ("httpcore2", "httpx2", "mcp")},
 }

@@ -6,6 +6,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 
 from config import env
+from providers.guard import Guard
 
 
 @pytest.mark.parametrize(
@@ -68,3 +69,8 @@ def test_a_secret_given_twice_is_refused(tmp_path):
 def test_an_unreadable_secret_file_is_named_without_a_value(tmp_path):
     with pytest.raises(ImproperlyConfigured, match="X_FILE names a file"):
         env.secret("X", environ={"X_FILE": str(tmp_path / "missing")})
+
+
+def test_a_value_that_cannot_be_put_to_its_use_stops_the_start_and_names_the_variable():
+    with pytest.raises(ImproperlyConfigured, match=r"KEYREEVE_X: '10\.0\.0\.1/8' is not a network"):
+        env.accept("KEYREEVE_X", lambda: Guard(networks=("10.0.0.1/8",)))
