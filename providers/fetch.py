@@ -37,7 +37,7 @@ from providers.wire import (
 __all__ = ["Fetcher", "Guard", "Limits", "client", "fetch"]
 
 AT_ONCE = 256
-AT_ONCE_PER_ORIGIN = 8
+AT_ONCE_PER_ORIGIN = 32
 
 # The only headers that follow a redirect to another origin: none of them is a credential.
 _HARMLESS = frozenset(

@@ -1,6 +1,7 @@
 """Connections and messages of HTTP under a guard: what the fetcher and the sessions of an SDK have in common."""
 
 import contextlib
+import functools
 import os
 import re
 import ssl
@@ -22,7 +23,7 @@ Origin = tuple[str, str, int]
 Headers = Iterable[tuple[str, str | Secret]]
 
 IDLE_SECONDS = 2.0
-IDLE_LINES = 128
+IDLE_LINES = 256
 ADDRESSES_TRIED = 4
 HEADER_BYTES = 64 * 1024
 HEADER_LINES = 200
@@ -105,7 +106,7 @@ class Lines:
     def __init__(self, guard: Guard, *, tls: ssl.SSLContext | None, resolver: Resolver) -> None:
         self._guard = guard
         self._resolver = resolver
-        self._tls = tls or httpcore2.default_ssl_context()
+        self._tls = tls or _system_tls()
         self._tls.set_alpn_protocols(["http/1.1"])
         self._backend = httpcore2.AnyIOBackend()
         self._idle: OrderedDict[Line, None] = OrderedDict()
@@ -193,6 +194,12 @@ class Lines:
             return await self._backend.connect_tcp(str(turns[-1]), target.port)
         except _UNREACHED as exc:
             raise Permanent(f"{target.authority} could not be connected to: {reason_of(exc)}.") from exc
+
+
+@functools.cache
+def _system_tls() -> ssl.SSLContext:
+    """Loading every authority of the system takes 50 ms, too long for each of a thousand sessions."""
+    return httpcore2.default_ssl_context()
 
 
 def reason_of(exc: BaseException) -> str:

@@ -82,7 +82,9 @@ def pathwise(**answers: bytes | Answer) -> Answer:
 
 
 @contextlib.asynccontextmanager
-async def serving(answer: Answer, *, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1") -> AsyncIterator[Peer]:
+async def serving(
+    answer: Answer, *, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1", port: int = 0
+) -> AsyncIterator[Peer]:
     peer = Peer(scheme="https" if tls else "http")
     writers: list[asyncio.StreamWriter] = []
     tasks: list[asyncio.Task[None]] = []
@@ -104,7 +106,7 @@ async def serving(answer: Answer, *, tls: ssl.SSLContext | None = None, host: st
                 await writer.drain()
         writer.close()
 
-    server = await asyncio.start_server(converse, host, 0, ssl=tls, backlog=2048)
+    server = await asyncio.start_server(converse, host, port, ssl=tls, backlog=2048)
     peer.port = server.sockets[0].getsockname()[1]
     try:
         yield peer

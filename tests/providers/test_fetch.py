@@ -2,13 +2,33 @@
 
 import asyncio
 import gzip
+import itertools
+import secrets
+import socket
+import ssl
 import zlib
+from collections.abc import Sequence
+from ipaddress import ip_address
+from pathlib import Path
 
 import pytest
 
-from providers.fetch import Fetcher, Guard, Limits
+from providers.base import Secret
+from providers.fetch import Fetcher, Guard, Limits, fetch
+from providers.guard import Address
 from providers.observations import Exchange
-from tests.providers.peers import Answer, Asked, Peer, json_answer, response, saying, serving
+from tests.providers.peers import (
+    Answer,
+    Asked,
+    Authority,
+    Peer,
+    json_answer,
+    pathwise,
+    redirecting,
+    response,
+    saying,
+    serving,
+)
 
 AGENT = "Keyreeve/test"
 LOOPBACK = Guard(allow_loopback=True)
@@ -298,3 +318,350 @@ def test_a_closed_port_is_a_sentence():
     exchange = asyncio.run(scenario())
     assert exchange.status is None
     assert "connection refused" in exchange.error
+
+
+# ── Names and addresses ────────────────────────────────────────────────────────────────────────
+
+
+class Names:
+    """A name service that answers as a test says, one answer after another, and keeps to the last."""
+
+    def __init__(self, *answers: str | OSError) -> None:
+        self.answers = list(answers)
+        self.asked: list[str] = []
+
+    async def __call__(self, host: str, port: int) -> Sequence[Address]:
+        self.asked.append(host)
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, OSError):
+            raise answer
+        return [ip_address(each) for each in answer.split()]
+
+
+def test_a_name_that_changes_its_address_is_judged_by_the_address_it_has_now():
+    guard = Guard(networks=("127.0.0.5/32",))
+    names = Names("127.0.0.5", "127.0.0.1")
+
+    async def scenario() -> tuple[list[Exchange], Peer, Peer]:
+        closing = saying(response(200, (("Connection", "close"),)))
+        async with (
+            serving(closing, host="127.0.0.5") as listed,
+            serving(closing, port=listed.port) as private,
+            Fetcher(guard, user_agent=AGENT, resolver=names) as fetcher,
+        ):
+            exchanges = [await fetcher.request("GET", listed.url(host="mcp.example")) for _ in range(2)]
+        return exchanges, listed, private
+
+    (first, second), listed, private = asyncio.run(scenario())
+    assert first.status == 200
+    assert second.error == "mcp.example leads to 127.0.0.1, which is not a public address."
+    assert listed.connections == 1
+    assert private.connections == 0
+
+
+def test_a_name_is_looked_up_once_for_each_connection():
+    names = Names("127.0.0.1")
+
+    async def scenario() -> Peer:
+        async with (
+            serving(saying(response())) as peer,
+            Fetcher(LOOPBACK, user_agent=AGENT, resolver=names) as fetcher,
+        ):
+            for _ in range(3):
+                await fetcher.request("GET", peer.url(host="mcp.example"))
+        return peer
+
+    peer = asyncio.run(scenario())
+    assert names.asked == ["mcp.example"]
+    assert [asked.header("host") for asked in peer.asked] == [f"mcp.example:{peer.port}"] * 3
+
+
+def test_the_next_address_is_tried_when_one_refuses():
+    async def scenario() -> Exchange:
+        async with (
+            serving(saying(response(204))) as peer,
+            Fetcher(LOOPBACK, user_agent=AGENT, resolver=Names("127.0.0.9 ::1 127.0.0.1")) as fetcher,
+        ):
+            return await fetcher.request("GET", peer.url(host="mcp.example"))
+
+    assert asyncio.run(scenario()).status == 204
+
+
+@pytest.mark.parametrize(
+    ("answer", "sentence"),
+    [
+        (socket.gaierror(socket.EAI_NONAME, "Name or service not known"), "no address: Name or service not known."),
+        ("", "mcp.example has no address."),
+        ("1.1.1.1 10.0.0.1", "mcp.example leads to 10.0.0.1, which is not a public address."),
+    ],
+)
+def test_a_name_that_leads_nowhere_is_a_sentence(answer, sentence):
+    async def scenario() -> Exchange:
+        async with Fetcher(LOOPBACK, user_agent=AGENT, resolver=Names(answer)) as fetcher:
+            return await fetcher.request("GET", "https://mcp.example/")
+
+    exchange = asyncio.run(scenario())
+    assert exchange.status is None
+    assert sentence in exchange.error
+
+
+def test_a_name_service_that_hangs_ends_with_the_time():
+    async def hang(host: str, port: int) -> Sequence[Address]:
+        await asyncio.Event().wait()
+        return []
+
+    async def scenario() -> Exchange:
+        async with Fetcher(LOOPBACK, user_agent=AGENT, resolver=hang, limits=SOON) as fetcher:
+            return await fetcher.request("GET", "https://mcp.example/")
+
+    assert "took longer than 0.3 s" in asyncio.run(scenario()).error
+
+
+def test_the_system_is_asked_for_names_by_default():
+    async def scenario() -> Exchange:
+        async with serving(saying(response(204))) as peer, Fetcher(LOOPBACK, user_agent=AGENT) as fetcher:
+            return await fetcher.request("GET", peer.url(host="localhost"))
+
+    assert asyncio.run(scenario()).status == 204
+
+
+def test_the_proxies_of_the_environment_are_not_used(monkeypatch):
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    assert ask(saying(response(204))).status == 204
+
+
+# ── Redirects ──────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_redirect_is_not_followed_unless_asked_for():
+    exchanges, peer = ask_all(saying(redirecting("/there")), ("GET", "/", {}))
+    assert exchanges[0].status == 302
+    assert exchanges[0].header("location") == "/there"
+    assert len(peer.asked) == 1
+
+
+def test_a_redirect_is_followed_to_the_document():
+    exchanges, peer = ask_all(
+        pathwise(a=redirecting("/b?x=1#top"), b=redirecting("/c", 308), c=json_answer(b'{"a": 1}')),
+        ("GET", "/a", {"follow": True, "json_only": True}),
+    )
+    assert exchanges[0].url == peer.url("/c")
+    assert exchanges[0].document == {"a": 1}
+    assert [asked.path for asked in peer.asked] == ["/a", "/b?x=1", "/c"]
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        *(
+            "http://10.0.0.1/",
+            "https://10.0.0.1/",
+            "http://169.254.169.254/latest/meta-data/",
+            "https://[fd00:ec2::254]/",
+        ),
+        *("http://[::ffff:10.0.0.1]/", "http://2130706433/", "http://0x7f.1/", "http://0/", "http://[::]/"),
+        *("http://user:pw@127.0.0.1/", "file:///etc/passwd", "javascript:alert(1)", "gopher://127.0.0.1/", "http://"),
+        *("http://1.1.1.1/", "http://[::1", "//[x]/", "http://127.0.0.1\\@10.0.0.1/", "http://a b/"),
+    ],
+)
+def test_a_redirect_to_what_is_not_open_is_a_sentence(location):
+    exchange = ask(saying(redirecting(location)), follow=True)
+    assert exchange.status is None
+    assert exchange.error.endswith(".")
+    assert "pw" not in exchange.error
+
+
+def test_redirects_in_a_circle_end():
+    exchanges, peer = ask_all(
+        pathwise(a=redirecting("/b"), b=redirecting("/a")),
+        ("GET", "/a", {"follow": True, "limits": Limits(redirects=9)}),
+    )
+    assert exchanges[0].status is None
+    assert "in a circle" in exchanges[0].error
+    assert len(peer.asked) == 2
+
+
+def test_redirects_without_end_end_after_three():
+    count = itertools.count()
+
+    async def answer(asked: Asked, writer: asyncio.StreamWriter) -> None:
+        writer.write(redirecting(f"/{next(count)}"))
+
+    exchanges, peer = ask_all(answer, ("GET", "/", {"follow": True}))
+    assert exchanges[0].error == "It redirects more than 3 times."
+    assert len(peer.asked) == 4
+
+
+@pytest.mark.parametrize(("status", "method", "body"), [(302, "GET", b""), (303, "GET", b""), (307, "POST", b"{}")])
+def test_a_redirected_post_keeps_its_body_only_where_the_status_says_so(status, method, body):
+    _, peer = ask_all(
+        pathwise(a=redirecting("/b", status), b=response()), ("POST", "/a", {"follow": True, "content": b"{}"})
+    )
+    assert (peer.asked[1].method, peer.asked[1].body) == (method, body)
+
+
+def ask_across(status: int, **options) -> tuple[Exchange, Peer]:
+    """What comes of a request that is redirected to another origin, and what that origin saw."""
+
+    async def scenario() -> tuple[Exchange, Peer]:
+        async with (
+            serving(saying(response(204))) as other,
+            serving(saying(redirecting(other.url("/seen"), status))) as peer,
+            Fetcher(LOOPBACK, user_agent=AGENT) as fetcher,
+        ):
+            return await fetcher.request(url=peer.url(), follow=True, **options), other
+
+    return asyncio.run(scenario())
+
+
+def test_credentials_do_not_follow_a_redirect_to_another_origin():
+    token = secrets.token_urlsafe()
+    exchange, other = ask_across(
+        302,
+        method="GET",
+        headers=[("Authorization", Secret(f"Bearer {token}")), ("X-Api-Key", token), ("Accept", "application/json")],
+    )
+    assert exchange.status == 204
+    assert token not in repr(other.asked)
+    assert other.asked[0].header("accept") == "application/json"
+
+
+def test_credentials_follow_a_redirect_within_their_origin():
+    token = secrets.token_urlsafe()
+    _, peer = ask_all(
+        pathwise(a=redirecting("/b"), b=response()),
+        ("GET", "/a", {"follow": True, "headers": [("Authorization", Secret(f"Bearer {token}"))]}),
+    )
+    assert peer.asked[1].header("authorization") == f"Bearer {token}"
+
+
+def test_a_body_does_not_follow_a_redirect_to_another_origin():
+    exchange, other = ask_across(307, method="POST", content=b"client_secret=x")
+    assert exchange.status is None
+    assert "another origin" in exchange.error
+    assert other.connections == 0
+
+
+def test_a_header_that_cannot_be_sent_is_refused_without_its_value():
+    token = secrets.token_urlsafe()
+    exchanges, peer = ask_all(
+        saying(response()), ("GET", "/", {"headers": [("Authorization", Secret(f"Bearer {token}\r\nX-Other: 1"))]})
+    )
+    assert exchanges[0].status is None
+    assert token not in repr(exchanges[0])
+    assert peer.connections == 0
+
+
+# ── TLS ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def ask_tls(tls: ssl.SSLContext, *, trust: ssl.SSLContext, host: str = "mcp.example") -> Exchange:
+    async def scenario() -> Exchange:
+        async with (
+            serving(saying(response(204)), tls=tls) as peer,
+            Fetcher(LOOPBACK, user_agent=AGENT, tls=trust, resolver=Names("127.0.0.1")) as fetcher,
+        ):
+            return await fetcher.request("GET", peer.url(host=host), limits=Limits(seconds=5))
+
+    return asyncio.run(scenario())
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority.make(tmp_path)
+
+
+@pytest.mark.parametrize(("certified", "host"), [("mcp.example", "mcp.example"), ("127.0.0.1", "127.0.0.1")])
+def test_a_certificate_for_the_host_is_accepted_at_the_address(authority, certified, host):
+    exchange = ask_tls(authority.serve(certified), trust=authority.trust(), host=host)
+    assert exchange.status == 204
+    assert exchange.tls_version == "TLSv1.3"
+
+
+def test_the_name_is_told_to_the_server_in_the_handshake(authority):
+    seen = []
+    tls = authority.serve("mcp.example")
+    tls.sni_callback = lambda _, name, __: seen.append(name)
+    ask_tls(tls, trust=authority.trust())
+    assert seen == ["mcp.example"]
+
+
+def test_a_certificate_for_another_host_is_not_accepted(authority):
+    exchange = ask_tls(authority.serve("other.example"), trust=authority.trust())
+    assert exchange.status is None
+    assert "certificate of mcp.example" in exchange.error
+    assert "Hostname mismatch" in exchange.error
+
+
+def test_a_certificate_that_has_run_out_is_not_accepted(authority):
+    exchange = ask_tls(authority.serve("mcp.example", days=-1), trust=authority.trust())
+    assert "certificate has expired" in exchange.error
+
+
+def test_a_certificate_of_an_unknown_authority_is_not_accepted(authority, tmp_path):
+    stranger = Authority.make(tmp_path)
+    exchange = ask_tls(stranger.serve("mcp.example"), trust=authority.trust())
+    assert "certificate of mcp.example" in exchange.error
+    assert exchange.status is None
+
+
+def test_a_server_that_speaks_no_tls_is_said():
+    async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(response(400))
+        await writer.drain()
+        await reader.read()
+        writer.close()
+
+    async def scenario() -> Exchange:
+        server = await asyncio.start_server(greet, "127.0.0.1", 0)
+        url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        async with server, Fetcher(LOOPBACK, user_agent=AGENT) as fetcher:
+            return await fetcher.request("GET", url)
+
+    exchange = asyncio.run(scenario())
+    assert exchange.status is None
+    assert "does not speak TLS as it should" in exchange.error
+
+
+# ── Many at once ───────────────────────────────────────────────────────────────────────────────
+
+
+async def silence(asked: Asked, writer: asyncio.StreamWriter) -> None:
+    await asyncio.Event().wait()
+
+
+def test_a_thousand_requests_at_once_are_answered_beside_a_dead_host():
+    async def scenario() -> tuple[list[Exchange], list[Exchange]]:
+        async with (
+            serving(saying(json_answer(b'{"a": 1}'))) as peer,
+            serving(silence) as dead,
+            Fetcher(LOOPBACK, user_agent=AGENT, limits=Limits(seconds=30)) as fetcher,
+        ):
+            waiting = [asyncio.create_task(fetcher.request("GET", dead.url(f"/{n}"))) for n in range(100)]
+            answered = await asyncio.gather(*(fetcher.request("GET", peer.url(f"/{n}")) for n in range(1000)))
+            still_waiting = [task for task in waiting if not task.done()]
+            for task in waiting:
+                task.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
+        return answered, still_waiting
+
+    answered, still_waiting = asyncio.run(scenario())
+    assert [exchange.status for exchange in answered] == [200] * 1000
+    assert len(still_waiting) == 100
+
+
+def test_a_connection_that_the_server_closed_meanwhile_is_replaced():
+    async def once(asked: Asked, writer: asyncio.StreamWriter) -> None:
+        writer.write(response())
+        await writer.drain()
+        writer.transport.close()
+
+    exchanges, peer = ask_all(once, *(("GET", f"/{n}", {}) for n in range(5)))
+    assert [exchange.status for exchange in exchanges] == [200] * 5
+    assert len(peer.asked) == 5
+
+
+def test_one_request_needs_no_event_loop():
+    exchange = fetch(Guard(), "GET", "https://10.0.0.1/", user_agent=AGENT)
+    assert exchange.error == "10.0.0.1 leads to 10.0.0.1, which is not a public address."
