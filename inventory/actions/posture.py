@@ -78,7 +78,7 @@ def record_tools(listed: Mapping[UUID, Sequence[ObservedTool]], *, now: datetime
     described = "is_read_only, is_destructive, is_open_world, description, scopes, schema_digest"
     listing = """jsonb_to_recordset(%(rows)s::jsonb) AS r(server uuid, name text, is_read_only boolean,
         is_destructive boolean, is_open_world boolean, description text, scopes varchar[], schema_digest text)"""
-    given = {"rows": _json(rows), "now": now, "servers": list(listed)}
+    given: dict[str, Any] = {"rows": _json(rows), "now": now, "servers": list(listed)}
     with database.cursor() as cursor:
         cursor.execute(
             f"""
