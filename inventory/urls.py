@@ -9,7 +9,6 @@ urlpatterns = [
     path("servers/classify/", assignments.server_classify, name="server_classify"),
     path("clients/", clients.client_list, name="client_list"),
     path("clients/assign-owner/", assignments.client_assign_owner, name="client_assign_owner"),
-    path("clients/<uuid:pk>/", clients.client_detail, name="client_detail"),
     path("credentials/assign-owner/", assignments.credential_assign_owner, name="credential_assign_owner"),
     path(
         "credentials/assign-environment/",

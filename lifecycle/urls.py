@@ -1,12 +1,13 @@
 from django.urls import path
 
-from lifecycle.views import credentials, findings, policies
+from lifecycle.views import clients, credentials, findings, policies
 
 urlpatterns = [
     path("credentials/", credentials.credential_list, name="credential_list"),
     path("credentials/<uuid:pk>/", credentials.credential_detail, name="credential_detail"),
     path("credentials/<uuid:pk>/dates/", credentials.credential_dates, name="credential_dates"),
     path("servers/<uuid:pk>/", credentials.server_detail, name="server_detail"),
+    path("clients/<uuid:pk>/", clients.client_detail, name="client_detail"),
     path("findings/", findings.finding_list, name="finding_list"),
     path("findings/acknowledge/", findings.finding_acknowledge, name="finding_acknowledge"),
     path("findings/waive/", findings.finding_waive, name="finding_waive"),

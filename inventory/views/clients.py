@@ -1,30 +1,23 @@
-"""MCP clients: the list, and one client with what it reaches."""
+"""The list of MCP clients; the page of one of them is the lifecycle's, which knows its findings."""
 
 from operator import attrgetter
 from typing import Any
-from uuid import UUID
 
-from django.db.models import F, OuterRef, QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.db.models import OuterRef, QuerySet
+from django.http import HttpRequest
 from django.http.response import HttpResponseBase
-from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 
-from access.actors import Actor
 from access.permissions import requires_reader
 from access.roles import Role
-from audit.models import AuditEntry
 from inventory.filters import McpClientFilter
-from inventory.models import Credential, Exposure, McpClient, McpServer, Use
+from inventory.models import McpClient, Use
 from inventory.states import Admission
 from inventory.views.counts import CappedCount
 from inventory.views.presence import PresentUnlessAsked, seen_at, suited
 from web.lists import Bulk, Column, Empty, ListPage, View
 from web.paging import Ordering
-
-SHOWN = 100  # uses and exposures on a client's own page
-HISTORY = 20
 
 
 class ClientsOnPage(PresentUnlessAsked, McpClientFilter):
@@ -102,48 +95,3 @@ def client_list(request: HttpRequest) -> HttpResponseBase:
     return suited(CLIENTS, actor, Role.OPERATOR).respond(
         request, rows, bulk=bulk, context={"admitted": Admission.ADMITTED}
     )
-
-
-@require_safe
-@requires_reader
-def client_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
-    actor = request.actor  # type: ignore[attr-defined]
-    clients = McpClient.objects.visible_to(actor).select_related("connection", "owner", "authorization_server")
-    client = get_object_or_404(clients, pk=pk)
-    uses = Use.objects.filter(client=client)
-    files = uses.order_by().values("file")
-    exposures = (
-        Exposure.objects.visible_to(actor)
-        .present()
-        .filter(connection=client.connection_id, file__in=files)
-        .select_related("credential")
-        .order_by("-id")
-    )
-    shown = list(
-        uses.select_related("server", "server__environment", "environment", "credential").order_by(
-            F("gone_at").desc(nulls_first=True), "server__name", "file", "pk"
-        )[: SHOWN + 1]
-    )
-    context = {
-        "client": client,
-        "seen_at": seen_at(client),
-        "uses": shown[:SHOWN],
-        "has_more_uses": len(shown) > SHOWN,
-        "known": _known(actor, shown),
-        "exposures": list(exposures[:SHOWN]),
-        "history": list(AuditEntry.objects.visible_to(actor).about(client)[:HISTORY]),
-        "sees_everything": actor.sees_everything,
-        "may_assign": actor.has(Role.REVIEWER) or actor.has(Role.OWNER),
-    }
-    return render(request, "inventory/client_detail.html", context)
-
-
-def _known(actor: Actor, uses: list[Use]) -> set[UUID]:
-    """Which servers and credentials of these uses the actor may open. An owner reads the names of the others only."""
-    servers = {use.server_id for use in uses}
-    credentials = {use.credential_id for use in uses if use.credential_id}
-    if actor.sees_everything:
-        return servers | credentials
-    own_servers = McpServer.objects.visible_to(actor).filter(pk__in=servers).values_list("pk", flat=True)
-    own_credentials = Credential.objects.visible_to(actor).filter(pk__in=credentials).values_list("pk", flat=True)
-    return {*own_servers, *own_credentials}

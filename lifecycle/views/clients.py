@@ -1,0 +1,63 @@
+"""One MCP client: what it reaches, what of it is exposed, and what is wrong with it."""
+
+from uuid import UUID
+
+from django.db.models import F
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.views.decorators.http import require_safe
+
+from access.actors import Actor
+from access.permissions import requires_reader
+from access.roles import Role
+from audit.models import AuditEntry
+from inventory.models import Credential, Exposure, McpClient, McpServer, Use
+from inventory.views.presence import seen_at
+
+SHOWN = 100  # uses and exposures
+HISTORY = 20
+
+
+@require_safe
+@requires_reader
+def client_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
+    actor = request.actor  # type: ignore[attr-defined]
+    clients = McpClient.objects.visible_to(actor).select_related("connection", "owner", "authorization_server")
+    client = get_object_or_404(clients, pk=pk)
+    uses = Use.objects.filter(client=client)
+    files = uses.order_by().values("file")
+    exposures = (
+        Exposure.objects.visible_to(actor)
+        .present()
+        .filter(connection=client.connection_id, file__in=files)
+        .select_related("credential")
+        .order_by("-id")
+    )
+    shown = list(
+        uses.select_related("server", "server__environment", "environment", "credential").order_by(
+            F("gone_at").desc(nulls_first=True), "server__name", "file", "pk"
+        )[: SHOWN + 1]
+    )
+    context = {
+        "client": client,
+        "seen_at": seen_at(client),
+        "uses": shown[:SHOWN],
+        "has_more_uses": len(shown) > SHOWN,
+        "known": _known(actor, shown),
+        "exposures": list(exposures[:SHOWN]),
+        "history": list(AuditEntry.objects.visible_to(actor).about(client)[:HISTORY]),
+        "sees_everything": actor.sees_everything,
+        "may_assign": actor.has(Role.REVIEWER) or actor.has(Role.OWNER),
+    }
+    return render(request, "lifecycle/client_detail.html", context)
+
+
+def _known(actor: Actor, uses: list[Use]) -> set[UUID]:
+    """Which servers and credentials of these uses the actor may open. An owner reads the names of the others only."""
+    servers = {use.server_id for use in uses}
+    credentials = {use.credential_id for use in uses if use.credential_id}
+    if actor.sees_everything:
+        return servers | credentials
+    own_servers = McpServer.objects.visible_to(actor).filter(pk__in=servers).values_list("pk", flat=True)
+    own_credentials = Credential.objects.visible_to(actor).filter(pk__in=credentials).values_list("pk", flat=True)
+    return {*own_servers, *own_credentials}
