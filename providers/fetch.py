@@ -17,7 +17,7 @@ import httpcore2
 
 from providers.bodies import Events, Unreadable, looks_like_json, parsed
 from providers.errors import Permanent, ProviderError, Refused
-from providers.guard import Guard, Resolver, Target, parse_target, resolve
+from providers.guard import MAX_URL, Guard, Resolver, Target, parse_target, resolve
 from providers.observations import Exchange
 from providers.sessions import client
 from providers.wire import (
@@ -46,6 +46,7 @@ _HARMLESS = frozenset(
 _REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS"})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _METHOD = re.compile(r"[A-Z]{1,20}")
+_USER = re.compile(r"//[^/?#]*@")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -146,7 +147,7 @@ class Fetcher:
                 json_only=json_only,
             )
         except Refused as exc:
-            return Exchange(method=method, url=url, error=str(exc))
+            return Exchange(method=method, url=_USER.sub("//", url[:MAX_URL]), error=str(exc))
         async with self._place(request.target.origin):
             began = time.monotonic()
             exchange = await self._within_limits(request, follow=follow)

@@ -92,7 +92,7 @@ class _Transport(httpx2.AsyncBaseTransport):
                     response = await line.connection.handle_async_request(asked)
                     received = headers_of(response)
                 except BaseException:
-                    await line.close()
+                    await self.lines.give_back(line)
                     raise
         is_standing = request.method == "GET" and media_type_of(received) == "text/event-stream"
         return httpx2.Response(

@@ -6,7 +6,7 @@ import os
 import re
 import ssl
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, zip_longest
 from typing import Any
@@ -69,19 +69,30 @@ class CountedStream(httpcore2.AsyncNetworkStream):
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         if not self._left:
             raise Unreadable(self._sentence)
-        received = await self._stream.read(min(max_bytes, self._left), timeout)
+        with _tls_broken(httpcore2.ReadError):
+            received = await self._stream.read(min(max_bytes, self._left), timeout)
         self.received += len(received)
         self._left -= len(received)
         return received
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        await self._stream.write(buffer, timeout)
+        with _tls_broken(httpcore2.WriteError):
+            await self._stream.write(buffer, timeout)
 
     async def aclose(self) -> None:
         await self._stream.aclose()
 
     def get_extra_info(self, info: str) -> Any:
         return self._stream.get_extra_info(info)
+
+
+@contextlib.contextmanager
+def _tls_broken(error: type[httpcore2.NetworkError]) -> Iterator[None]:
+    """A record that is none in the middle of a connection: the library maps such only while TLS is agreed on."""
+    try:
+        yield
+    except ssl.SSLError as exc:
+        raise error("TLS broke") from exc
 
 
 @dataclass(slots=True, eq=False)
@@ -109,6 +120,7 @@ class Lines:
         self._tls = tls or _system_tls()
         self._tls.set_alpn_protocols(["http/1.1"])
         self._backend = httpcore2.AnyIOBackend()
+        self._all: set[Line] = set()
         self._idle: OrderedDict[Line, None] = OrderedDict()
         self._by_origin: dict[Origin, list[Line]] = {}
 
@@ -123,25 +135,30 @@ class Lines:
             if not line.connection.has_expired():
                 line.is_reused = True
                 return line
-            await line.close()
+            await self._end(line)
         return await self._open(target)
 
     async def give_back(self, line: Line) -> None:
-        if not line.connection.is_idle():
-            await line.close()
+        if line not in self._all or not line.connection.is_idle():
+            await self._end(line)
             return
         self._idle[line] = None
         self._by_origin.setdefault(line.origin, []).append(line)
         while len(self._idle) > IDLE_LINES or (self._idle and next(iter(self._idle)).connection.has_expired()):
             oldest = next(iter(self._idle))
             self._forget(oldest)
-            await oldest.close()
+            await self._end(oldest)
 
     async def close(self) -> None:
-        while self._idle:
-            line = next(iter(self._idle))
-            self._forget(line)
-            await line.close()
+        """End every connection, those in use too."""
+        self._idle.clear()
+        self._by_origin.clear()
+        while self._all:
+            await self._end(next(iter(self._all)))
+
+    async def _end(self, line: Line) -> None:
+        self._all.discard(line)
+        await line.close()
 
     def _forget(self, line: Line) -> None:
         del self._idle[line]
@@ -166,7 +183,9 @@ class Lines:
             stream=counted,
             keepalive_expiry=IDLE_SECONDS,
         )
-        return Line(target.origin, connection, counted, tls_version)
+        line = Line(target.origin, connection, counted, tls_version)
+        self._all.add(line)
+        return line
 
     async def _addresses(self, target: Target) -> list[Address]:
         """What the target's host is now, judged. The connection goes to these and the name is not looked up again."""
@@ -206,7 +225,9 @@ def reason_of(exc: BaseException) -> str:
     """Why a connection failed, in the words of the system."""
     cause: BaseException | None = exc
     while cause:
-        if isinstance(cause, OSError) and cause.errno and not isinstance(cause, ssl.SSLError):
+        if isinstance(cause, ssl.SSLError) and cause.reason:
+            return cause.reason.lower().replace("_", " ")
+        if isinstance(cause, OSError) and cause.errno:
             return os.strerror(cause.errno).lower()
         cause = cause.__cause__ or cause.__context__
     return "it ended without an answer"
@@ -217,10 +238,8 @@ def _tls_sentence(target: Target, exc: BaseException) -> str:
     while cause:
         if isinstance(cause, ssl.SSLCertVerificationError):
             return f"The certificate of {target.authority} was not accepted: {cause.verify_message.rstrip('.')}."
-        if isinstance(cause, ssl.SSLError) and cause.reason:
-            return f"{target.authority} does not speak TLS as it should: {cause.reason.lower().replace('_', ' ')}."
         cause = cause.__cause__ or cause.__context__
-    return f"{target.authority} ended the connection before TLS was agreed on."
+    return f"{target.authority} does not speak TLS as it should: {reason_of(exc)}."
 
 
 def sendable(headers: Headers) -> list[tuple[str, str]]:

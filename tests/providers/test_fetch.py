@@ -1,6 +1,7 @@
 """The guarded fetcher against real servers on loopback."""
 
 import asyncio
+import contextlib
 import gzip
 import itertools
 import secrets
@@ -12,6 +13,8 @@ from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from providers.base import Secret
 from providers.fetch import Fetcher, Guard, Limits, fetch
@@ -553,6 +556,13 @@ def test_a_header_that_cannot_be_sent_is_refused_without_its_value():
     assert peer.connections == 0
 
 
+def test_a_password_in_a_refused_url_is_not_repeated():
+    token = secrets.token_urlsafe()
+    exchange = fetch(LOOPBACK, "GET", f"https://user:{token}@mcp.example/a", user_agent=AGENT)
+    assert exchange.error == "The address holds a user name or a password."
+    assert exchange.url == "https://mcp.example/a"
+
+
 # ── TLS ────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -624,6 +634,31 @@ def test_a_server_that_speaks_no_tls_is_said():
     assert "does not speak TLS as it should" in exchange.error
 
 
+def test_tls_that_breaks_in_the_middle_is_a_sentence(authority):
+    async def break_off(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = authority.serve("127.0.0.1").wrap_bio(incoming, outgoing, server_side=True)
+        with contextlib.suppress(ConnectionError):
+            while not tls.version():
+                incoming.write(await reader.read(65536))
+                with contextlib.suppress(ssl.SSLWantReadError):
+                    tls.do_handshake()
+                writer.write(outgoing.read())
+            writer.write(b"HTTP/1.1 200 OK, in the clear\r\n\r\n")
+            await reader.read()
+        writer.close()
+
+    async def scenario() -> Exchange:
+        server = await asyncio.start_server(break_off, "127.0.0.1", 0)
+        url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        async with server, Fetcher(LOOPBACK, user_agent=AGENT, tls=authority.trust()) as fetcher:
+            return await fetcher.request("GET", url)
+
+    exchange = asyncio.run(scenario())
+    assert exchange.status is None
+    assert "broke the connection" in exchange.error
+
+
 # ── Many at once ───────────────────────────────────────────────────────────────────────────────
 
 
@@ -665,3 +700,55 @@ def test_a_connection_that_the_server_closed_meanwhile_is_replaced():
 def test_one_request_needs_no_event_loop():
     exchange = fetch(Guard(), "GET", "https://10.0.0.1/", user_agent=AGENT)
     assert exchange.error == "10.0.0.1 leads to 10.0.0.1, which is not a public address."
+
+
+# ── Whatever they say ──────────────────────────────────────────────────────────────────────────
+
+PIECES = st.sampled_from(
+    [
+        *(b"HTTP/1.1 200 OK\r\n", b"HTTP/1.0 302 Found\r\n", b"HTTP/1.1 101 Switching\r\n", b"HTTP/1.1 100 Go\r\n\r\n"),
+        *(b"Content-Type: application/json\r\n", b"Content-Type: text/event-stream\r\n", b"Content-Length: 5\r\n"),
+        *(
+            b"Content-Length: 99999999999999999999\r\n",
+            b"Transfer-Encoding: chunked\r\n",
+            b"Content-Encoding: gzip\r\n",
+        ),
+        *(
+            b"Location: /\xff\r\n",
+            b"Location: http://[\r\n",
+            b"Location: \r\n",
+            b"\r\n",
+            b"\n",
+            b"5\r\nhello\r\n0\r\n\r\n",
+        ),
+        *(
+            b"FFFFFFFFFFFFFFFFFFFFF\r\n",
+            b'data: {"jsonrpc": 1, "result"',
+            b"event: endpoint\n\n",
+            b'{"a": [',
+            b"]}",
+            b"\0",
+        ),
+    ]
+) | st.binary(max_size=20)
+
+
+def test_whatever_bytes_come_back_the_result_is_an_exchange():
+    async def scenario(raw: bytes) -> Exchange:
+        async def answer(asked: Asked, writer: asyncio.StreamWriter) -> None:
+            writer.write(raw)
+            await writer.drain()
+            writer.close()
+
+        async with serving(answer) as peer, Fetcher(LOOPBACK, user_agent=AGENT) as fetcher:
+            return await fetcher.request("GET", peer.url(), follow=True, limits=Limits(seconds=2))
+
+    @settings(max_examples=200, deadline=None)
+    @given(st.lists(PIECES, max_size=10).map(b"".join))
+    def holds(raw: bytes) -> None:
+        exchange = asyncio.run(scenario(raw))
+        assert exchange.is_answered or exchange.error
+        assert bool(exchange.error) or not exchange.is_truncated
+        assert exchange.error == "" or exchange.error.endswith(".")
+
+    holds()

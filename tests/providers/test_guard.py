@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import httpx2
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from providers.errors import Permanent, Refused
@@ -277,6 +277,7 @@ def is_open_to(guard: Guard, host: str, address: Address) -> bool:
     )
 
 
+@settings(deadline=None)
 @given(GUARDS, st.sampled_from(["http", "https"]), HOSTS, st.lists(ADDRESSES, min_size=1, max_size=4))
 def test_no_address_outside_what_is_open_is_ever_connected_to(guard, scheme, host, addresses):
     loop = NoNetwork()

@@ -191,3 +191,27 @@ def test_a_server_that_answers_nothing_ends_with_the_time():
 def test_what_is_no_http_is_an_error_that_the_sdk_knows():
     with pytest.raises(httpx2.RemoteProtocolError):
         ask(saying(b"SSH-2.0-OpenSSH_9.6\r\n\r\n"))
+
+
+def test_a_session_that_ends_closes_what_is_still_open():
+    ended = asyncio.Event()
+
+    async def until_closed(asked: Asked, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
+        try:
+            while True:
+                writer.write(b": x\n\n")
+                await writer.drain()
+                await asyncio.sleep(0.01)
+        except ConnectionError:
+            ended.set()
+            raise
+
+    async def scenario() -> None:
+        async with serving(until_closed) as peer:
+            async with client(LOOPBACK, user_agent=AGENT) as session:
+                await session.send(session.build_request("GET", peer.url()), stream=True)
+            await asyncio.wait_for(ended.wait(), 5)
+
+    asyncio.run(scenario())
+    assert ended.is_set()
