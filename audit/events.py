@@ -14,6 +14,7 @@ class Event(StrEnum):
     TOKEN_ISSUED = "token.issued"
     CONNECTION_CREATED = "connection.created"
     CONNECTION_CHANGED = "connection.changed"
+    CONNECTION_REMOVED = "connection.removed"
     CONNECTION_SYNC_REQUESTED = "connection.sync_requested"
     CONNECTION_SYNCED = "connection.synced"
     OWNER_CREATED = "owner.created"

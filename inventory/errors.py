@@ -12,6 +12,22 @@ class OwnerInactive(InventoryError):
         super().__init__(f"{owner} has left. Choose an active owner.")
 
 
+class NameTaken(InventoryError):
+    """Another connection has this name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"There is a connection called “{name}” already.")
+
+
+class HasHistory(InventoryError):
+    """A connection that listed something is part of the record."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This connection has listed something, so it stays as part of the record. Switch it off instead."
+        )
+
+
 class NothingChosen(InventoryError):
     """Nothing that you may change was chosen."""
 

@@ -53,7 +53,7 @@ class ConnectionSerializer(Shape):
     url = Url()
     display = Text(F("name"))
     environment = Link("environments", "environment", allow_null=True)
-    interval = Length("interval", help_text="Seconds between two syncs.")
+    interval = Length("interval", allow_null=True, help_text="Seconds between two syncs; null where it is only asked.")
     risk = Level(Severity, "risk")
 
     class Meta:

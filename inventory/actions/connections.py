@@ -3,13 +3,15 @@
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
+from django.db.models import ProtectedError
 
 from access.actors import Actor
 from audit.actions import action, record
 from audit.events import Event
-from inventory.models import Connection, Environment
-from inventory.states import ConnectionKind
+from inventory.errors import HasHistory, NameTaken
+from inventory.models import Connection, Environment, SyncRun
+from inventory.states import ConnectionKind, RunState
 
 EVERY = timedelta(hours=1)
 
@@ -23,15 +25,96 @@ def create_connection(
     actor: Actor,
     now: datetime,
     environment: Environment | None = None,
-    interval: timedelta = EVERY,
+    interval: timedelta | None = EVERY,
 ) -> Connection:
-    """Add a place to look. It is due at once."""
+    """Add a place to look. It is due at once; without an interval it is due again only when somebody asks."""
     connection = Connection(
         kind=kind, name=name, settings=settings, environment=environment, interval=interval, due_at=now
     )
-    connection.save(force_insert=True)
+    _save(connection, force_insert=True)
     record(Event.CONNECTION_CREATED, actor=actor, subject=connection, detail={"kind": kind, "settings": settings})
     return connection
+
+
+def _save(connection: Connection, **options: Any) -> None:
+    """Raises NameTaken when somebody else was faster with the name."""
+    if Connection.objects.filter(name=connection.name).exclude(pk=connection.pk).exists():
+        raise NameTaken(connection.name)
+    try:
+        with transaction.atomic():
+            connection.save(**options)
+    except IntegrityError as exc:
+        if not Connection.objects.filter(name=connection.name).exclude(pk=connection.pk).exists():
+            raise
+        raise NameTaken(connection.name) from exc
+
+
+@action
+def change_connection(
+    connection: Connection,
+    *,
+    name: str,
+    settings: dict[str, Any],
+    environment: Environment | None,
+    interval: timedelta | None,
+    actor: Actor,
+    now: datetime,
+) -> bool:
+    """Change what is looked at, and how often. Due at once where the settings changed. Says whether anything did."""
+    held = Connection.objects.select_for_update(of=("self",)).select_related("environment").get(pk=connection.pk)
+    before: dict[str, Any] = {
+        "name": held.name,
+        "settings": held.settings,
+        "environment": str(held.environment or ""),
+        "interval": _seconds(held.interval),
+    }
+    after: dict[str, Any] = {
+        "name": name,
+        "settings": settings,
+        "environment": str(environment or ""),
+        "interval": _seconds(interval),
+    }
+    changed = [fact for fact in after if after[fact] != before[fact]]
+    if not changed:
+        return False
+    held.name, held.settings, held.environment = name, settings, environment
+    if "interval" in changed:
+        held.interval = interval
+        held.due_at = now + interval if interval else None
+    if "settings" in changed and held.is_enabled:
+        held.due_at = now
+    _save(held, update_fields=["name", "settings", "environment", "interval", "due_at"])
+    record(
+        Event.CONNECTION_CHANGED,
+        actor=actor,
+        subject=held,
+        detail={"changed": {fact: {"from": before[fact], "to": after[fact]} for fact in changed}},
+    )
+    connection.refresh_from_db()
+    return True
+
+
+def _seconds(interval: timedelta | None) -> int | None:
+    return int(interval.total_seconds()) if interval else None
+
+
+def has_history(connection: Connection) -> bool:
+    """Whether it is under way or ever listed anything."""
+    return SyncRun.objects.filter(connection=connection).exclude(state=RunState.FAILED).exists()
+
+
+@action
+def remove_connection(connection: Connection, *, actor: Actor) -> None:
+    """Remove a connection that never listed anything. Raises HasHistory for any other: it is switched off instead."""
+    held = Connection.objects.select_for_update().get(pk=connection.pk)
+    if has_history(held):
+        raise HasHistory
+    record(Event.CONNECTION_REMOVED, actor=actor, subject=held, detail={"kind": held.kind, "settings": held.settings})
+    try:
+        with transaction.atomic():
+            held.delete()
+    except ProtectedError as exc:  # rows that reached the inventory by another way than a run
+        raise HasHistory from exc
 
 
 def this_machine(*, hostname: str, actor: Actor, now: datetime) -> Connection:

@@ -58,7 +58,7 @@ def renew(lease: Lease, *, now: datetime, done: int, expected: int | None = None
 
 def _release(lease: Lease, *, now: datetime, **values: Any) -> None:
     held = Connection.objects.filter(pk=lease.connection.pk, lease_token=lease.token)
-    due = now + lease.connection.interval
+    due = now + lease.connection.interval if lease.connection.interval else None
     if not held.update(lease_token=None, lease_until=None, due_at=due, **values):
         raise LeaseLost
 

@@ -28,7 +28,7 @@ class Connection(Row):
     name = models.CharField(max_length=200, unique=True)
     settings = models.JSONField(default=dict, blank=True)
     environment = models.ForeignKey(Environment, models.SET_NULL, null=True, blank=True, related_name="+")
-    interval = models.DurationField(help_text="Time between two syncs.")
+    interval = models.DurationField(null=True, blank=True, help_text="Time between two syncs; none when only asked.")
     is_enabled = models.BooleanField(default=True)
     due_at = models.DateTimeField(null=True, blank=True)
     lease_token = models.UUIDField(null=True, blank=True, editable=False)

@@ -1,0 +1,130 @@
+"""What the kinds of connection are called, what they bring, and which of their settings may be shown."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from inventory.states import ConnectionKind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """One kind of connection in words. `noun` is what a run counts; `settings` are the keys a reader may see."""
+
+    value: ConnectionKind
+    icon: str
+    sentence: str
+    noun: str
+    settings: Mapping[str, str]
+
+    @property
+    def title(self) -> str:
+        return str(self.value.label)
+
+
+KINDS: dict[str, Kind] = {
+    kind.value: kind
+    for kind in (
+        Kind(
+            value=ConnectionKind.MCP_CONFIG,
+            icon="client",
+            sentence="Reads the configuration files of MCP clients on this machine, in a folder or in a repository: "
+            "which servers they name and which credentials stand in clear.",
+            noun="file",
+            settings={"this_machine": "This machine's clients", "paths": "Paths", "host": "Host label"},
+        ),
+        Kind(
+            value=ConnectionKind.MCP_SERVER,
+            icon="server",
+            sentence="Asks MCP servers at their addresses how they authenticate and which tools they offer. No tool is "
+            "ever called.",
+            noun="server",
+            settings={
+                "urls": "Addresses",
+                "known": "Servers of the inventory",
+                "token": "Token",
+                "bound_to": "Sent only to",
+            },
+        ),
+        Kind(
+            value=ConnectionKind.OAUTH,
+            icon="policy",
+            sentence="Reads what an authorization server publishes, its registered clients and its tokens, and looks "
+            "up the tokens you hold.",
+            noun="entry",
+            settings={"issuer": "Issuer", "bound_to": "Sent only to"},
+        ),
+        Kind(
+            value=ConnectionKind.AWS,
+            icon="key",
+            sentence="Lists the access keys of IAM users and the entries of Secrets Manager, with their real age and "
+            "last use, in one account or many.",
+            noun="credential",
+            settings={
+                "access_key_id": "Access key id",
+                "secret_access_key": "Secret access key",
+                "session_token": "Session token",
+                "use_machine_identity": "This machine's identity",
+                "bound_to": "Sent only to",
+                "roles": "Roles",
+                "own_account": "The identity's own account",
+                "secrets": "Secrets Manager",
+                "regions": "Regions",
+                "endpoint": "Endpoint",
+            },
+        ),
+        Kind(
+            value=ConnectionKind.POSTGRES,
+            icon="audit",
+            sentence="Lists the login roles of a PostgreSQL cluster: whether they expire, when they were last seen "
+            "and, where you record it, when their password was set.",
+            noun="role",
+            settings={
+                "host": "Host",
+                "port": "Port",
+                "database": "Database",
+                "user": "User",
+                "password": "Password",
+                "bound_to": "Sent only to",
+                "sslmode": "Encryption",
+                "sslrootcert": "Certificate authority",
+                "password_date": "Word before a date",
+            },
+        ),
+        Kind(
+            value=ConnectionKind.FEED,
+            icon="transfer",
+            sentence="Takes what another system sends, as NDJSON or CSV through the API or a file, for whatever "
+            "Keyreeve cannot list itself.",
+            noun="row",
+            settings={},
+        ),
+    )
+}
+
+# Whatever else a connection's settings hold is named to nobody but those who may change it.
+SHOWN = frozenset(key for kind in KINDS.values() for key in kind.settings)
+
+
+def described(kind: str, settings: Mapping[str, Any]) -> tuple[list[tuple[str, list[str]]], list[str]]:
+    """Settings as label and values, and the names of those whose values are not shown."""
+    labels = KINDS[kind].settings
+    known, others = [], []
+    for key, value in settings.items():
+        if value in (None, "", [], {}):
+            continue
+        if key in labels:
+            known.append((labels[key], _in_words(value)))
+        else:
+            others.append(key.replace("_", " "))
+    return known, others
+
+
+def _in_words(value: Any) -> list[str]:
+    if isinstance(value, bool):
+        return ["yes" if value else "no"]
+    if isinstance(value, Mapping):
+        return [" ".join(str(part) for part in value.values() if part)]
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [text for each in value for text in _in_words(each)]
+    return [str(value)]
