@@ -292,7 +292,7 @@ class Reconciliation:
             f"""
             UPDATE inventory_credentialversion v SET is_current = false
             FROM inventory_credential c JOIN pg_temp.staging s ON s.credential_key = c.identity_key
-            WHERE v.credential_id = c.id AND v.is_current AND c.fingerprint <> '' AND {differs}
+            WHERE v.credential_id = c.id AND v.is_current AND (c.fingerprint <> '' OR c.external_id <> '') AND {differs}
             """
         )
         self._run(

@@ -2,66 +2,22 @@
 
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
-from psycopg import sql
 
-from config.embedded import EmbeddedPostgres
 from providers.base import DiscoveredCredential, Secret, Status
 from providers.errors import Denied, Permanent, Refused, Transient
 from providers.postgres import Roles, Target
-from tests.embedded import FAST, end, short_folder
-
-PASSWORD = secrets.token_urlsafe(18)
-
-
-class Cluster:
-    """A PostgreSQL of its own, whose roles sign in with a password."""
-
-    def __init__(self, postgres: EmbeddedPostgres) -> None:
-        self.postgres = postgres
-        self.admin = psycopg.connect(postgres.conninfo(), autocommit=True)
-        rules = postgres.folder / "pg_hba.conf"
-        rules.write_text("local all +signed_in scram-sha-256\n" + rules.read_text())
-        self.admin.execute("CREATE ROLE signed_in")
-        self._reload()
-
-    def _reload(self) -> None:
-        """Have the rules read again, and see that they were: a new session's process began after its parent did."""
-        loaded = self.admin.execute("SELECT pg_conf_load_time()").fetchone()
-        self.admin.execute("SELECT pg_reload_conf()")
-        while self.admin.execute("SELECT pg_conf_load_time(), pg_sleep(0.01)::text <> 'x'").fetchone()[:1] == loaded:
-            pass
-
-    def role(self, name: str, options: str = "", *, groups: tuple[str, ...] = ()) -> None:
-        self.admin.execute(
-            sql.SQL("CREATE ROLE {} LOGIN PASSWORD {} " + options).format(sql.Identifier(name), PASSWORD)
-        )
-        for group in ("signed_in", *groups):
-            self.admin.execute(sql.SQL("GRANT {} TO {}").format(sql.Identifier(group), sql.Identifier(name)))
-
-    def target(self, user: str, **more: Any) -> Target:
-        known = {"host": str(self.postgres.folder.resolve()), "database": "keyreeve", "password": Secret(PASSWORD)}
-        return Target(user=user, **{**known, **more})
-
-    @contextmanager
-    def signed_in(self, user: str) -> Iterator[psycopg.Connection]:
-        with psycopg.connect(**self.target(user).parameters()) as connection:
-            yield connection
+from tests.clusters import PASSWORD, Cluster, started
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
-    postgres = EmbeddedPostgres(short_folder() / "pg", extra=FAST)
-    try:
-        postgres.start()
-        made = Cluster(postgres)
+    with started() as made:
         made.role("onlooker")
         made.role("reader", groups=("pg_read_all_stats",))
         made.role("app", "CONNECTION LIMIT 7 VALID UNTIL '2031-03-01 00:00+00'", groups=("pg_read_all_data",))
@@ -72,9 +28,6 @@ def cluster() -> Iterator[Cluster]:
         made.admin.execute("CREATE ROLE certified LOGIN")
         made.admin.execute("CREATE ROLE a_group NOLOGIN")
         yield made
-        made.admin.close()
-    finally:
-        end(postgres)
 
 
 def listed(target: Target, **more: Any) -> dict[str, DiscoveredCredential]:
