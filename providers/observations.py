@@ -79,6 +79,7 @@ class ServerObservation:
     exchanges: Mapping[str, Exchange] = field(default_factory=dict)
     tools: tuple[ObservedTool, ...] | None = None
     tools_error: str = ""
+    is_listed_anonymously: bool = False
     issuers: tuple[str, ...] = ()
     stopped: str = ""
     skipped: Mapping[str, str] = field(default_factory=dict)
