@@ -14,6 +14,7 @@ from typing import Self
 from urllib.parse import urljoin
 
 import httpcore2
+import httpx2
 
 from providers.bodies import Events, Unreadable, looks_like_json, parsed
 from providers.errors import Permanent, ProviderError, Refused
@@ -102,7 +103,10 @@ class Fetcher:
         tls: ssl.SSLContext | None = None,
         resolver: Resolver = resolve,
     ) -> None:
-        self._lines = Lines(guard, tls=tls, resolver=resolver)
+        self._guard = guard
+        self._tls = tls or httpcore2.default_ssl_context()
+        self._resolver = resolver
+        self._lines = Lines(guard, tls=self._tls, resolver=resolver)
         self._user_agent = user_agent
         self._limits = limits or Limits()
         self._places = asyncio.Semaphore(AT_ONCE)
@@ -152,6 +156,29 @@ class Fetcher:
             began = time.monotonic()
             exchange = await self._within_limits(request, follow=follow)
             return replace(exchange, seconds=time.monotonic() - began)
+
+    async def ask_plainly(self, url: str) -> Exchange:
+        """GET an address over plain http, on the public internet too: whether it answers at all is the question.
+
+        Nothing goes with it that could matter to whoever listens, and no redirect is followed.
+        """
+        guard = replace(self._guard, allow_plain_http=True)
+        async with Fetcher(
+            guard, user_agent=self._user_agent, limits=self._limits, tls=self._tls, resolver=self._resolver
+        ) as plain:
+            return await plain.request("GET", url)
+
+    def client(self, *, bound_to: str = "", headers: Headers = (), limits: Limits | None = None) -> httpx2.AsyncClient:
+        """A client for one session of an SDK, under this fetcher's guard; see `providers.sessions.client`."""
+        return client(
+            self._guard,
+            user_agent=self._user_agent,
+            limits=limits or self._limits,
+            bound_to=bound_to,
+            headers=headers,
+            tls=self._tls,
+            resolver=self._resolver,
+        )
 
     @contextlib.asynccontextmanager
     async def _place(self, origin: Origin) -> AsyncIterator[None]:

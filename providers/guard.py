@@ -170,11 +170,13 @@ class Guard:
     `networks` are CIDR networks, addresses, host names or `*.` patterns: `10.0.0.0/8`, `mcp.corp.example`,
     `*.corp.example`. A listed name may resolve to an internal address, but not to loopback, link-local or metadata
     addresses: whoever controls its DNS could otherwise aim us at this machine. Plain http goes only to loopback, where
-    that is open, and to what is listed. Raises `Permanent` for an entry that is none of these.
+    that is open, and to what is listed; with `allow_plain_http` also to the public internet. Raises `Permanent` for an
+    entry that is none of these.
     """
 
     allow_loopback: bool = False
     networks: tuple[str, ...] = ()
+    allow_plain_http: bool = False
     _networks: tuple[Network, ...] = field(init=False, repr=False, compare=False)
     _names: frozenset[str] = field(init=False, repr=False, compare=False)
     _suffixes: tuple[str, ...] = field(init=False, repr=False, compare=False)
@@ -218,7 +220,7 @@ class Guard:
             is_open = self.lists(target.host, address) or (self.allow_loopback and _in(address, _LOOPBACK))
             if not is_open and not is_routable(address):
                 raise Refused(f"{target.host} leads to {address}, which is not a public address.")
-            if not is_open and target.scheme != "https":
+            if not is_open and target.scheme != "https" and not self.allow_plain_http:
                 raise Refused(f"{target.host} is asked over plain http, which is allowed only where it was opened.")
 
 
