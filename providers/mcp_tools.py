@@ -112,7 +112,11 @@ async def _list(transport: Any, mode: str, seconds: float) -> Listing:
     try:
         with anyio.fail_after(seconds):
             client = Client(
-                transport, mode=mode, client_info=Implementation(**CLIENT), read_timeout_seconds=seconds, cache=None
+                transport,
+                mode=mode,
+                client_info=Implementation.model_validate(CLIENT),
+                read_timeout_seconds=seconds,
+                cache=None,
             )
             async with client as session:
                 found.version, found.info = session.protocol_version, session.server_info

@@ -6,6 +6,7 @@ from inventory.posture.model import CheckResult, since
 from inventory.posture.server_cases import (
     ANONYMOUS,
     Case,
+    counted,
     is_refused,
     is_served,
     judges,
@@ -36,10 +37,9 @@ def _anonymous(case: Case) -> CheckResult:
             [str(t.get("name", ""))[:200] for t in listed if isinstance(t, dict)] if isinstance(listed, list) else []
         )
         if names:
-            more = " or more" if answer.get("nextCursor") else ""
-            return case.violated(
-                f"It lists {len(names)}{more} tools to anybody, without any credential.", tools=names[:30]
-            )
+            more = " and more" if answer.get("nextCursor") else ""
+            said = f"It lists {counted(len(names), 'tool')}{more} to anybody, without any credential."
+            return case.violated(said, tools=names[:30])
         return case.violated("It answers anybody, without any credential. It lists no tool.", severity=Severity.HIGH)
     answers = {str(q): e for q in ANONYMOUS if (e := case.seen.exchange(q)) is not None}
     statuses = {name: exchange.status for name, exchange in answers.items()}
@@ -70,7 +70,7 @@ def _anonymous(case: Case) -> CheckResult:
         tools = case.seen.observation.tools
         if tools and case.seen.observation.is_listed_anonymously:
             return case.violated(
-                f"It lists {len(tools)} tools to anybody, without any credential.",
+                f"It lists {counted(len(tools), 'tool')} to anybody, without any credential.",
                 tools=[tool.name[:200] for tool in tools[:30]],
             )
         return case.violated("It opens its event stream to anybody.", severity=Severity.HIGH, answers=statuses)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import urlsplit
 
 from inventory.posture.drift import texts
 from inventory.posture.model import CheckResult, since
-from inventory.posture.server_cases import MODERN, Case, judges, without_authorization
+from inventory.posture.server_cases import MODERN, Case, counted, judges, without_authorization
 from inventory.states import Severity
 from providers.addresses import PROTECTED_RESOURCE, Likeness, is_loopback, is_safe, likeness, origin, split
 from providers.observations import Exchange
@@ -129,7 +130,7 @@ def _identity(case: Case) -> CheckResult:
         )
     ):
         return case.met("The metadata is that of the whole host, and names it.", resource=resource[:2000])
-    facts = {"resource": resource[:2000], "expected": case.seen.url}
+    facts: dict[str, Any] = {"resource": resource[:2000], "expected": case.seen.url}
     match nearest:
         case Likeness.IDENTICAL:
             return case.met("`resource` is the address that was asked.", resource=resource[:2000])
@@ -166,7 +167,7 @@ def _issuers(case: Case) -> CheckResult:
             return case.violated(f"{issuer[:500]} is no https address that others can reach.", issuers=_shown(named))
         if parts.query or parts.fragment:
             return case.violated(f"{issuer[:500]} has a query or a fragment.", issuers=_shown(named))
-    return case.met(f"It names {_counted(len(named), 'authorization server')}.", issuers=_shown(named))
+    return case.met(f"It names {counted(len(named), 'authorization server')}.", issuers=_shown(named))
 
 
 @judges(
@@ -235,7 +236,7 @@ def _narrow(case: Case) -> CheckResult:
             f"It names {len(scopes)} scopes, which is more than the {case.seen.scope_limit} that policy allows.",
             scopes=_shown(scopes),
         )
-    return case.met(f"It names {_counted(len(scopes), 'scope')} and no wildcard.", scopes=_shown(scopes))
+    return case.met(f"It names {counted(len(scopes), 'scope')} and no wildcard.", scopes=_shown(scopes))
 
 
 @judges(
@@ -310,7 +311,3 @@ def _answer(exchange: Exchange) -> str:
 def _shown(values: list[str], most: int = 30) -> list[str]:
     shown = [value[:300] for value in values[:most]]
     return shown if len(values) <= most else [*shown, f"and {len(values) - most} more"]
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("" if number == 1 else "s")

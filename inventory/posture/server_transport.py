@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from inventory.posture.drift import differences, snapshot, texts, unseen
 from inventory.posture.model import CheckResult, since
@@ -105,6 +106,8 @@ def _session_alone(case: Case) -> CheckResult:
     remediation="Make session ids of at least 128 bits from a cryptographic random source.",
 )
 def _session_ids(case: Case) -> CheckResult:
+    if case.seen.observation.transport == "sse":
+        return case.unknown("The sessions of HTTP+SSE are part of an address; they were not compared.")
     ids = [found for question in _SESSIONS if (found := _session(case, question))]
     if not ids:
         if any(result(case.seen.exchange(q)) for q in (Question.INITIALIZE, Question.AUTHORIZED_INITIALIZE)):
@@ -188,6 +191,8 @@ def _mismatch(case: Case) -> CheckResult:
     remediation="Answer 400, and in 2026-07-28 error -32022 with the versions that are supported.",
 )
 def _unheard(case: Case) -> CheckResult:
+    if case.seen.observation.transport == "sse":
+        return case.not_applicable("HTTP+SSE has no header for a version.")
     exchange = _behind_the_gate(case, Question.VERSION_UNHEARD)
     if isinstance(exchange, CheckResult):
         return exchange
@@ -238,7 +243,7 @@ def _tls(case: Case) -> CheckResult:
     plain = case.seen.observation.exchanges.get(Question.PLAIN_HTTP)
     if plain is None:
         return case.unseen(Question.PLAIN_HTTP)
-    facts = {"tls": first.tls_version, "plain_http": plain.status}
+    facts: dict[str, Any] = {"tls": first.tls_version, "plain_http": plain.status}
     if not plain.is_answered:
         if case.seen.observation.skipped.get(Question.PLAIN_HTTP):
             return case.unseen(Question.PLAIN_HTTP)
@@ -343,6 +348,9 @@ def _session(case: Case, question: Question) -> str:
 
 
 def _handshake_was_served(case: Case) -> bool:
+    stream = case.seen.exchange(Question.EVENTS)
+    if case.seen.observation.transport == "sse" and stream is not None:
+        return is_served(stream)
     return any(result(case.seen.exchange(question)) is not None for question in (*ANONYMOUS, *HANDSHAKES))
 
 
