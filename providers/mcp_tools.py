@@ -279,6 +279,8 @@ async def _end(process: asyncio.subprocess.Process) -> None:
             os.killpg(process.pid, order)
         await _group_is_gone(process)
     with anyio.move_on_after(GRACE_SECONDS):
+        if process.stdout is not None:
+            await process.stdout.read()  # what a pipe still holds keeps it open, and the loop would outlive it
         await process.wait()
 
 
