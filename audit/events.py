@@ -27,6 +27,7 @@ class Event(StrEnum):
     SERVER_ENVIRONMENT_ASSIGNED = "server.environment_assigned"
     SERVER_ROLE_ASSIGNED = "server.role_assigned"
     CLIENT_OWNER_ASSIGNED = "client.owner_assigned"
+    AUTHORIZATION_SERVER_CHECK_ANSWERED = "authorization_server.check_answered"
     FINDINGS_EVALUATED = "findings.evaluated"
     FINDING_ACKNOWLEDGED = "finding.acknowledged"
     FINDING_REOPENED = "finding.reopened"

@@ -1,0 +1,46 @@
+"""A person's word where no request can tell: whether a delegated layer does what nobody outside can see."""
+
+from datetime import datetime
+
+from access.actors import Actor
+from audit.actions import action, record
+from audit.events import Event
+from inventory.actions.posture import record_checks
+from inventory.models import AuthorizationServer, PostureCheck
+from inventory.posture.authorization_servers import CHECKS, Answer
+from inventory.posture.model import Check, Target
+from inventory.states import Verdict
+
+ANSWERABLE: dict[str, Check] = {check.id: check for check in CHECKS if check.id.startswith("KR-DL-")}
+
+
+def answers_to(server: AuthorizationServer | None) -> dict[str, Answer]:
+    """What was said of a server, by check id. It stands in the evidence of the check that it decided."""
+    answered = PostureCheck.objects.filter(
+        authorization_server=server, check_id__in=ANSWERABLE, evidence__has_key="said_by"
+    )
+    return {
+        check.check_id: Answer(
+            is_so=check.verdict == Verdict.MET,
+            said_by=str(check.evidence["said_by"]),
+            said_at=datetime.fromisoformat(str(check.evidence["said_at"])),
+        )
+        for check in (answered if server is not None else ())
+    }
+
+
+@action
+def answer_check(
+    server: AuthorizationServer, check: Check, *, is_so: bool, reason: str, actor: Actor, now: datetime
+) -> None:
+    """Record a person's word. It stands through every later look, until somebody says otherwise."""
+    judge = check.met if is_so else check.violated
+    said = f"{actor.label} says {'so' if is_so else 'it is not so'}."
+    result = judge(server.issuer, said, said_by=actor.label, said_at=now.isoformat())
+    record_checks(Target.AUTHORIZATION_SERVER, [(server.pk, result)], now=now)
+    record(
+        Event.AUTHORIZATION_SERVER_CHECK_ANSWERED,
+        actor=actor,
+        subject=server,
+        detail={"check": check.id, "is_so": is_so, "reason": reason},
+    )

@@ -1,0 +1,359 @@
+"""Lists an authorization server: what it publishes, its clients, the tokens it tells of and those held by reference."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+from inventory.actions.answers import answers_to
+from inventory.actions.issuers import SeenIssuer, record_issuers
+from inventory.discovery.listing import FILE, IDENTITY, NAME, POINTER, SHORT, Discovered, fit
+from inventory.fingerprints import fingerprint, public_hint
+from inventory.listings.base import Batch, Place
+from inventory.models import AuthorizationServer as Known
+from inventory.models import McpServer
+from inventory.outside import USER_AGENT, guard, references
+from inventory.posture.authorization_servers import is_external, judge_issuer
+from providers.addresses import split
+from providers.authorization import observe_issuer
+from providers.base import DiscoveredCredential, Problem, Secret
+from providers.errors import Permanent, ProviderError, Transient
+from providers.fetch import Fetcher
+from providers.oauth import ACCESS_TOKEN, KINDS, AuthorizationServer, HeldToken, Introspector, ListedClient, Presented
+from providers.observations import IssuerObservation
+
+MAX_TOKENS = 500
+MAX_SERVERS = 1_000  # more of them tell nothing new about the server that they rely on
+Page = TypeVar("Page")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """The settings of a connection to an authorization server, read and judged before anything is asked."""
+
+    issuer: str
+    is_external: bool | None = None
+    clients_url: str = ""
+    tokens_url: str = ""
+    manager: Presented | None = None
+    introspector: Introspector | None = None
+    tokens: tuple[HeldToken, ...] = ()
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> "Setup":
+        """Raises `Permanent` with what is wrong in a sentence."""
+        issuer = _address(settings, "issuer")
+        if not issuer:
+            raise Permanent("The connection names no issuer.")
+        is_external = settings.get("is_external")
+        if is_external is not None and not isinstance(is_external, bool):
+            raise Permanent("Whether the issuer is an external identity provider is true, false or not said.")
+        kept = settings.get("management_token")
+        introspection = settings.get("introspection")
+        held = settings.get("tokens", [])
+        if not isinstance(held, list) or len(held) > MAX_TOKENS:
+            raise Permanent(f"The tokens of the connection are a list of at most {MAX_TOKENS}.")
+        return cls(
+            issuer=issuer,
+            is_external=is_external,
+            clients_url=_address(settings, "clients_url"),
+            tokens_url=_address(settings, "tokens_url"),
+            manager=presented(kept) if kept else None,
+            introspector=_introspector(introspection) if introspection else None,
+            tokens=tuple(_held(each) for each in held),
+        )
+
+    def server(self, fetcher: Fetcher) -> AuthorizationServer:
+        return AuthorizationServer(
+            self.issuer,
+            fetcher=fetcher,
+            clients_url=self.clients_url,
+            tokens_url=self.tokens_url,
+            manager=self.manager,
+            introspector=self.introspector,
+        )
+
+
+def presented(kept: Any) -> Presented:
+    """From `{"reference": …, "bound_to": …}` to what gives the secret for one host. Nothing is read yet."""
+    reference = kept.get("reference") if isinstance(kept, dict) else None
+    bound_to = kept.get("bound_to") if isinstance(kept, dict) else None
+    if not isinstance(reference, str) or not isinstance(bound_to, str) or not reference or not bound_to:
+        raise Permanent("A secret is named by a reference and by the host that it is bound to.")
+    return lambda host: references().resolve(reference, bound_to=bound_to, host=host)
+
+
+def _address(settings: Mapping[str, Any], name: str) -> str:
+    value = settings.get(name) or ""
+    if not isinstance(value, str) or (value and split(value) is None):
+        raise Permanent(f"{name} is no address.")
+    return value
+
+
+def _introspector(settings: Any) -> Introspector:
+    client_id = settings.get("client_id") if isinstance(settings, dict) else None
+    if not isinstance(client_id, str) or not client_id:
+        raise Permanent("Looking up tokens needs the id of a client that may.")
+    return Introspector(
+        client_id=client_id,
+        secret=presented(settings.get("secret")),
+        auth_method=str(settings.get("auth_method") or "client_secret_basic"),
+        endpoint=_address(settings, "endpoint"),
+    )
+
+
+def _held(settings: Any) -> HeldToken:
+    value = presented(settings)
+    kind = str(settings.get("kind") or ACCESS_TOKEN)
+    if kind not in KINDS:
+        raise Permanent(f"A token is of the kind {' or '.join(KINDS)}.")
+    return HeldToken(reference=str(settings["reference"]), value=value, kind=kind)
+
+
+def check(place: Place) -> str:
+    """Say in a sentence what the connection may ask there, after asking. Raises `ProviderError`."""
+    setup = Setup.of(place.settings)
+
+    async def asked() -> str:
+        async with Fetcher(guard(), user_agent=USER_AGENT) as fetcher:
+            observation = await observe_issuer(setup.issuer, fetcher=fetcher, now=place.started_at)
+            return await setup.server(fetcher).check(observation.metadata)
+
+    return asyncio.run(asked())
+
+
+def look(place: Place) -> Iterator[Batch]:
+    setup = Setup.of(place.settings)
+    with asyncio.Runner() as runner:
+        fetcher = Fetcher(guard(), user_agent=USER_AGENT)
+        try:
+            looking = _Look(place, setup, runner, fetcher)
+            yield looking.at_metadata()
+            yield from looking.at_clients()
+            yield from looking.at_tokens()
+        finally:
+            runner.run(fetcher.__aexit__())
+
+
+class _Look:
+    """One look at one authorization server, part by part. A part that fails leaves the others as true as ever."""
+
+    def __init__(self, place: Place, setup: Setup, runner: asyncio.Runner, fetcher: Fetcher) -> None:
+        self.place = place
+        self.setup = setup
+        self.runner = runner
+        self.fetcher = fetcher
+        self.server = setup.server(fetcher)
+        self.metadata: Mapping[str, Any] = {}
+        self.clients: set[str] = set()
+        self.held: dict[str, DiscoveredCredential] = {}  # by the id that the server gives them
+
+    # ── What it publishes ──────────────────────────────────────────────────────────────────────
+
+    def at_metadata(self) -> Batch:
+        """Its metadata, judged. Raises when it does not answer at all."""
+        setup = self.setup
+        observation: IssuerObservation = self.runner.run(
+            observe_issuer(setup.issuer, fetcher=self.fetcher, now=self.place.started_at)
+        )
+        seen = _judged(observation, setup)
+        reason = ""
+        if observation.metadata is None:
+            exchanges = list(observation.exchanges.values())
+            if not any(exchange.is_answered for exchange in exchanges):
+                raise Transient(f"{setup.issuer} does not answer. {exchanges[-1].error if exchanges else ''}".strip())
+            reason = exchanges[-1].error or "It publishes no metadata where clients look for it."
+        self.metadata = observation.metadata or {}
+        return Batch(
+            done=1,
+            problems=[_problem(setup.issuer, reason)] if reason else [],
+            unread=[fit(setup.issuer, FILE)] if reason else [],
+            further=[lambda: record_issuers([seen], now=self.place.started_at)],
+        )
+
+    # ── Clients ────────────────────────────────────────────────────────────────────────────────
+
+    def at_clients(self) -> Iterator[Batch]:
+        if not self.setup.clients_url:
+            return
+        yield from self._pages(self.server.clients, self._client_batch, self.setup.clients_url)
+
+    def _client_batch(self, page: Sequence[ListedClient | Problem]) -> Batch:
+        found = [row for row in page if isinstance(row, ListedClient)]
+        self.clients.update(client.client_id for client in found)
+        return self._batch([self._client(client) for client in found], page)
+
+    def _client(self, client: ListedClient) -> Discovered:
+        # One that nobody says how it came is waited for like one that registered itself: somebody decides about it.
+        is_document = client.client_id.startswith("https://")
+        return Discovered(
+            client_key=self._client_key(client.client_id),
+            client_name=fit(client.name or f"Unnamed client {client.client_id}", NAME),
+            client_id=fit(client.client_id, NAME),
+            authorization_server=self.setup.issuer,
+            registration=client.registration or ("cimd" if is_document else "dynamic"),
+            redirect_uris=tuple(fit(uri, 2_000) for uri in client.redirect_uris),
+            grant_types=tuple(fit(each, 80) for each in client.grant_types),
+            software_id=fit(client.software_id, 200),
+            application_type=fit(client.application_type, 20),
+            client_scopes=tuple(fit(scope, 200) for scope in client.scopes),
+            client_issued_at=client.issued_at,
+            client_last_used_at=client.last_used_at,
+            secret_expires_at=client.secret_expires_at,
+            registration_uri=fit(client.registration_uri, 2_000),
+        )
+
+    def _client_key(self, client_id: str) -> str:
+        return fit(f"oauth:{self.setup.issuer}:{client_id}", IDENTITY)
+
+    # ── Tokens ─────────────────────────────────────────────────────────────────────────────────
+
+    def at_tokens(self) -> Iterator[Batch]:
+        kept: list[DiscoveredCredential] = []
+        problems: list[Mapping[str, Any]] = []
+        for token in self.setup.tokens:
+            try:
+                found = self.runner.run(
+                    self.server.introspect(token, metadata=self.metadata, mark=self._mark(), now=self.place.started_at)
+                )
+            except ProviderError as exc:
+                problems.append(_problem(token.reference, str(exc)))
+                continue
+            if found.external_id:
+                self.held[found.external_id] = found
+            else:
+                kept.append(found)
+        if self.setup.tokens_url:
+            yield from self._pages(
+                lambda: self.server.tokens(now=self.place.started_at), self._token_batch, self.setup.tokens_url
+            )
+        kept.extend(self.held.values())
+        if self.setup.tokens:
+            yield Batch(rows=self._token_rows(kept), done=len(kept), problems=problems, is_cut_short=bool(problems))
+
+    def _mark(self) -> Callable[[Secret], tuple[str, str]]:
+        key = self.place.fingerprint_key()
+        return lambda secret: (fingerprint(secret.reveal(), key=key), public_hint(secret.reveal(), None))
+
+    def _token_batch(self, page: Sequence[DiscoveredCredential | Problem]) -> Batch:
+        listed = []
+        for row in page:
+            if not isinstance(row, DiscoveredCredential):
+                continue
+            if held := self.held.get(row.external_id):
+                # The same token, known by its value too; only the listing says when it was last used.
+                self.held[row.external_id] = replace(held, last_used_at=row.last_used_at)
+            else:
+                listed.append(row)
+        return self._batch(self._token_rows(listed), page)
+
+    def _token_rows(self, tokens: Sequence[DiscoveredCredential]) -> list[Discovered]:
+        servers = _servers({audience for token in tokens for audience in token.details.get("audiences", [])})
+        return [row for token in tokens for row in self._token(token, servers)]
+
+    def _token(self, token: DiscoveredCredential, servers: Mapping[str, McpServer]) -> Iterator[Discovered]:
+        """The token, once for each server that it is for. Who holds it is known only of a client that was listed."""
+        row = Discovered(
+            file=fit(token.reference or self.setup.tokens_url, FILE),
+            pointer=fit(token.external_id, POINTER),
+            credential_key=fit(token.identity, IDENTITY),
+            credential_name=fit(token.name, NAME),
+            kind=token.kind,
+            issuer=fit(token.issuer, SHORT),
+            principal=fit(token.principal, NAME),
+            trust_model=token.trust_model,
+            subject=fit(token.subject, 200),
+            scopes=tuple(fit(scope, 200) for scope in token.scopes),
+            storage="provider",
+            reference=fit(token.reference, IDENTITY),
+            status=str(token.status),
+            external_id=fit(token.external_id, SHORT),
+            fingerprint=token.fingerprint,
+            hint=token.hint,
+            details=json.dumps(dict(token.details)),
+            issued_at=token.issued_at,
+            last_used_at=token.last_used_at,
+            expires_at=token.expires_at,
+        )
+        audiences = token.details.get("audiences", [])
+        reached = {servers[audience].pk: servers[audience] for audience in audiences if audience in servers}
+        if token.principal not in self.clients or not reached:
+            yield row
+            return
+        for server in reached.values():
+            yield replace(
+                row,
+                client_key=self._client_key(token.principal),
+                server_key=server.identity_key,
+                server_name=server.name,
+                transport=server.transport,
+                url=server.url,
+            )
+
+    # ── Page by page ───────────────────────────────────────────────────────────────────────────
+
+    def _pages(
+        self, pages: Callable[[], AsyncIterator[Page]], batch: Callable[[Page], Batch], place: str
+    ) -> Iterator[Batch]:
+        """Each page as a batch. A listing that ends early is a problem of its own, and takes nothing for gone."""
+        asked = pages()
+
+        async def following() -> Page | None:
+            return await anext(asked, None)
+
+        try:
+            while (page := self.runner.run(following())) is not None:
+                yield batch(page)
+        except ProviderError as exc:
+            yield Batch(problems=[_problem(place, str(exc))], is_cut_short=True)
+
+    def _batch(self, rows: Sequence[Discovered], page: Sequence[Any]) -> Batch:
+        problems = [_problem(row.place, row.reason) for row in page if isinstance(row, Problem)]
+        return Batch(rows=rows, done=len(page), problems=problems, is_cut_short=bool(problems))
+
+
+def _judged(observation: IssuerObservation, setup: Setup) -> SeenIssuer:
+    """What the checklist says, with what the inventory knows of the servers that rely on this one."""
+    known = Known.objects.filter(issuer=setup.issuer).first()
+    relying = list(
+        McpServer.objects.present()
+        .filter(authorization_server=known, authorization_server__isnull=False)
+        .order_by("pk")
+        .values_list("url", "protocol_versions")[:MAX_SERVERS]
+    )
+    urls = [url for url, _ in relying if url]
+    elsewhere = {is_external(setup.issuer, url) for url in urls}
+    # One server on its own host is enough: there it is that server's layer, whoever else relies on it.
+    follows = False if False in elsewhere else True if elsewhere == {True} else None
+    results = judge_issuer(
+        observation,
+        expected_issuer=setup.issuer,
+        newest_version=max((version for _, versions in relying for version in versions), default=""),
+        servers=urls,
+        is_external=setup.is_external,
+        answers=answers_to(known),
+    )
+    return SeenIssuer(
+        issuer=setup.issuer,
+        metadata=observation.metadata,
+        is_external=follows if setup.is_external is None else setup.is_external,
+        results=results,
+    )
+
+
+def _servers(audiences: set[str]) -> dict[str, McpServer]:
+    """The known MCP servers that these audiences name. One slash at the end makes no other server of it."""
+    spellings = {spelling: audience for audience in audiences for spelling in _spellings(audience)}
+    keys = {fit(f"url:{spelling}", IDENTITY): audience for spelling, audience in spellings.items()}
+    # An audience that is no known server may be any interface of the company, so none is made up from it.
+    known = McpServer.objects.present().filter(identity_key__in=keys).order_by("pk")
+    return {keys[server.identity_key]: server for server in known}
+
+
+def _spellings(audience: str) -> tuple[str, ...]:
+    return (audience, audience.removesuffix("/")) if audience.endswith("/") else (audience, f"{audience}/")
+
+
+def _problem(place: str, reason: str) -> dict[str, Any]:
+    return {"file": fit(place, FILE), "reason": reason}
