@@ -156,7 +156,10 @@ class _Asking:
         ]
         if client is not None and client.redirect_uri:
             asked += self._authorizations(client)
-        await asyncio.gather(*asked)
+        # Not `gather`: cancelled, it would return while a registration is still being taken back.
+        async with asyncio.TaskGroup() as group:
+            for each in asked:
+                group.create_task(each)
 
     async def by_registering(self, token: Secret | None) -> None:
         """Register what must be refused and what may be accepted, one after another, each removed before the next."""

@@ -169,4 +169,6 @@ def _was_used(client: RegisteredClient, now: datetime, live_within: timedelta) -
 
 
 def _is_expired(client: RegisteredClient, now: datetime) -> bool:
-    return client.secret_expires_at is not None and client.secret_expires_at <= now
+    """Its secret ran out, and it was not seen since: one that was has a newer secret than we know of."""
+    expires_at, used_at = client.secret_expires_at, client.last_used_at
+    return expires_at is not None and expires_at <= now and (used_at is None or used_at <= expires_at)

@@ -14,7 +14,7 @@ from providers.authorization import ProbeClient, observe_client_document, observ
 from providers.base import Secret
 from providers.fetch import Fetcher, Guard, Limits
 from providers.observations import ClientObservation, IssuerObservation, SafetyClass
-from tests.providers.peers import Asked, Peer, json_answer, redirecting, response, serving
+from tests.providers.peers import Asked, Authority, Peer, json_answer, redirecting, response, serving
 
 NOW = datetime(2026, 11, 27, 12, tzinfo=UTC)
 AGENT = "Keyreeve/test"
@@ -88,7 +88,7 @@ class Issuer:
 
     async def answer(self, asked: Asked, writer: asyncio.StreamWriter) -> None:
         path = urlsplit(asked.path).path
-        replaced = self.answers.get(path)
+        replaced = self.answers.get(path) or self.answers.get(f"{path.rpartition('/')[0]}/*")
         if callable(replaced):
             await replaced(asked, writer)
             return
@@ -284,19 +284,23 @@ def observed(
     return asyncio.run(scenario())
 
 
-def observed_document(answering: Answering, path: str = "/client.json") -> ClientObservation:
-    """Let a client's document be fetched from a server that answers so."""
-
-    async def answer(asked: Asked, writer: asyncio.StreamWriter) -> None:
-        if callable(answering):
-            await answering(asked, writer)
-        else:
-            writer.write(answering)
+def observed_document(
+    answering: bytes | Callable[[str], bytes], path: str = "/client.json", *, authority: Authority
+) -> ClientObservation:
+    """Let a client's document be fetched from a server that answers so; a function of the client's id makes bytes."""
 
     async def scenario() -> ClientObservation:
+        async def answer(asked: Asked, writer: asyncio.StreamWriter) -> None:
+            if isinstance(answering, bytes):
+                writer.write(answering)
+            else:
+                writer.write(answering(peer.url(path)))
+
         async with (
-            serving(answer) as peer,
-            Fetcher(Guard(allow_loopback=True), user_agent=AGENT, limits=Limits(seconds=1)) as fetcher,
+            serving(answer, tls=authority.serve("127.0.0.1")) as peer,
+            Fetcher(
+                Guard(allow_loopback=True), user_agent=AGENT, limits=Limits(seconds=1), tls=authority.trust()
+            ) as fetcher,
         ):
             return await observe_client_document(peer.url(path), fetcher=fetcher, now=NOW)
 
