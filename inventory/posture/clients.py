@@ -239,7 +239,9 @@ def document_is_there(check: Check, case: _Case) -> CheckResult:
     if case.observation is not None and case.observation.is_too_large:
         return check.violated(case.client_id, f"It is larger than {LARGEST_DOCUMENT // 1024} KB.", **seen(exchange))
     if exchange.error or not exchange.is_answered:
-        return check.unknown(case.client_id, f"No answer: {exchange.error or 'nothing came back.'}", **seen(exchange))
+        return check.unknown(
+            case.client_id, f"No answer: {shown(exchange.error) or 'nothing came back.'}", **seen(exchange)
+        )
     if may_answer_later(exchange):
         return check.unknown(case.client_id, f"It answered {exchange.status}, which may pass.", **seen(exchange))
     if exchange.status is not None and 300 <= exchange.status < 400:

@@ -195,7 +195,9 @@ def answer_to(check: Check, case: Case, question: Question, *, not_asked: str) -
     if exchange is None:
         return check.unknown(case.subject, not_asked)
     if exchange.error or not exchange.is_answered:
-        return check.unknown(case.subject, f"No answer: {exchange.error or 'nothing came back.'}", **seen(exchange))
+        return check.unknown(
+            case.subject, f"No answer: {shown(exchange.error) or 'nothing came back.'}", **seen(exchange)
+        )
     if may_answer_later(exchange):
         return check.unknown(case.subject, f"It answered {exchange.status}, which may pass.", **seen(exchange))
     return exchange

@@ -133,7 +133,7 @@ def redirects_are_checked(check: Check, case: Case) -> CheckResult:
 
 def _answer(exchange: Exchange) -> str:
     if exchange.error:
-        return exchange.error.rstrip(".")
+        return shown(exchange.error).rstrip(".")
     if exchange.status in _REFUSED:
         return f"it refused to register anything ({exchange.status})"
     return f"it answered {exchange.status}"
@@ -271,7 +271,7 @@ def _is_refusal(exchange: Exchange) -> bool:
 
 def _shows(exchange: Exchange) -> str:
     if exchange.error:
-        return exchange.error.rstrip(".")
+        return shown(exchange.error).rstrip(".")
     if goes := _redirect_of(exchange):
         parts = split(goes)
         return f"it redirects to {shown(parts.netloc or parts.path)}" if parts else "it redirects"

@@ -59,7 +59,7 @@ _MOST_MODULUS = 8192  # characters; a longer one is no RSA key anybody uses
 def is_published(check: Check, case: Case) -> CheckResult:
     asked = [exchange for name in METADATA if (exchange := case.exchange(name)) is not None]
     if case.observation.metadata is not None:
-        found = {"metadata_url": case.observation.metadata_url}
+        found = {"metadata_url": shown(case.observation.metadata_url)}
         wants_rfc8414 = case.newest_version in _OPTIONAL
         if wants_rfc8414 and asked and document(case.exchange(Question.METADATA_OAUTH)) == {}:
             severity = Severity.MEDIUM if case.newest_version == _OPTIONAL[0] else None
@@ -76,7 +76,9 @@ def is_published(check: Check, case: Case) -> CheckResult:
     tried = [seen(exchange) for exchange in asked]
     for exchange in asked:
         if exchange.error or not exchange.is_answered:
-            return check.unknown(case.subject, f"No answer: {exchange.error or 'nothing came back.'}", tried=tried)
+            return check.unknown(
+                case.subject, f"No answer: {shown(exchange.error) or 'nothing came back.'}", tried=tried
+            )
         if may_answer_later(exchange):
             return check.unknown(case.subject, f"It answered {exchange.status}, which may pass.", tried=tried)
     severity = Severity.MEDIUM if case.newest_version == _OPTIONAL[0] else None
