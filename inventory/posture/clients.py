@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from inventory.posture.issuer_cases import (
+    counted,
     document,
     effective,
     is_loopback,
@@ -377,7 +378,7 @@ def redirects_are_safe(check: Check, case: _Case) -> CheckResult:
             "Every redirect address is on the person's own machine, where any program can pose as this client.",
             severity=Severity.LOW,
         )
-    return check.met(case.client_id, f"{len(addresses)} redirect addresses, https or loopback.")
+    return check.met(case.client_id, f"{counted(len(addresses), 'redirect address', 'es')}, https or loopback.")
 
 
 def _redirect_fault(address: str) -> tuple[Severity, str] | None:
@@ -564,7 +565,7 @@ def local_secrets_are_references(check: Check, case: _Case) -> CheckResult:
         )
     if unknown := {use.server for use in local if not use.held_as}:
         return check.unknown(case.client_id, f"How {listed(sorted(unknown))} gets its secret is not known.")
-    return check.met(case.client_id, f"{len(local)} credentials for local servers, none of them a literal.")
+    return check.met(case.client_id, f"No literal among {counted(len(local), 'credential')} for local servers.")
 
 
 @_judges(

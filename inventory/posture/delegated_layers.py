@@ -6,7 +6,7 @@ log but its own, and ends only where it ends it.
 
 from typing import Any
 
-from inventory.posture.issuer_cases import Case, judges, listed, texts
+from inventory.posture.issuer_cases import Case, counted, judges, listed, texts
 from inventory.posture.issuer_endpoints import introspection_is_guarded, revocation_is_guarded
 from inventory.posture.model import Check, CheckResult, Target
 from inventory.states import Severity, Verdict
@@ -84,7 +84,7 @@ def scopes_are_controlled(check: Check, case: Case) -> CheckResult:
         return check.violated(case.subject, f"It offers {listed(boundless)}, which limits nothing.")
     if not scopes:
         return check.violated(case.subject, "Its list of scopes is empty: every token is good for everything.")
-    return check.met(case.subject, f"It lists {len(scopes)} scopes: {listed(scopes)}.")
+    return check.met(case.subject, f"It lists {counted(len(scopes), 'scope')}: {listed(scopes)}.")
 
 
 @judges(

@@ -149,6 +149,10 @@ def listed(values: Iterable[Any]) -> str:
     return ", ".join(every[:_MOST_NAMED]) + more
 
 
+def counted(number: int, noun: str, plural: str = "s") -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}{plural}"
+
+
 def sentence(faults: Iterable[str]) -> str:
     """Several faults as one sentence."""
     joined = "; ".join(faults)

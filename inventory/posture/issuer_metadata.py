@@ -11,6 +11,7 @@ from inventory.posture.issuer_cases import (
     METADATA,
     Case,
     answer_to,
+    counted,
     document,
     is_internal,
     is_loopback,
@@ -149,9 +150,9 @@ def endpoints_are_safe(check: Check, case: Case) -> CheckResult:
         if worst is None or severity > worst[0]:
             worst = severity, f"{shown(name)} is {shown(url)}: {fault}."
     if worst is None:
-        return check.met(case.subject, f"{len(endpoints)} endpoints, all of them https.")
+        return check.met(case.subject, f"All https: {counted(len(endpoints), 'endpoint')}.")
     severity, said = worst
-    more = f" {len(wrong) - 1} more are wrong too." if len(wrong) > 1 else ""
+    more = f" It is one of {len(wrong)} that are wrong." if len(wrong) > 1 else ""
     return check.violated(case.subject, said + more, severity=severity, endpoints=dict(list(wrong.items())[:20]))
 
 
@@ -367,7 +368,7 @@ def takes_keys(check: Check, case: Case) -> CheckResult:
         return check.met(case.subject, f"Methods listed: {listed(methods)}.")
     if methods == ("none",):
         return check.not_applicable(case.subject, "It has public clients only.")
-    return check.violated(case.subject, f"Only shared secrets: {listed(methods) or 'no method at all'}.")
+    return check.violated(case.subject, f"No key among the methods listed: {listed(methods) or 'none at all'}.")
 
 
 @judges(
@@ -412,7 +413,7 @@ def has_sound_keys(check: Check, case: Case) -> CheckResult:
         return check.violated(case.subject, sentence(faults), **told)
     if not keys:
         return check.violated(case.subject, "The key set is empty.", **told)
-    return check.met(case.subject, f"{len(keys)} public keys, told apart by kid.", **told)
+    return check.met(case.subject, f"{counted(len(keys), 'public key')}, each with a kid of its own.", **told)
 
 
 def _is_private(key: Mapping[str, Any]) -> bool:

@@ -36,6 +36,13 @@ def _claims(exchange: Exchange) -> Mapping[str, Any]:
     return claims if isinstance(claims, Mapping) else {}
 
 
+def _introspected(case: Case) -> Mapping[str, Any]:
+    """What introspection says of an active token, when it speaks of an audience at all: it need not."""
+    exchange = case.exchange(Question.INTROSPECTION)
+    said = document(exchange) if exchange is not None and exchange.status == 200 else {}
+    return said if said.get("active") is True and "aud" in said else {}
+
+
 def _refusal(exchange: Exchange) -> str:
     return f"no token was issued ({exchange.status} {error_code(exchange) or 'without an error code'})"
 
@@ -90,8 +97,7 @@ def audience_is_bound(check: Check, case: Case) -> CheckResult:
     wanted = text(document(exchange).get("requested_resource"))
     if not wanted:
         return check.unknown(case.subject, "It was not asked for a certain server.", **seen(exchange))
-    introspection = case.exchange(Question.INTROSPECTION)
-    claims = _claims(exchange) or (document(introspection) if introspection and introspection.status == 200 else {})
+    claims = _claims(exchange) or _introspected(case)
     if not claims:
         return check.unknown(
             case.subject, "The token does not say what it is for, and introspection does not either.", **seen(exchange)
