@@ -522,24 +522,26 @@ def registration_is_alive(check: Check, case: _Case) -> CheckResult:
         return check.unknown(case.client_id, "There is no record of its registration.")
     if record.registration and record.registration != Registration.DYNAMIC:
         return check.not_applicable(case.client_id, "It was not registered dynamically.")
-    if record.is_secret_endless and record.registered_at is not None:
-        age = case.now - record.registered_at
-        if age > limits.oldest_endless_secret:
-            return check.violated(
-                case.client_id, f"Its secret never expires and is {age.days} days old.", days=age.days
-            )
+    oldest = case.now - limits.oldest_endless_secret
+    if record.is_secret_endless and record.registered_at is not None and record.registered_at < oldest:
+        return check.violated(
+            case.client_id, f"Its secret never expires, and it was registered on {_day(record.registered_at)}."
+        )
     used_at = record.last_used_at or (record.registered_at if record.is_use_known else None)
     if used_at is None:
         return check.unknown(case.client_id, "Whether anybody uses it is not known.")
-    unused = case.now - used_at
-    if unused > limits.longest_unused:
-        since_when = "It was not used" if record.last_used_at else "It was never used since it was registered"
-        return check.violated(case.client_id, f"{since_when} for {unused.days} days.", days=unused.days)
+    if case.now - used_at > limits.longest_unused:
+        last = "Last used on" if record.last_used_at else "Never used since it was registered on"
+        return check.violated(case.client_id, f"{last} {_day(used_at)}.")
     if record.is_secret_endless is None and record.has_secret is not False and record.secret_expires_at is None:
         return check.unknown(case.client_id, "It is in use; whether its secret ends is not known.")
     if record.is_secret_endless and record.registered_at is None:
         return check.unknown(case.client_id, "Its secret never expires, and how old it is is not known.")
     return check.met(case.client_id, f"Used within {limits.longest_unused.days} days.")
+
+
+def _day(time: datetime) -> str:
+    return time.date().isoformat()
 
 
 @_judges(

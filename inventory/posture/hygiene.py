@@ -11,19 +11,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from hashlib import sha256
 from typing import Any
 
 from inventory.posture.issuer_cases import is_loopback, split
+from inventory.states import Hygiene
 
+LONGEST_KEY = 400
 _LONGEST_NAME = 200
 _MOST_HOSTS = 50
-
-
-class Liveness(StrEnum):
-    LIVE = "live"
-    DUPLICATE = "duplicate"
-    DEAD = "dead"
-    UNKNOWN = "unknown"
 
 
 class Reason(StrEnum):
@@ -55,11 +51,11 @@ class RegisteredClient:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Hygiene:
+class Score:
     """The score of one client, its reason as data, and what a sentence about it needs."""
 
     key: str
-    liveness: Liveness
+    hygiene: Hygiene
     reason: Reason
     detail: Mapping[str, Any] = field(default_factory=dict)
 
@@ -71,7 +67,8 @@ def hygiene_key(name: str, redirect_uris: Iterable[str], issuer: str) -> str:
     """
     folded = " ".join(unicodedata.normalize("NFKC", name).casefold().split())[:_LONGEST_NAME]
     hosts = sorted({_host(address) for address in redirect_uris})[:_MOST_HOSTS]
-    return json.dumps([issuer, folded, hosts], ensure_ascii=False, separators=(",", ":"))
+    key = json.dumps([issuer, folded, hosts], separators=(",", ":"))
+    return key if len(key) <= LONGEST_KEY else f"{key[: LONGEST_KEY - 64]}{sha256(key.encode()).hexdigest()}"
 
 
 def _host(address: str) -> str:
@@ -91,7 +88,7 @@ def hygiene(
     now: datetime,
     live_within: timedelta = timedelta(days=30),
     dead_after: timedelta = timedelta(days=90),
-) -> tuple[Hygiene, ...]:
+) -> tuple[Score, ...]:
     """Score clients that share a key, in their order.
 
     Used within `live_within` is live; unused for longer than `dead_after`, or with an expired secret, is dead; what
@@ -124,29 +121,29 @@ def _score(
     now: datetime,
     live_within: timedelta,
     dead_after: timedelta,
-) -> Hygiene:
-    def say(liveness: Liveness, reason: Reason, **detail: Any) -> Hygiene:
-        return Hygiene(key=client.key, liveness=liveness, reason=reason, detail=detail)
+) -> Score:
+    def say(scored: Hygiene, reason: Reason, **detail: Any) -> Score:
+        return Score(key=client.key, hygiene=scored, reason=reason, detail=detail)
 
     if _is_expired(client, now):
-        return say(Liveness.DEAD, Reason.SECRET_EXPIRED, expired_at=client.secret_expires_at)
+        return say(Hygiene.DEAD, Reason.SECRET_EXPIRED, expired_at=client.secret_expires_at)
     used_at, registered_at = client.last_used_at, client.registered_at
     if _was_used(client, now, live_within):
-        return say(Liveness.LIVE, Reason.USED_LATELY, last_used_at=used_at)
+        return say(Hygiene.LIVE, Reason.USED_LATELY, last_used_at=used_at)
     if used_at is not None and now - used_at > dead_after:
-        return say(Liveness.DEAD, Reason.UNUSED, last_used_at=used_at, days=(now - used_at).days)
+        return say(Hygiene.DEAD, Reason.UNUSED, last_used_at=used_at)
     never = used_at is None and client.is_use_known
     if never and registered_at is not None and now - registered_at > dead_after:
-        return say(Liveness.DEAD, Reason.NEVER_USED, registered_at=registered_at, days=(now - registered_at).days)
+        return say(Hygiene.DEAD, Reason.NEVER_USED, registered_at=registered_at)
     if used_at is None and registered_at is not None and now - registered_at <= live_within:
-        return say(Liveness.UNKNOWN, Reason.NEW, registered_at=registered_at)
+        return say(Hygiene.UNKNOWN, Reason.NEW, registered_at=registered_at)
     if keeper is not None and keeper.key != client.key and _is_behind(client, keeper, now, live_within):
-        return say(Liveness.DUPLICATE, Reason.SUPERSEDED, by=keeper.key, last_used_at=used_at)
+        return say(Hygiene.DUPLICATE, Reason.SUPERSEDED, by=keeper.key, last_used_at=used_at)
     if used_at is not None:
-        return say(Liveness.UNKNOWN, Reason.USED_SOME_TIME_AGO, last_used_at=used_at)
+        return say(Hygiene.UNKNOWN, Reason.USED_SOME_TIME_AGO, last_used_at=used_at)
     if keeper is not None and keeper.key != client.key:
-        return say(Liveness.UNKNOWN, Reason.LOOKS_ALIKE, by=keeper.key, registered_at=registered_at)
-    return say(Liveness.UNKNOWN, Reason.USE_NOT_KNOWN, registered_at=registered_at)
+        return say(Hygiene.UNKNOWN, Reason.LOOKS_ALIKE, by=keeper.key, registered_at=registered_at)
+    return say(Hygiene.UNKNOWN, Reason.USE_NOT_KNOWN, registered_at=registered_at)
 
 
 def _is_behind(client: RegisteredClient, keeper: RegisteredClient, now: datetime, live_within: timedelta) -> bool:

@@ -8,7 +8,7 @@ import pytest
 from inventory.posture.authorization_servers import CHECKS, Answer, judge_issuer
 from inventory.posture.model import CheckResult
 from inventory.states import Severity, Verdict
-from providers.observations import SafetyClass
+from providers.observations import IssuerObservation, SafetyClass
 from tests.providers.issuers import ALL, NOW, RESOURCE, Issuer, observed, refused, rsa_key
 from tests.providers.peers import redirecting, response
 
@@ -239,6 +239,18 @@ SCENES: dict[str, dict[Verdict, Scene]] = {
 def test_every_check_is_tried_in_every_way():
     assert set(SCENES) == {check.id for check in CHECKS}
     assert all({MET, VIOLATED, UNKNOWN} <= set(scenes) for scenes in SCENES.values())
+
+
+def test_the_same_server_says_the_same_twice():
+    issuer = Issuer(faults=frozenset({"no_pkce", "open"}), keys={"keys": [rsa_key()]})
+
+    def said_of(observation: IssuerObservation) -> str:
+        told = judge_issuer(observation, expected_issuer=observation.issuer, newest_version=NEWEST)
+        return repr([(one.verdict, one.evidence) for one in told]).replace(observation.issuer.rpartition("/")[2], "")
+
+    client = issuer.client(refresh_token=None)
+    first, second = (observed(issuer, client=client, opted_in=ALL)[0] for _ in range(2))
+    assert said_of(first) == said_of(second)
 
 
 @pytest.mark.parametrize(
