@@ -697,6 +697,57 @@ def test_a_connection_that_the_server_closed_meanwhile_is_replaced():
     assert len(peer.asked) == 5
 
 
+def breaking_when_used_again() -> Answer:
+    """Answers the first request and breaks off at the second, on the connection that it kept open."""
+    count = itertools.count(1)
+
+    async def answer(asked: Asked, writer: asyncio.StreamWriter) -> None:
+        if next(count) == 2:
+            writer.transport.abort()
+        else:
+            writer.write(response(204))
+
+    return answer
+
+
+def test_what_can_be_repeated_is_asked_again_when_a_kept_connection_breaks():
+    exchanges, peer = ask_all(breaking_when_used_again(), ("GET", "/", {}), ("GET", "/", {}))
+    assert [exchange.status for exchange in exchanges] == [204, 204]
+    assert len(peer.asked) == 3
+
+
+def test_a_post_is_never_sent_twice():
+    exchanges, peer = ask_all(breaking_when_used_again(), ("GET", "/", {}), ("POST", "/", {"content": b"{}"}))
+    assert exchanges[1].status is None
+    assert exchanges[1].error
+    assert [asked.method for asked in peer.asked] == ["GET", "POST"]
+
+
+def test_a_request_that_is_given_up_leaves_no_connection_behind():
+    ended = asyncio.Event()
+
+    async def until_closed(asked: Asked, writer: asyncio.StreamWriter) -> None:
+        try:
+            while True:
+                writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+                await writer.drain()
+                await asyncio.sleep(0.01)
+        except ConnectionError:
+            ended.set()
+            raise
+
+    async def scenario() -> None:
+        async with serving(until_closed) as peer, Fetcher(LOOPBACK, user_agent=AGENT) as fetcher:
+            task = asyncio.create_task(fetcher.request("GET", peer.url()))
+            while not peer.asked:
+                await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.wait_for(ended.wait(), 5)
+
+    asyncio.run(scenario())
+    assert ended.is_set()
+
+
 def test_one_request_needs_no_event_loop():
     exchange = fetch(Guard(), "GET", "https://10.0.0.1/", user_agent=AGENT)
     assert exchange.error == "10.0.0.1 leads to 10.0.0.1, which is not a public address."
