@@ -1,16 +1,17 @@
 """Lists an authorization server: what it publishes, its clients, the tokens it tells of and those held by reference."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from inventory.actions.answers import answers_to
 from inventory.actions.issuers import SeenIssuer, record_issuers
-from inventory.discovery.listing import FILE, IDENTITY, NAME, POINTER, SHORT, Discovered, fit
+from inventory.discovery.listing import FILE, IDENTITY, NAME, POINTER, Discovered, fit
 from inventory.fingerprints import fingerprint, public_hint
 from inventory.listings.base import Batch, Place
+from inventory.listings.provided import Settings
+from inventory.listings.provided import row as described
 from inventory.models import AuthorizationServer as Known
 from inventory.models import McpServer
 from inventory.outside import USER_AGENT, guard, references
@@ -20,9 +21,20 @@ from providers.authorization import observe_issuer
 from providers.base import DiscoveredCredential, Problem, Secret
 from providers.errors import Permanent, ProviderError, Transient
 from providers.fetch import Fetcher
-from providers.oauth import ACCESS_TOKEN, KINDS, AuthorizationServer, HeldToken, Introspector, ListedClient, Presented
+from providers.oauth import (
+    ACCESS_TOKEN,
+    REFRESH_TOKEN,
+    AuthorizationServer,
+    HeldToken,
+    Introspector,
+    ListedClient,
+    Presented,
+    authority,
+)
 from providers.observations import IssuerObservation
 
+ROLES = {"": None, "identity_provider": True, "delegated_layer": False}
+AUTH_METHODS = ("client_secret_basic", "client_secret_post")
 MAX_TOKENS = 500
 MAX_SERVERS = 1_000  # more of them tell nothing new about the server that they rely on
 Page = TypeVar("Page")
@@ -41,28 +53,48 @@ class Setup:
     tokens: tuple[HeldToken, ...] = ()
 
     @classmethod
-    def of(cls, settings: Mapping[str, Any]) -> "Setup":
+    def of(cls, given: Mapping[str, Any]) -> "Setup":
         """Raises `Permanent` with what is wrong in a sentence."""
+        settings = Settings(given)
         issuer = _address(settings, "issuer")
         if not issuer:
-            raise Permanent("The connection names no issuer.")
-        is_external = settings.get("is_external")
-        if is_external is not None and not isinstance(is_external, bool):
-            raise Permanent("Whether the issuer is an external identity provider is true, false or not said.")
-        kept = settings.get("management_token")
-        introspection = settings.get("introspection")
-        held = settings.get("tokens", [])
-        if not isinstance(held, list) or len(held) > MAX_TOKENS:
-            raise Permanent(f"The tokens of the connection are a list of at most {MAX_TOKENS}.")
-        return cls(
+            raise Permanent("Name the issuer.")
+        role = settings.text("role")
+        if role not in ROLES:
+            raise Permanent(f"The setting role is {' or '.join(name for name in ROLES if name)}, or left out.")
+        # One host for all of it: what a listing or an endpoint elsewhere would be sent is refused.
+        bound_to = settings.text("bound_to", authority(issuer))
+        management, client_id, secret = (
+            settings.text(name) for name in ("management_token", "client_id", "client_secret")
+        )
+        introspector = Introspector(
+            client_id=client_id,
+            secret=_presented(secret, bound_to),
+            auth_method=settings.text("client_auth", "client_secret_basic"),
+            endpoint=_address(settings, "introspection_endpoint"),
+        )
+        if introspector.auth_method not in AUTH_METHODS:
+            raise Permanent(f"The setting client_auth is {' or '.join(AUTH_METHODS)}.")
+        if bool(client_id) is not bool(secret):
+            raise Permanent("Tokens are looked up as a client: name both client_id and a reference as client_secret.")
+        tokens = [
+            HeldToken(reference=reference, value=_presented(reference, bound_to), kind=kind)
+            for name, kind in (("tokens", ACCESS_TOKEN), ("refresh_tokens", REFRESH_TOKEN))
+            for reference in settings.entries(name)
+        ]
+        if len(tokens) > MAX_TOKENS or not all(isinstance(token.reference, str) for token in tokens):
+            raise Permanent(f"Tokens are named by at most {MAX_TOKENS} references.")
+        found = cls(
             issuer=issuer,
-            is_external=is_external,
+            is_external=ROLES[role],
             clients_url=_address(settings, "clients_url"),
             tokens_url=_address(settings, "tokens_url"),
-            manager=presented(kept) if kept else None,
-            introspector=_introspector(introspection) if introspection else None,
-            tokens=tuple(_held(each) for each in held),
+            manager=_presented(management, bound_to) if management else None,
+            introspector=introspector if client_id else None,
+            tokens=tuple(tokens),
         )
+        settings.end()
+        return found
 
     def server(self, fetcher: Fetcher) -> AuthorizationServer:
         return AuthorizationServer(
@@ -75,40 +107,16 @@ class Setup:
         )
 
 
-def presented(kept: Any) -> Presented:
-    """From `{"reference": …, "bound_to": …}` to what gives the secret for one host. Nothing is read yet."""
-    reference = kept.get("reference") if isinstance(kept, dict) else None
-    bound_to = kept.get("bound_to") if isinstance(kept, dict) else None
-    if not isinstance(reference, str) or not isinstance(bound_to, str) or not reference or not bound_to:
-        raise Permanent("A secret is named by a reference and by the host that it is bound to.")
+def _presented(reference: str, bound_to: str) -> Presented:
+    """What gives the secret for one host. Nothing is read yet."""
     return lambda host: references().resolve(reference, bound_to=bound_to, host=host)
 
 
-def _address(settings: Mapping[str, Any], name: str) -> str:
-    value = settings.get(name) or ""
-    if not isinstance(value, str) or (value and split(value) is None):
-        raise Permanent(f"{name} is no address.")
+def _address(settings: Settings, name: str) -> str:
+    value = settings.text(name)
+    if value and split(value) is None:
+        raise Permanent(f"The setting {name} is no address.")
     return value
-
-
-def _introspector(settings: Any) -> Introspector:
-    client_id = settings.get("client_id") if isinstance(settings, dict) else None
-    if not isinstance(client_id, str) or not client_id:
-        raise Permanent("Looking up tokens needs the id of a client that may.")
-    return Introspector(
-        client_id=client_id,
-        secret=presented(settings.get("secret")),
-        auth_method=str(settings.get("auth_method") or "client_secret_basic"),
-        endpoint=_address(settings, "endpoint"),
-    )
-
-
-def _held(settings: Any) -> HeldToken:
-    value = presented(settings)
-    kind = str(settings.get("kind") or ACCESS_TOKEN)
-    if kind not in KINDS:
-        raise Permanent(f"A token is of the kind {' or '.join(KINDS)}.")
-    return HeldToken(reference=str(settings["reference"]), value=value, kind=kind)
 
 
 def check(place: Place) -> str:
@@ -254,27 +262,10 @@ class _Look:
 
     def _token(self, token: DiscoveredCredential, servers: Mapping[str, McpServer]) -> Iterator[Discovered]:
         """The token, once for each server that it is for. Who holds it is known only of a client that was listed."""
-        row = Discovered(
+        row = replace(
+            described(token),
             file=fit(token.reference or self.setup.tokens_url, FILE),
             pointer=fit(token.external_id, POINTER),
-            credential_key=fit(token.identity, IDENTITY),
-            credential_name=fit(token.name, NAME),
-            kind=token.kind,
-            issuer=fit(token.issuer, SHORT),
-            principal=fit(token.principal, NAME),
-            trust_model=token.trust_model,
-            subject=fit(token.subject, 200),
-            scopes=tuple(fit(scope, 200) for scope in token.scopes),
-            storage="provider",
-            reference=fit(token.reference, IDENTITY),
-            status=str(token.status),
-            external_id=fit(token.external_id, SHORT),
-            fingerprint=token.fingerprint,
-            hint=token.hint,
-            details=json.dumps(dict(token.details)),
-            issued_at=token.issued_at,
-            last_used_at=token.last_used_at,
-            expires_at=token.expires_at,
         )
         audiences = token.details.get("audiences", [])
         reached = {servers[audience].pk: servers[audience] for audience in audiences if audience in servers}

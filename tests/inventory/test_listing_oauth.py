@@ -59,21 +59,18 @@ def outside(settings: Settings, authorization_server: Demo) -> None:
     settings.REFERENCE_FOLDERS = (authorization_server.folder,)
 
 
-def kept(server: Demo, path: str) -> dict[str, str]:
-    return {"reference": f"file://{path}", "bound_to": f"127.0.0.1:{server.places['port']}"}
-
-
 def known(server: Demo, **changed: Any) -> dict[str, Any]:
     """The settings of a connection that may ask everything."""
-    files = server.places["files"]
-    tokens = server.places["tokens"]
+    files, tokens = server.places["files"], server.places["tokens"]
     return {
         "issuer": server.issuer,
         "clients_url": server.places["clients_url"],
         "tokens_url": server.places["tokens_url"],
-        "management_token": kept(server, files["management_token"]),
-        "introspection": {"client_id": "keyreeve", "secret": kept(server, files["introspection_secret"])},
-        "tokens": [kept(server, tokens[name]) for name in ("mira-desktop", "nightly-reports", "legacy-export")],
+        "management_token": f"file://{files['management_token']}",
+        "client_id": "keyreeve",
+        "client_secret": f"file://{files['introspection_secret']}",
+        "tokens": [f"file://{tokens[name]}" for name in ("mira-desktop", "nightly-reports", "legacy-export")],
+        "refresh_tokens": [f"file://{tokens['mira-desktop-refresh']}"],
         **changed,
     }
 
@@ -173,6 +170,18 @@ def test_a_token_held_by_reference_is_known_with_its_person(authorization_server
     assert token.last_used_at is not None  # which only the listing of tokens says
 
 
+def test_a_refresh_token_held_by_reference_is_told_apart(authorization_server: Demo) -> None:
+    synced(connected(known(authorization_server)))
+    token = Credential.objects.get(reference__endswith="/token_mira-desktop-refresh")
+    assert (token.kind, token.status) == (CredentialKind.OAUTH_REFRESH_TOKEN, "active")
+
+
+def test_a_secret_pasted_as_a_reference_is_shown_nowhere(authorization_server: Demo) -> None:
+    pasted = authorization_server.token("ci-runner")
+    run = synced(connected(known(authorization_server, management_token=pasted)))
+    assert pasted not in json.dumps([run.problems, run.error])
+
+
 def test_a_held_token_is_not_listed_a_second_time(authorization_server: Demo) -> None:
     synced(connected(known(authorization_server)))
     of_mira = Credential.objects.filter(
@@ -257,7 +266,7 @@ def test_it_is_judged(authorization_server: Demo) -> None:
 
 
 def test_a_delegated_layer_is_asked_what_only_it_must_answer(authorization_server: Demo) -> None:
-    synced(connected(known(authorization_server, is_external=False)))
+    synced(connected(known(authorization_server, role="delegated_layer")))
     verdicts = dict(PostureCheck.objects.filter(check_id__startswith="KR-DL").values_list("check_id", "verdict"))
     assert verdicts == {
         "KR-DL-01": Verdict.UNKNOWN,
@@ -269,7 +278,7 @@ def test_a_delegated_layer_is_asked_what_only_it_must_answer(authorization_serve
 
 
 def test_an_identity_provider_of_its_own_is_no_delegated_layer(authorization_server: Demo) -> None:
-    synced(connected(known(authorization_server, is_external=True)))
+    synced(connected(known(authorization_server, role="identity_provider")))
     verdicts = PostureCheck.objects.filter(check_id__startswith="KR-DL").values_list("verdict", flat=True)
     assert set(verdicts) == {Verdict.NOT_APPLICABLE}
 
@@ -285,7 +294,7 @@ def test_whether_it_is_external_follows_from_the_servers_behind_it(authorization
 
 
 def test_what_a_person_said_stands_through_later_syncs(authorization_server: Demo) -> None:
-    connection = connected(known(authorization_server, is_external=False))
+    connection = connected(known(authorization_server, role="delegated_layer"))
     synced(connection)
     server, check = AuthorizationServer.objects.get(), ANSWERABLE["KR-DL-01"]
     answer_check(server, check, is_so=True, reason="Seen in its log.", actor=ACTOR, now=timezone.now())
@@ -319,7 +328,7 @@ def test_a_listing_that_is_refused_marks_nothing_gone(authorization_server: Demo
     synced(connection)
     wrong = authorization_server.folder / "wrong"
     wrong.write_text("guessed")
-    connection.settings = known(authorization_server, management_token=kept(authorization_server, str(wrong)))
+    connection.settings = known(authorization_server, management_token=f"file://{wrong}")
     connection.save()
     run = synced(connection)
     assert run.state == RunState.PARTIAL
@@ -330,8 +339,7 @@ def test_a_listing_that_is_refused_marks_nothing_gone(authorization_server: Demo
 def test_a_token_that_can_no_longer_be_read_is_not_gone(authorization_server: Demo) -> None:
     connection = connected(known(authorization_server))
     synced(connection)
-    gone = kept(authorization_server, f"{authorization_server.folder}/nothing-here")
-    connection.settings = known(authorization_server, tokens=[gone])
+    connection.settings = known(authorization_server, tokens=[f"file://{authorization_server.folder}/nothing-here"])
     connection.save()
     run = synced(connection)
     assert run.state == RunState.PARTIAL
@@ -370,12 +378,15 @@ def half_way(fails_at: Callable[[str], int]) -> Iterator[str]:
         server.server_close()
 
 
+def listing_only(issuer: str, token: str) -> dict[str, str]:
+    return {"issuer": issuer, "clients_url": f"{issuer}/clients", "management_token": f"file://{token}"}
+
+
 def test_an_error_half_way_keeps_what_was_listed_and_marks_nothing_gone(authorization_server: Demo) -> None:
     token = authorization_server.places["files"]["management_token"]
     broken: set[str] = set()
     with half_way(lambda path: 500 if path in broken else 200) as issuer:
-        bound = {"reference": f"file://{token}", "bound_to": issuer.removeprefix("http://")}
-        connection = connected({"issuer": issuer, "clients_url": f"{issuer}/clients", "management_token": bound})
+        connection = connected(listing_only(issuer, token))
         assert synced(connection).state == RunState.COMPLETE
         broken.add("/clients?2")
         run = synced(connection)
@@ -386,8 +397,7 @@ def test_an_error_half_way_keeps_what_was_listed_and_marks_nothing_gone(authoriz
 def test_a_client_of_whom_nobody_says_how_it_came_waits_for_a_decision(authorization_server: Demo) -> None:
     token = authorization_server.places["files"]["management_token"]
     with half_way(lambda _path: 200) as issuer:
-        bound = {"reference": f"file://{token}", "bound_to": issuer.removeprefix("http://")}
-        synced(connected({"issuer": issuer, "clients_url": f"{issuer}/clients", "management_token": bound}))
+        synced(connected(listing_only(issuer, token)))
     assert set(McpClient.objects.values_list("admission", flat=True)) == {Admission.QUARANTINED}
 
 
@@ -414,25 +424,25 @@ def test_a_closed_network_fails_the_run(authorization_server: Demo, settings: Se
     [
         {"issuer": ""},
         {"issuer": "not an address"},
-        {"is_external": "perhaps"},
-        {"management_token": "a pasted secret"},
-        {"management_token": {"reference": "env://X"}},
-        {"introspection": {"secret": {}}},
+        {"role": "perhaps"},
+        {"clients_url": "ftp://files.example"},
+        {"client_id": ""},
+        {"client_secret": ""},
+        {"client_auth": "tls_client_auth"},
         {"tokens": "all"},
-        {"tokens": [{"reference": "env://T", "bound_to": "x", "kind": "cookie"}]},
+        {"tokens": [7]},
+        {"tokens": ["env://T"] * 600},
+        {"token": "a typo"},
     ],
 )
 def test_settings_that_say_nothing_clear_fail_the_run_in_a_sentence(authorization_server: Demo, changed) -> None:
     run = synced(connected(known(authorization_server, **changed)))
     assert run.state == RunState.FAILED
     assert run.error.endswith(".")
-    assert "a pasted secret" not in run.error
 
 
 def test_a_secret_that_is_bound_elsewhere_is_not_sent(authorization_server: Demo) -> None:
-    token = authorization_server.places["files"]["management_token"]
-    bound = {"reference": f"file://{token}", "bound_to": "login.other.example"}
-    run = synced(connected(known(authorization_server, management_token=bound)))
+    run = synced(connected(known(authorization_server, bound_to="login.other.example")))
     assert any("bound to another host" in problem["reason"] for problem in run.problems)
     assert not McpClient.objects.exists()
 
@@ -453,4 +463,4 @@ def test_a_check_says_why_it_may_not(authorization_server: Demo, settings: Setti
     wrong.write_text("guessed")
     settings.REFERENCE_FOLDERS = (authorization_server.folder,)
     with pytest.raises(Denied):
-        oauth.check(placed(known(authorization_server, management_token=kept(authorization_server, str(wrong)))))
+        oauth.check(placed(known(authorization_server, management_token=f"file://{wrong}")))
