@@ -1,5 +1,7 @@
 """What can go wrong in the inventory, in sentences that are safe to show."""
 
+from collections.abc import Sequence
+
 
 class InventoryError(Exception):
     """Base of the inventory's named errors."""
@@ -50,3 +52,42 @@ class NoFingerprintKey(InventoryError):
             "There is no fingerprint key here, so no secret would be recognised again. Start Keyreeve once with this "
             "KEYREEVE_HOME, or give every worker the same KEYREEVE_FINGERPRINT_KEY."
         )
+
+
+class OwnDraft(InventoryError):
+    """You drafted this for a client of your own; somebody else has to approve it."""
+
+    def __init__(self, grant: object) -> None:
+        super().__init__(f"{grant}: you drafted it and you answer for the client. Somebody else has to approve it.")
+
+
+class ChangedMeanwhile(InventoryError):
+    """What was to be approved changed while you were looking at it. Look again, then decide."""
+
+    def __init__(self) -> None:
+        super().__init__(ChangedMeanwhile.__doc__)
+
+
+class DefinitionsChanged(InventoryError):
+    """A grant names tools that are no longer defined as they were approved."""
+
+    def __init__(self, grant: object, tools: Sequence[str]) -> None:
+        named = ", ".join(tools[:3]) + (f" and {len(tools) - 3} more" if len(tools) > 3 else "")
+        super().__init__(
+            f"{grant} names {named}, whose definition changed after it was approved. "
+            "Approve the new definition on the server's page first, or leave the tool out."
+        )
+
+
+class EndsTooLate(InventoryError):
+    """A grant ends within its longest time."""
+
+    def __init__(self, longest_days: int) -> None:
+        super().__init__(f"A grant ends within {longest_days} days from now, and not before tomorrow.")
+
+
+class NotOffered(InventoryError):
+    """A grant can name only tools that the server lists or that it named before."""
+
+    def __init__(self, tools: Sequence[str]) -> None:
+        super().__init__(f"The server lists no tool called {', '.join(tools[:3])}.")

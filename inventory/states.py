@@ -124,6 +124,47 @@ class Storage(TextChoices):
     PROVIDER = "provider", "Known from its provider"
 
 
+class GrantState(TextChoices):
+    DRAFT = "draft", "Draft"
+    APPROVED = "approved", "Approved"
+    ENDED = "ended", "Ended"
+    WITHDRAWN = "withdrawn", "Withdrawn"
+
+
+class Reach(TextChoices):
+    """What one client can do on one server, held against what was granted. The worst is named first."""
+
+    EXCEEDS = "exceeds", "Exceeds its grant"
+    NONE = "none", "No grant"
+    ENDED = "ended", "Grant ended"
+    DRAFT = "draft", "Draft"
+    UNKNOWN = "unknown", "Approved, reach unknown"
+    APPROVED = "approved", "Approved"
+    UNUSED = "unused", "Granted, not configured"
+
+
+class Mismatch(TextChoices):
+    """How what a tool asks, what a session carries and what an identity may do can differ."""
+
+    DESTRUCTIVE_UNGRANTED = "destructive_ungranted", "Destructive tool without a grant"
+    NO_GRANT = "no_grant", "Reached without a grant"
+    GRANT_ENDED = "grant_ended", "Grant ended"
+    TOOLS_UNGRANTED = "tools_ungranted", "Tools beyond the grant"
+    TOOL_CHANGED = "tool_changed", "Definition changed after approval"
+    SCOPE_NOT_GRANTED = "scope_not_granted", "Carried, not granted"
+    SCOPE_NOT_REGISTERED = "scope_not_registered", "Carried, not registered"
+    SERVER_ASKS_MORE = "server_asks_more", "Server asks for more"
+    SCOPE_NOT_CARRIED = "scope_not_carried", "Granted, not carried"
+    TOOL_NOT_OFFERED = "tool_not_offered", "Granted, not offered"
+    TOOLS_UNKNOWN = "tools_unknown", "Tools unknown"
+    SCOPES_UNKNOWN = "scopes_unknown", "Session's scopes unknown"
+
+
+UNKNOWN_MISMATCHES = (Mismatch.TOOLS_UNKNOWN, Mismatch.SCOPES_UNKNOWN)
+# Wider than needed, and nothing that anybody can do today.
+IDLE_MISMATCHES = (Mismatch.SCOPE_NOT_CARRIED, Mismatch.TOOL_NOT_OFFERED)
+
+
 class Verdict(TextChoices):
     MET = "met", "Met"
     VIOLATED = "violated", "Violated"

@@ -9,9 +9,12 @@ from inventory.models import (
     Credential,
     Environment,
     Exposure,
+    Grant,
+    Manifest,
     McpClient,
     McpServer,
     Owner,
+    Tool,
     Use,
 )
 from inventory.states import ConnectionKind, CredentialKind, CredentialStatus, Storage, Transport, TrustModel
@@ -108,3 +111,33 @@ def use(of: Credential | None, **values: Any) -> Use:
         "first_seen_at": NOW - timedelta(days=5),
     }
     return Use.objects.create(credential=of, **{**defaults, **values})
+
+
+def tool(of: McpServer, name: str = "", **values: Any) -> Tool:
+    """A tool that `of` lists, which nobody has approved."""
+    n = next(_numbers)
+    McpServer.objects.filter(pk=of.pk, tools_listed_at=None).update(tools_listed_at=NOW)
+    defaults = {"name": name or f"tool_{n}", "schema_digest": f"{n:064x}", "first_seen_at": NOW - timedelta(days=5)}
+    return Tool.objects.create(server=of, **{**defaults, **values})
+
+
+def grant(of: McpClient, on: McpServer, *, is_approved: bool = True, **values: Any) -> Grant:
+    """`of` may use nothing on `on` but what is given; approved a day before NOW for ninety days, or a draft."""
+    approval = {
+        "approved_by": "Otto",
+        "approved_at": NOW - timedelta(days=1),
+        "ends_at": NOW + timedelta(days=89),
+    }
+    defaults = {"drafted_by": "Mira", "drafted_at": NOW - timedelta(days=2), **(approval if is_approved else {})}
+    return Grant.objects.create(client=of, server=on, **{**defaults, **values})
+
+
+def manifest(**values: Any) -> Manifest:
+    n = next(_numbers)
+    defaults = {
+        "connection": _connection_of(values),
+        "file": f"/src/server-{n}/server.json",
+        "name": f"com.example/server-{n}",
+        "first_seen_at": NOW - timedelta(days=5),
+    }
+    return Manifest.objects.create(**{**defaults, **values})

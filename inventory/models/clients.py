@@ -8,12 +8,13 @@ from django.contrib.postgres.indexes import GinIndex
 from django.db import models
 
 from access.actors import Actor
+from access.roles import Role
 from inventory.models.base import Row, prefix_query, words
 from inventory.models.connections import Connection
 from inventory.models.credentials import Credential
 from inventory.models.owners import Environment, Owner
 from inventory.models.servers import AuthorizationServer, McpServer
-from inventory.states import REMOVAL_ENDED, Admission, Hygiene, Registration, RemovalStage, Severity, Storage
+from inventory.states import REMOVAL_ENDED, Admission, GrantState, Hygiene, Registration, RemovalStage, Severity, Storage
 
 
 class McpClientQuerySet(models.QuerySet["McpClient"]):
@@ -21,6 +22,10 @@ class McpClientQuerySet(models.QuerySet["McpClient"]):
         if actor.sees_everything:
             return self
         return self.filter(owner__in=Owner.objects.visible_to(actor).values("pk"))
+
+    def answered_for_by(self, actor: Actor) -> Self:
+        """Clients of which this person is the owner."""
+        return self.filter(owner__in=Owner.objects.being(actor).values("pk"))
 
     def present(self) -> Self:
         return self.filter(gone_at=None)
@@ -200,6 +205,33 @@ class GrantQuerySet(models.QuerySet["Grant"]):
             | models.Q(client__in=McpClient.objects.visible_to(actor).values("pk"))
         )
 
+    def approvable_by(self, actor: Actor) -> Self:
+        """What a server may be used for is its owners' to say, and a reviewer's."""
+        if actor.has(Role.REVIEWER):
+            return self
+        return self.filter(server__in=McpServer.objects.answered_for_by(actor).values("pk"))
+
+    def changeable_by(self, actor: Actor) -> Self:
+        """The owner of a client may ask for something else, and give back what is not needed."""
+        if actor.has(Role.REVIEWER):
+            return self
+        return self.filter(
+            models.Q(server__in=McpServer.objects.answered_for_by(actor).values("pk"))
+            | models.Q(client__in=McpClient.objects.answered_for_by(actor).values("pk"))
+        )
+
+    def with_state(self, now: datetime) -> Self:
+        """Annotated with `state`, a GrantState."""
+        return self.annotate(
+            state=models.Case(
+                models.When(withdrawn_at__isnull=False, then=models.Value(GrantState.WITHDRAWN.value)),
+                models.When(approved_at=None, then=models.Value(GrantState.DRAFT.value)),
+                models.When(ends_at__lte=now, then=models.Value(GrantState.ENDED.value)),
+                default=models.Value(GrantState.APPROVED.value),
+                output_field=models.CharField(),
+            )
+        )
+
     def current(self) -> Self:
         """Not withdrawn: drafts, approved ones, and those that have run out."""
         return self.filter(withdrawn_at=None)
@@ -219,6 +251,9 @@ class Grant(Row):
     tools = ArrayField(models.CharField(max_length=300), default=list, blank=True)
     scopes = ArrayField(models.CharField(max_length=200), default=list, blank=True)
     resources = ArrayField(models.TextField(), default=list, blank=True)
+    tool_digests = models.JSONField(
+        default=dict, blank=True, help_text="By name, the definition of each tool as it was when this was approved."
+    )
     drafted_by = models.CharField(max_length=200)
     drafted_at = models.DateTimeField()
     approved_by = models.CharField(max_length=200, blank=True)
@@ -253,3 +288,10 @@ class Grant(Row):
 
     def __str__(self) -> str:
         return f"{self.client} on {self.server}"
+
+    def state_at(self, now: datetime) -> GrantState:
+        if self.withdrawn_at:
+            return GrantState.WITHDRAWN
+        if self.approved_at is None or self.ends_at is None:
+            return GrantState.DRAFT
+        return GrantState.ENDED if self.ends_at <= now else GrantState.APPROVED

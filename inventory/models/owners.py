@@ -16,6 +16,10 @@ class OwnerQuerySet(models.QuerySet["Owner"]):
     def visible_to(self, actor: Actor) -> Self:
         return self if actor.sees_everything else self.filter(user_id=actor.user_id, user__isnull=False)
 
+    def being(self, actor: Actor) -> Self:
+        """The owners that this person is, whatever else they may see."""
+        return self.filter(user_id=actor.user_id, user__isnull=False)
+
     def matching(self, text: str) -> Self:
         query = prefix_query(text)
         return self.annotate(_words=words("name", "email")).filter(_words=query) if query else self.none()

@@ -1,6 +1,6 @@
 """MCP servers, the authorization servers in front of them, their tools, and how they answer the checklist."""
 
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex
@@ -44,6 +44,13 @@ class McpServerQuerySet(models.QuerySet["McpServer"]):
         if actor.sees_everything:
             return self
         mine = Owner.objects.visible_to(actor).values("pk")
+        return self.filter(
+            models.Q(iam_owner__in=mine) | models.Q(platform_owner__in=mine) | models.Q(application_owner__in=mine)
+        )
+
+    def answered_for_by(self, actor: Actor) -> Self:
+        """Servers of which this person is one of the three owners."""
+        mine = Owner.objects.being(actor).values("pk")
         return self.filter(
             models.Q(iam_owner__in=mine) | models.Q(platform_owner__in=mine) | models.Q(application_owner__in=mine)
         )
@@ -140,6 +147,9 @@ class Tool(Row):
     approved_digest = models.CharField(max_length=64, blank=True)
     approved_by = models.CharField(max_length=200, blank=True)
     approved_at = models.DateTimeField(null=True, blank=True)
+    approved_definition = models.JSONField(
+        null=True, blank=True, help_text="Description, annotations and scopes as they were approved."
+    )
     first_seen_at = models.DateTimeField()
     changed_at = models.DateTimeField(null=True, blank=True, help_text="When its definition last changed.")
     gone_at = models.DateTimeField(null=True, blank=True)
@@ -157,3 +167,14 @@ class Tool(Row):
     @property
     def is_changed(self) -> bool:
         return bool(self.approved_digest) and self.approved_digest != self.schema_digest
+
+    @property
+    def definition(self) -> dict[str, Any]:
+        """What a person can compare: all of the definition but its schema, of which there is the digest."""
+        return {
+            "description": self.description,
+            "is_read_only": self.is_read_only,
+            "is_destructive": self.is_destructive,
+            "is_open_world": self.is_open_world,
+            "scopes": self.scopes,
+        }

@@ -17,13 +17,13 @@ from uuid import UUID
 
 from django.db import connection as database
 from django.db.backends.utils import CursorWrapper
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from access.actors import Actor
 from audit.actions import action, record
 from audit.events import Event
 from audit.models import AuditEntry
-from inventory.models import Credential, Exposure, McpServer, Use
+from inventory.models import Credential, Exposure, Grant, McpServer, Use
 from inventory.states import Severity
 from lifecycle.errors import EvaluationUnderWay
 from lifecycle.models import EvaluationMark, Finding, Obligation, Policy, RuleState
@@ -200,7 +200,7 @@ def _changed_by(kind: str, subject_ids: set[str]) -> tuple[Iterable[UUID], Itera
     def keys(rows: QuerySet[Any], column: str = "pk") -> Iterable[UUID]:
         return rows.order_by().values_list(column, flat=True).distinct()[:most]
 
-    if kind not in {"credential", "mcpserver", "finding", "owner", "connection"}:
+    if kind not in {"credential", "mcpserver", "finding", "owner", "connection", "grant"}:
         raise _TooLarge
     ids = {UUID(one) for one in subject_ids}
     match kind:
@@ -214,6 +214,13 @@ def _changed_by(kind: str, subject_ids: set[str]) -> tuple[Iterable[UUID], Itera
                 keys(of.filter(credential__isnull=False), "credential"),
                 keys(of.filter(server__isnull=False), "server"),
             )
+        case "grant":
+            # What one client may do on a server is judged with the server and with what it carries there.
+            of = Grant.objects.filter(pk__in=ids)
+            paths = Use.objects.filter(
+                Exists(of.filter(client=OuterRef("client"), server=OuterRef("server"))), credential__isnull=False
+            )
+            return keys(paths, "credential"), keys(of, "server")
         case "owner":
             owners = Q(iam_owner__in=ids) | Q(platform_owner__in=ids) | Q(application_owner__in=ids)
             return keys(Credential.objects.filter(owner__in=ids)), keys(McpServer.objects.filter(owners))
