@@ -107,4 +107,6 @@ def of_scopes(grant: Granted, *, asked: Scopes, carried: Scopes, registered: Sco
             said = f"Granted, and the session does not carry it: {listed(missing)}."
             yield Named(Mismatch.SCOPE_NOT_CARRIED, said, tuple(missing))
     if asked is not None and grant.is_in_force and (more := sorted(asked - grant.scopes)):
-        yield Named(Mismatch.SERVER_ASKS_MORE, f"The server asks for {listed(more)}, which nobody granted.", tuple(more))
+        yield Named(
+            Mismatch.SERVER_ASKS_MORE, f"The server asks for {listed(more)}, which nobody granted.", tuple(more)
+        )

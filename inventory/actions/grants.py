@@ -27,8 +27,8 @@ from inventory.errors import (
     ChangedMeanwhile,
     DefinitionsChanged,
     EndsTooLate,
-    NotOffered,
     NothingChosen,
+    NotOffered,
     OwnDraft,
 )
 from inventory.models import Grant, McpServer, Owner, Tool, Use

@@ -14,7 +14,16 @@ from inventory.models.connections import Connection
 from inventory.models.credentials import Credential
 from inventory.models.owners import Environment, Owner
 from inventory.models.servers import AuthorizationServer, McpServer
-from inventory.states import REMOVAL_ENDED, Admission, GrantState, Hygiene, Registration, RemovalStage, Severity, Storage
+from inventory.states import (
+    REMOVAL_ENDED,
+    Admission,
+    GrantState,
+    Hygiene,
+    Registration,
+    RemovalStage,
+    Severity,
+    Storage,
+)
 
 
 class McpClientQuerySet(models.QuerySet["McpClient"]):

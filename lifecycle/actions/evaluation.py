@@ -216,11 +216,9 @@ def _changed_by(kind: str, subject_ids: set[str]) -> tuple[Iterable[UUID], Itera
             )
         case "grant":
             # What one client may do on a server is judged with the server and with what it carries there.
-            of = Grant.objects.filter(pk__in=ids)
-            paths = Use.objects.filter(
-                Exists(of.filter(client=OuterRef("client"), server=OuterRef("server"))), credential__isnull=False
-            )
-            return keys(paths, "credential"), keys(of, "server")
+            grants = Grant.objects.filter(pk__in=ids)
+            of_pair = Exists(grants.filter(client=OuterRef("client"), server=OuterRef("server")))
+            return keys(Use.objects.filter(of_pair, credential__isnull=False), "credential"), keys(grants, "server")
         case "owner":
             owners = Q(iam_owner__in=ids) | Q(platform_owner__in=ids) | Q(application_owner__in=ids)
             return keys(Credential.objects.filter(owner__in=ids)), keys(McpServer.objects.filter(owners))

@@ -25,8 +25,8 @@ from inventory.errors import (
     ChangedMeanwhile,
     DefinitionsChanged,
     EndsTooLate,
-    NotOffered,
     NothingChosen,
+    NotOffered,
     OwnDraft,
 )
 from inventory.models import Grant, Owner, Tool, Use
