@@ -2,8 +2,9 @@
 
     python -m demo.cloud --endpoint http://127.0.0.1:5005
 
-serves them there with moto until it is ended, and prints "ready" when they can be asked. The same key ids each time,
-so that an inventory made yesterday meets the same keys today; ages count from the moment of the start.
+serves them there with moto until it is ended, and prints "ready" with the address when they can be asked (port 0: a
+free one). The same key ids each time, so that an inventory made yesterday meets the same keys today; ages count from
+the moment of the start.
 
 moto checks signatures and permissions here. What it does not answer as AWS does is answered by `Endpoint`.
 """
@@ -375,7 +376,7 @@ def main(arguments: list[str] | None = None) -> None:
     endpoint = Endpoint()
     fill(endpoint, now=datetime.now(tz=UTC), seed=chosen.seed)
     moto_settings.INITIAL_NO_AUTH_ACTION_COUNT = 0
-    server = Server(endpoint, address.hostname or "127.0.0.1", address.port or 5005)
+    server = Server(endpoint, address.hostname or "127.0.0.1", 5005 if address.port is None else address.port)
     server.start()
     sys.stdout.write(f"ready {server.url}\n")
     sys.stdout.flush()

@@ -114,14 +114,16 @@ class Target:
 class Roles:
     """A `Provider` over the login roles of one cluster.
 
-    `date_key` names the operator's own convention, if there is one: with "rotated", a role's comment that holds
-    `rotated=2026-06-01` says when its password was set. PostgreSQL itself keeps no such date.
+    `label` is what people call the cluster; without one its roles are named after the host. `date_key` names the
+    operator's own convention, if there is one: with "rotated", a role's comment that holds `rotated=2026-06-01` says
+    when its password was set. PostgreSQL itself keeps no such date.
     """
 
-    def __init__(self, target: Target, *, date_key: str = "") -> None:
+    def __init__(self, target: Target, *, label: str = "", date_key: str = "") -> None:
         if date_key and not DATE_KEY.fullmatch(date_key):
             raise Permanent("The word before a date in a comment is letters and digits, such as rotated.")
         self._target = target
+        self._label = label or ("local" if target.host.startswith("/") else target.host)
         self._date = re.compile(rf"\b{re.escape(date_key)}[=:] ?(\d{{4}}-\d\d-\d\d)\b") if date_key else None
 
     def check(self) -> str:
@@ -169,7 +171,7 @@ class Roles:
             details["last_seen"] = NO_ACTIVITY
         return DiscoveredCredential(
             identity=f"postgres:{cluster}:{row['name']}",
-            name=f"{self._target.host} / {row['name']}",
+            name=f"{self._label} / {row['name']}",
             # A role without a password signs in with a certificate, a ticket or its operating-system user.
             kind="other" if password == "none" else "database_password",
             principal=row["name"],

@@ -47,7 +47,7 @@ def _identity(settings: Settings) -> Aws:
     endpoint = permitted_endpoint(settings.text("endpoint"))
     names: Sequence[Any] = settings.entries("regions")
     region = _region(names[0]) if names else DEFAULT_REGION
-    bound_to = settings.text("bound_to", AWS)
+    bound_to = settings.text("bound_to") or AWS
     key_id, secret, token = (settings.text(name) for name in ("access_key_id", "secret_access_key", "session_token"))
     if settings.flag("use_machine_identity", False):
         if key_id or secret or token:

@@ -14,11 +14,14 @@ HERE = "localhost"
 
 
 def look(place: Place) -> Iterator[Batch]:
-    return batches(connect(place.settings).discover(), place.clock)
+    return batches(connect(place.settings, label=place.connection.name).discover(), place.clock)
 
 
-def connect(given: Mapping[str, Any]) -> Provider:
-    """The provider that a connection's settings describe. Raises `ProviderError` with what is wrong in them."""
+def connect(given: Mapping[str, Any], *, label: str = "") -> Provider:
+    """The provider that a connection's settings describe. Raises `ProviderError` with what is wrong in them.
+
+    `label` is what people call the cluster: its roles are named after it.
+    """
     settings = Settings(given)
     host, user, password = (settings.text(name) for name in ("host", "user", "password"))
     if not host or not user:
@@ -34,7 +37,7 @@ def connect(given: Mapping[str, Any]) -> Provider:
         sslrootcert=settings.text("sslrootcert"),
     )
     settings.end()
-    return Roles(target, date_key=date_key)
+    return Roles(target, label=label, date_key=date_key)
 
 
 def _password(reference: str, *, bound_to: str, host: str) -> Secret | None:

@@ -73,6 +73,7 @@ def test_a_first_look_adds_the_roles_with_their_expiry_and_their_rights(cluster:
     assert found.details["superuser"] is True
     assert (found.issued_at, found.last_used_at) == (None, None)
     assert found.identity_key.startswith("postgres:")
+    assert found.name == "billing / app"
 
 
 def test_a_second_look_at_the_same_writes_nothing(cluster: Cluster, app: str) -> None:

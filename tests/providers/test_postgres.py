@@ -51,6 +51,11 @@ def test_a_role_is_identified_by_its_cluster_and_its_name(cluster: Cluster) -> N
     assert listed(cluster.target("reader"))["app"].identity == f"postgres:{number}:app"
 
 
+def test_a_role_is_named_after_what_people_call_the_cluster(cluster: Cluster) -> None:
+    assert listed(cluster.target("reader"), label="billing-db")["app"].name == "billing-db / app"
+    assert listed(cluster.target("reader"))["app"].name == "local / app"
+
+
 def test_rights_and_memberships_are_told(cluster: Cluster) -> None:
     roles = listed(cluster.target("reader"))
     ops, app = roles["ops"].details, roles["app"].details
