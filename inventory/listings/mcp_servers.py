@@ -1,0 +1,251 @@
+"""Looks at live MCP servers: those that the connection names, and those that the inventory knows by their address.
+
+Nothing is changed there, no tool is called, and a server is sent a token only when one was given for it. Each
+authorization server that they name is looked at once, however many of them name it.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import chain
+from typing import Any
+from urllib.parse import urlsplit
+
+from inventory.actions.issuers import SeenIssuer, record_issuers
+from inventory.actions.posture import latest_documents
+from inventory.actions.probes import ProbedServer, record_probes
+from inventory.discovery.listing import IDENTITY, NAME, Discovered, fit
+from inventory.listings.base import Batch, Clock, Place
+from inventory.models import McpServer
+from inventory.outside import USER_AGENT, guard, references
+from inventory.posture.authorization_servers import is_external, judge_issuer
+from inventory.posture.drift import resource_metadata, snapshot, texts
+from inventory.posture.model import CheckResult, Target
+from inventory.posture.servers import judge_server
+from inventory.states import Transport, Verdict
+from providers.authorization import observe_issuer
+from providers.base import Secret
+from providers.errors import Permanent
+from providers.fetch import Fetcher
+from providers.mcp import observe_all
+from providers.observations import IssuerObservation, ServerObservation
+
+BATCH = 50
+MOST_ISSUERS = 500  # a hostile server names as many as it likes
+ISSUERS_OF_ONE = 5
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """The address of a server, and whether the connection names it or the inventory brought it."""
+
+    url: str
+    key: str
+    is_named: bool
+
+
+@dataclass(slots=True)
+class _Issuers:
+    """The authorization servers met so far, with the servers that rely on each."""
+
+    seen: dict[str, IssuerObservation] = field(default_factory=dict)
+    relying: dict[str, list[str]] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    several: set[str] = field(default_factory=set)
+
+
+def look(place: Place) -> Iterator[Batch]:
+    asked, problems = _asked(place)
+    tokens, refused = _tokens(place.settings)
+    yield Batch(problems=[*problems, *refused], expected=len(asked))
+    issuers = _Issuers()
+    minimum = str(place.settings.get("minimum_version", ""))
+    # One loop for all batches. Between two of them it stands still for as long as their rows take to be staged.
+    with asyncio.Runner() as runner:
+        stack = runner.run(_opened())
+        try:
+            fetcher = runner.run(stack.enter_async_context(Fetcher(guard(), user_agent=USER_AGENT)))
+            found = observe_all(
+                [each.url for each in asked.values()], fetcher=fetcher, clock=place.clock, tokens=tokens
+            )
+            while observed := runner.run(_some(found, fetcher, issuers, place.clock)):
+                yield _batch(place, [(asked[each.url], each) for each in observed], issuers, minimum, len(asked))
+            runner.run(found.aclose())
+        finally:
+            runner.run(stack.aclose())
+    if issuers.seen:
+        yield Batch(further=[partial(record_issuers, _judged(issuers), now=place.started_at)])
+
+
+async def _opened() -> AsyncExitStack:
+    return AsyncExitStack()
+
+
+async def _some(
+    found: AsyncIterator[ServerObservation], fetcher: Fetcher, issuers: _Issuers, clock: Clock
+) -> list[ServerObservation]:
+    """The next observations, once the authorization servers that they name have been looked at too."""
+    observed: list[ServerObservation] = []
+    async for each in found:
+        observed.append(each)
+        if len(observed) >= BATCH:
+            break
+    new: list[str] = []
+    for each in observed:
+        named = each.issuers[:ISSUERS_OF_ONE]
+        for issuer in named:
+            if issuer not in issuers.relying and len(issuers.relying) < MOST_ISSUERS:
+                issuers.relying[issuer] = []
+                new.append(issuer)
+            if issuer in issuers.relying:
+                issuers.relying[issuer].append(each.url)
+                issuers.versions[issuer] = max(issuers.versions.get(issuer, ""), *each.protocol_versions, "")
+                if len(named) > 1:
+                    issuers.several.add(issuer)
+    looked = await asyncio.gather(*(observe_issuer(issuer, fetcher=fetcher, now=clock()) for issuer in new))
+    issuers.seen.update(zip(new, looked, strict=True))
+    return observed
+
+
+# ── What to ask ────────────────────────────────────────────────────────────────────────────────
+def _asked(place: Place) -> tuple[dict[str, _Asked], list[dict[str, Any]]]:
+    """By address, each once: as the connection names them, then as the inventory knows them."""
+    named = [str(url).strip() for url in place.settings.get("urls", [])]
+    known: Iterator[tuple[str, str]] = iter(())
+    if place.settings.get("known"):
+        remote = McpServer.objects.present().filter(transport__in=[Transport.HTTP, Transport.SSE])
+        known = remote.order_by("pk").values_list("url", "identity_key").iterator()
+    asked: dict[str, _Asked] = {}
+    problems = []
+    for url, key in chain(((url, "") for url in named), known):
+        if url in asked:
+            continue
+        if fault := _fault(url):
+            problems.append({"file": url, "reason": fault})
+            continue
+        asked[url] = _Asked(url, key or fit(f"url:{url}", IDENTITY), is_named=not key)
+    return asked, problems
+
+
+def _fault(url: str) -> str:
+    """Why an address cannot be asked as it stands; empty when it can."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "This is no address."
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        return "Only http and https addresses can be probed."
+    if any(mark in url for mark in "<>{}$…"):
+        return "Its configuration fills in a part of this address, so it cannot be asked as it stands."
+    return ""
+
+
+def _tokens(settings: Mapping[str, Any]) -> tuple[dict[str, Secret], list[dict[str, Any]]]:
+    """The tokens given for single servers, each resolved for the host of its server and no other."""
+    tokens: dict[str, Secret] = {}
+    problems = []
+    for given in settings.get("tokens", []):
+        url = str(given.get("url", ""))
+        try:
+            host = urlsplit(url).netloc
+            tokens[url] = references().resolve(
+                str(given.get("reference", "")), bound_to=str(given.get("host", "")), host=host
+            )
+        except Permanent as exc:
+            problems.append({"file": url, "reason": f"Its token could not be read. {exc}"})
+    return tokens, problems
+
+
+# ── What came of it ────────────────────────────────────────────────────────────────────────────
+def _batch(
+    place: Place,
+    observed: Sequence[tuple[_Asked, ServerObservation]],
+    issuers: _Issuers,
+    minimum: str,
+    expected: int,
+) -> Batch:
+    keys = [each.key for each, _ in observed]
+    rows = dict(McpServer.objects.filter(identity_key__in=keys).values_list("identity_key", "pk"))
+    before = latest_documents(Target.SERVER, rows.values())
+    probed = []
+    problems = []
+    for asked, observation in observed:
+        behind = [issuers.seen[issuer] for issuer in observation.issuers if issuer in issuers.seen]
+        previous = before.get(rows[asked.key]) if asked.key in rows else None
+        results = judge_server(observation, previous=previous, issuers=behind, minimum=minimum)
+        seen = _probed(asked, observation, behind, results)
+        probed.append(seen)
+        if seen.error:
+            problems.append({"file": asked.url, "reason": seen.error})
+    return Batch(
+        rows=[_row(asked) for asked, _ in observed if asked.is_named],
+        done=len(observed),
+        expected=expected,
+        problems=problems,
+        unread=[problem["file"] for problem in problems],
+        further=[partial(record_probes, probed, now=place.started_at)],
+    )
+
+
+def _row(asked: _Asked) -> Discovered:
+    parts = urlsplit(asked.url)
+    return Discovered(
+        file=fit(asked.url, IDENTITY),
+        host=fit(parts.hostname or "", 100),
+        server_key=asked.key,
+        server_name=fit(f"{parts.netloc}{parts.path}".rstrip("/"), NAME),
+        transport=Transport.SSE if parts.path.rstrip("/").endswith("/sse") else Transport.HTTP,
+        url=fit(asked.url, 2_000),
+    )
+
+
+def _probed(
+    asked: _Asked,
+    observation: ServerObservation,
+    behind: Sequence[IssuerObservation],
+    results: Sequence[CheckResult],
+) -> ProbedServer:
+    if observation.stopped and not any(exchange.is_answered for exchange in observation.exchanges.values()):
+        return ProbedServer(identity_key=asked.key, error=observation.stopped)
+    metadata = resource_metadata(observation)
+    return ProbedServer(
+        identity_key=asked.key,
+        protocol_versions=observation.protocol_versions,
+        authentication=_authentication(observation, results),
+        scopes=sorted(texts(metadata[1].get("scopes_supported"))) if metadata else (),
+        issuers=observation.issuers[:ISSUERS_OF_ONE],
+        tools=observation.tools if not observation.tools_error else None,
+        tools_error=observation.tools_error,
+        snapshot=snapshot(observation, behind),
+        results=results,
+    )
+
+
+def _authentication(observation: ServerObservation, results: Sequence[CheckResult]) -> str:
+    """How the server authenticates whoever asks: anonymous, oauth or token; empty when nothing told."""
+    verdicts = {result.check.id: result.verdict for result in results}
+    if verdicts.get("MCP-RS-01") is Verdict.VIOLATED:
+        return "anonymous"
+    if observation.issuers or verdicts.get("MCP-RS-04") is Verdict.MET:
+        return "oauth"
+    return "token" if verdicts.get("MCP-RS-01") is Verdict.MET else ""
+
+
+def _judged(issuers: _Issuers) -> list[SeenIssuer]:
+    judged = []
+    for issuer, observation in issuers.seen.items():
+        servers = issuers.relying[issuer]
+        external = {is_external(issuer, url) for url in servers}
+        outside = external.pop() if len(external) == 1 else None
+        results = judge_issuer(
+            observation,
+            expected_issuer=issuer,
+            newest_version=issuers.versions.get(issuer, ""),
+            servers=servers,
+            is_external=outside,
+            is_one_of_several=issuer in issuers.several,
+        )
+        judged.append(SeenIssuer(issuer=issuer, metadata=observation.metadata, is_external=outside, results=results))
+    return judged
