@@ -36,7 +36,6 @@ from mcp.server import MCPServer
 from mcp.server.auth.provider import AccessToken
 from mcp.server.auth.settings import AuthSettings
 from mcp_types import ToolAnnotations
-from pydantic import AnyHttpUrl
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -136,11 +135,14 @@ def notes() -> MCPServer:
 
 def _with_oauth(setup: Setup, name: str, *, scopes: Sequence[str], checks_audience: bool) -> MCPServer:
     url = setup.url(name)
-    settings = AuthSettings(
-        issuer_url=AnyHttpUrl(setup.issuer),
-        resource_server_url=AnyHttpUrl(url),
-        required_scopes=list(scopes),
-        validate_token_resource=checks_audience,
+    # Validated from text: an address that is built first gets a slash at its end, and is another issuer by that.
+    settings = AuthSettings.model_validate(
+        {
+            "issuer_url": setup.issuer,
+            "resource_server_url": url,
+            "required_scopes": list(scopes),
+            "validate_token_resource": checks_audience,
+        }
     )
     verifier = IntrospectingVerifier(setup, url)
     return MCPServer(name.capitalize(), version="2.0.0", auth=settings, token_verifier=verifier, log_level="CRITICAL")

@@ -11,9 +11,10 @@ from django.db.backends.postgresql.operations import DatabaseOperations
 from pytest_django.plugin import DjangoDbBlocker
 
 from tests.authorization_server import authorization_server, lax_authorization_server
+from tests.demo_servers import demo_servers
 from tests.embedded import short_folder
 
-__all__ = ["authorization_server", "lax_authorization_server"]  # fixtures of another module
+__all__ = ["authorization_server", "demo_servers", "lax_authorization_server"]  # fixtures of another module
 
 # What migrations put into the tables; a test that commits would else leave them empty for the next one.
 SEEDED = ("auth_group", "inventory_environment", "lifecycle_policy")

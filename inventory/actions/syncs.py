@@ -49,11 +49,12 @@ def claim(connection_id: UUID, *, now: datetime, actor: Actor, due_only: bool = 
 
 
 def renew(lease: Lease, *, now: datetime, done: int, expected: int | None = None) -> None:
-    """Show how far the run is and keep the claim. Raises LeaseLost when somebody else has it."""
+    """Show how far the run is, of how much where known, and keep the claim. Raises LeaseLost when it is lost."""
     held = Connection.objects.filter(pk=lease.connection.pk, lease_token=lease.token)
     if not held.update(lease_until=now + LEASE):
         raise LeaseLost
-    SyncRun.objects.filter(pk=lease.run.pk).update(done=done, expected=expected)
+    known = {} if expected is None else {"expected": expected}
+    SyncRun.objects.filter(pk=lease.run.pk).update(done=done, **known)
 
 
 def _release(lease: Lease, *, now: datetime, **values: Any) -> None:
@@ -95,7 +96,7 @@ def complete(
     run.problems = problems[:KEPT_PROBLEMS]
     run.error = error or (f"{len(unread)} of them could not be read." if unread else "")
     run.digest = listing.digest
-    run.save()
+    run.save(update_fields=["state", "finished_at", "done", "counts", "problems", "error", "digest"])
     record(
         Event.CONNECTION_SYNCED,
         actor=actor,
@@ -120,7 +121,7 @@ def fail(lease: Lease, *, now: datetime, error: str, actor: Actor) -> SyncRun:
     run.state = RunState.FAILED
     run.finished_at = now
     run.error = error
-    run.save()
+    run.save(update_fields=["state", "finished_at", "error"])
     record(
         Event.CONNECTION_SYNCED,
         actor=actor,

@@ -18,6 +18,7 @@ from inventory.actions.posture import latest_documents
 from inventory.actions.probes import ProbedServer, record_probes
 from inventory.discovery.listing import IDENTITY, NAME, Discovered, fit
 from inventory.listings.base import Batch, Clock, Place
+from inventory.listings.provided import Settings
 from inventory.models import McpServer
 from inventory.outside import USER_AGENT, guard, references
 from inventory.posture.authorization_servers import is_external, judge_issuer
@@ -27,8 +28,8 @@ from inventory.posture.servers import judge_server
 from inventory.states import Transport, Verdict
 from providers.authorization import observe_issuer
 from providers.base import Secret
-from providers.errors import Permanent
-from providers.fetch import Fetcher
+from providers.errors import Permanent, Transient
+from providers.fetch import Fetcher, fetch
 from providers.mcp import observe_all
 from providers.observations import IssuerObservation, ServerObservation
 
@@ -56,31 +57,74 @@ class _Issuers:
     several: set[str] = field(default_factory=set)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """The settings of a connection to live servers, read and judged before anything is asked."""
+
+    urls: tuple[str, ...]
+    is_for_known: bool = False
+    minimum_version: str = ""
+    tokens: tuple[tuple[str, str, str], ...] = ()  # address, reference, the host that it is bound to
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> "Setup":
+        """Raises `Permanent` with what is wrong in a sentence."""
+        settings = Settings(given)
+        tokens = []
+        for entry in settings.entries("tokens"):
+            one = Settings(entry if isinstance(entry, Mapping) else {})
+            tokens.append((one.text("url"), one.text("reference"), one.text("bound_to")))
+            one.end()
+        setup = cls(
+            urls=tuple(str(url).strip() for url in settings.entries("urls")),
+            is_for_known=settings.flag("known", False),
+            minimum_version=settings.text("minimum_version"),
+            tokens=tuple(tokens),
+        )
+        settings.end()
+        if not setup.urls and not setup.is_for_known:
+            raise Permanent("Name the addresses of servers, or let it probe those that the inventory knows.")
+        return setup
+
+
 def look(place: Place) -> Iterator[Batch]:
-    asked, problems = _asked(place)
-    tokens, refused = _tokens(place.settings)
+    setup = Setup.of(place.settings)
+    asked, problems = _asked(setup)
+    tokens, refused = _tokens(setup)
     yield Batch(problems=[*problems, *refused], expected=len(asked))
     issuers = _Issuers()
-    minimum = str(place.settings.get("minimum_version", ""))
     # One loop for all batches. Between two of them it stands still for as long as their rows take to be staged.
     with asyncio.Runner() as runner:
-        stack = runner.run(_opened())
+        stack = AsyncExitStack()
         try:
             fetcher = runner.run(stack.enter_async_context(Fetcher(guard(), user_agent=USER_AGENT)))
             found = observe_all(
                 [each.url for each in asked.values()], fetcher=fetcher, clock=place.clock, tokens=tokens
             )
             while observed := runner.run(_some(found, fetcher, issuers, place.clock)):
-                yield _batch(place, [(asked[each.url], each) for each in observed], issuers, minimum, len(asked))
-            runner.run(found.aclose())
+                seen = [(asked[each.url], each) for each in observed]
+                yield _batch(place, seen, issuers, setup.minimum_version)
         finally:
             runner.run(stack.aclose())
     if issuers.seen:
         yield Batch(further=[partial(record_issuers, _judged(issuers), now=place.started_at)])
 
 
-async def _opened() -> AsyncExitStack:
-    return AsyncExitStack()
+def check(place: Place) -> str:
+    """Ask the first server that the connection names one question, and say how it answered. Raises `ProviderError`."""
+    setup = Setup.of(place.settings)
+    asked, problems = _asked(setup)
+    if not asked:
+        raise Permanent(problems[0]["reason"] if problems else "The inventory knows no server by its address yet.")
+    first = next(iter(asked))
+    answer = fetch(guard(), "GET", first, user_agent=USER_AGENT)
+    if answer.status is None:
+        raise Transient(answer.error)
+    return (
+        f"{urlsplit(first).netloc} answers. {len(asked)} addresses will be probed."
+        if len(asked) > 1
+        else (f"{urlsplit(first).netloc} answers.")
+    )
 
 
 async def _some(
@@ -110,16 +154,15 @@ async def _some(
 
 
 # ── What to ask ────────────────────────────────────────────────────────────────────────────────
-def _asked(place: Place) -> tuple[dict[str, _Asked], list[dict[str, Any]]]:
+def _asked(setup: Setup) -> tuple[dict[str, _Asked], list[dict[str, Any]]]:
     """By address, each once: as the connection names them, then as the inventory knows them."""
-    named = [str(url).strip() for url in place.settings.get("urls", [])]
     known: Iterator[tuple[str, str]] = iter(())
-    if place.settings.get("known"):
+    if setup.is_for_known:
         remote = McpServer.objects.present().filter(transport__in=[Transport.HTTP, Transport.SSE])
         known = remote.order_by("pk").values_list("url", "identity_key").iterator()
     asked: dict[str, _Asked] = {}
     problems = []
-    for url, key in chain(((url, "") for url in named), known):
+    for url, key in chain(((url, "") for url in setup.urls), known):
         if url in asked:
             continue
         if fault := _fault(url):
@@ -142,18 +185,14 @@ def _fault(url: str) -> str:
     return ""
 
 
-def _tokens(settings: Mapping[str, Any]) -> tuple[dict[str, Secret], list[dict[str, Any]]]:
+def _tokens(setup: Setup) -> tuple[dict[str, Secret], list[dict[str, Any]]]:
     """The tokens given for single servers, each resolved for the host of its server and no other."""
     tokens: dict[str, Secret] = {}
     problems = []
-    for given in settings.get("tokens", []):
-        url = str(given.get("url", ""))
+    for url, reference, bound_to in setup.tokens:
         try:
-            host = urlsplit(url).netloc
-            tokens[url] = references().resolve(
-                str(given.get("reference", "")), bound_to=str(given.get("host", "")), host=host
-            )
-        except Permanent as exc:
+            tokens[url] = references().resolve(reference, bound_to=bound_to, host=urlsplit(url).netloc)
+        except (Permanent, ValueError) as exc:
             problems.append({"file": url, "reason": f"Its token could not be read. {exc}"})
     return tokens, problems
 
@@ -164,7 +203,6 @@ def _batch(
     observed: Sequence[tuple[_Asked, ServerObservation]],
     issuers: _Issuers,
     minimum: str,
-    expected: int,
 ) -> Batch:
     keys = [each.key for each, _ in observed]
     rows = dict(McpServer.objects.filter(identity_key__in=keys).values_list("identity_key", "pk"))
@@ -173,8 +211,11 @@ def _batch(
     problems = []
     for asked, observation in observed:
         behind = [issuers.seen[issuer] for issuer in observation.issuers if issuer in issuers.seen]
+        # A first look is what later ones are compared with, itself included: the second finds nothing to write.
         previous = before.get(rows[asked.key]) if asked.key in rows else None
-        results = judge_server(observation, previous=previous, issuers=behind, minimum=minimum)
+        results = judge_server(
+            observation, previous=previous or snapshot(observation, behind), issuers=behind, minimum=minimum
+        )
         seen = _probed(asked, observation, behind, results)
         probed.append(seen)
         if seen.error:
@@ -182,7 +223,6 @@ def _batch(
     return Batch(
         rows=[_row(asked) for asked, _ in observed if asked.is_named],
         done=len(observed),
-        expected=expected,
         problems=problems,
         unread=[problem["file"] for problem in problems],
         further=[partial(record_probes, probed, now=place.started_at)],
