@@ -87,7 +87,7 @@ def cells(
             values[column] = list(ids)
     with database.cursor() as cursor:
         cursor.execute(_CELLS.format(of=" AND ".join(of)) + "ORDER BY p.client_id, p.server_id", values)
-        return [Cell(*facts, Reach(state)) for *facts, state in cursor.fetchall()]
+        return [Cell(*(*facts, Reach(state))) for *facts, state in cursor.fetchall()]
 
 
 def has_cell(states: Collection[str], now: datetime) -> RawSQL:
