@@ -37,15 +37,20 @@ _BAD_REDIRECTS = {
     Q.REGISTRATION_WILDCARD: "https://*.keyreeve.invalid/callback",
     Q.REGISTRATION_FRAGMENT: "https://keyreeve.invalid/callback#fragment",
 }
-_CONFIDENTIAL = frozenset(
-    {"access_token", "refresh_token", "id_token", "client_secret", "registration_access_token", "code", "device_code"}
-)
+_CONFIDENTIAL = frozenset({"access_token", "refresh_token", "client_secret", "registration_access_token"})
+# What of an endpoint's answer is kept. The rest is nobody's business: introspection names people, for one.
+_TOLD = _CONFIDENTIAL | {
+    *("error", "token_type", "expires_in", "scope", "active", "aud", "client_id", "client_secret_expires_at"),
+    *("registration_client_uri", "token_endpoint_auth_method", "application_type"),
+}
 _PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 _CLAIMS = ("iss", "aud", "exp", "iat", "scope", "client_id")
 _IN_ADDRESS = re.compile(r"(?<=[?&#])(code|access_token|id_token|refresh_token)=[^&#]*")
 _REGISTERED = (200, 201)
 _GONE = (200, 202, 204, 404, 410)
 _LONGEST_TOKEN = 20_000
+_LONGEST_VALUE = 2_000
+_MOST_VALUES = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +107,12 @@ async def observe_client_document(client_id: str, *, fetcher: Fetcher, now: date
     """Fetch a client's metadata document as an authorization server has to: no redirects, and no more than 5 KB."""
     exchange = await fetcher.request("GET", client_id, headers=_ACCEPT, limits=CLIENT_DOCUMENT)
     is_too_large = exchange.is_truncated and len(exchange.body) >= CLIENT_DOCUMENT.body
-    return ClientObservation(client_id=client_id, observed_at=now, exchange=_kept(exchange), is_too_large=is_too_large)
+    return ClientObservation(
+        client_id=client_id,
+        observed_at=now,
+        exchange=_kept(exchange, _public(exchange.document)),
+        is_too_large=is_too_large,
+    )
 
 
 def metadata_addresses(issuer: str) -> dict[Q, str]:
@@ -138,10 +148,10 @@ class _Asking:
     async def find_metadata(self) -> None:
         for question, address in metadata_addresses(self.issuer).items():
             exchange = await self.fetcher.request("GET", address, headers=_ACCEPT, follow=True)
-            found = exchange.document if exchange.status == 200 and isinstance(exchange.document, dict) else None
-            self._keep(question, exchange)
-            if found is not None:
-                self.metadata, self.metadata_url = _public(found), exchange.url
+            found = _public(exchange.document)
+            self._keep_whole(question, exchange, found)
+            if exchange.status == 200 and isinstance(found, dict):
+                self.metadata, self.metadata_url = found, exchange.url
                 return
             if not exchange.is_answered:
                 return  # the others are on the same host, and its silence would only be waited for again
@@ -179,7 +189,7 @@ class _Asking:
     async def _read_keys(self) -> None:
         if address := self._endpoint("jwks_uri"):
             exchange = await self.fetcher.request("GET", address, headers=_ACCEPT, follow=True)
-            self._keep(Q.JWKS, exchange)
+            self._keep_whole(Q.JWKS, exchange, _public(exchange.document))
 
     async def _post(
         self, question: Q, endpoint: str, form: Mapping[str, str], headers: Iterable[tuple[str, str | Secret]] = ()
@@ -224,7 +234,9 @@ class _Asking:
 
     async def _authorize(self, question: Q, address: str, query: Mapping[str, str]) -> None:
         joint = "&" if "?" in address else "?"
-        exchange = await self.fetcher.request("GET", f"{address}{joint}{urlencode(query)}")
+        exchange = await self.fetcher.request("GET", f"{address}{joint}{urlencode(query)}", json_only=True)
+        if exchange.is_answered and not exchange.is_truncated:
+            exchange = replace(exchange, error="")  # a page for people is as good an answer, and not read
         self._keep(question, exchange)
 
     # ── Registration ───────────────────────────────────────────────────────────────────────────
@@ -294,7 +306,7 @@ class _Asking:
             await self._revoke(client, made)
 
     async def _token(
-        self, question: Q, client: ProbeClient, form: Mapping[str, str], made: list[str], **told: Any
+        self, question: Q, client: ProbeClient, form: Mapping[str, str], made: list[str]
     ) -> Mapping[str, Any]:
         """Ask for a token. Returns the answer as it came: it is not kept."""
         address = self._endpoint("token_endpoint")
@@ -307,17 +319,14 @@ class _Asking:
         exchange = await self.fetcher.request("POST", address, headers=headers, content=urlencode(parameters).encode())
         document = exchange.document if isinstance(exchange.document, dict) else {}
         made += [value for name in ("access_token", "refresh_token") if isinstance(value := document.get(name), str)]
-        if document:
-            sent = document.get("refresh_token")
-            shown = {
-                **_public(document),
-                "requested_resource": form.get("resource", ""),
-                "is_confidential": client.secret is not None,
-                "is_same_refresh_token": sent is not None and sent == form.get("refresh_token"),
-            }
-            self._keep(question, exchange, document=shown)
-        else:
-            self._keep(question, exchange)
+        sent = document.get("refresh_token")
+        self._keep(
+            question,
+            exchange,
+            requested_resource=form.get("resource", ""),
+            is_confidential=client.secret is not None,
+            is_same_refresh_token=sent is not None and sent == form.get("refresh_token"),
+        )
         return document
 
     async def _look_up(self, client: ProbeClient, issued: Mapping[str, Any]) -> None:
@@ -365,10 +374,15 @@ class _Asking:
             return f"A credential for {origin(self.issuer)} is not sent to {origin(address)}."
         return ""
 
-    def _keep(self, question: Q, exchange: Exchange, *, document: Any = None) -> None:
+    def _keep(self, question: Q, exchange: Exchange, **told: Any) -> None:
+        """Keep what an endpoint answered, and what we know of it besides."""
+        document = _told(exchange.document)
+        self._keep_whole(question, exchange, document | told if document is not None else None)
+
+    def _keep_whole(self, question: Q, exchange: Exchange, document: Any) -> None:
         if exchange.is_answered:
             self._answering.add(origin(exchange.url))
-        self.exchanges[question] = _kept(exchange) if document is None else replace(_kept(exchange), document=document)
+        self.exchanges[question] = _kept(exchange, document)
 
 
 async def _to_the_end(work: Coroutine[Any, Any, None]) -> None:
@@ -430,24 +444,44 @@ def _basic(client_id: str, secret: Secret) -> tuple[tuple[str, Secret]]:
     return (("Authorization", Secret(f"Basic {base64.b64encode(pair.encode()).decode()}")),)
 
 
-def _kept(exchange: Exchange) -> Exchange:
-    """What of an exchange may be kept: no body, no cookie, nothing confidential in its document or address."""
+def _kept(exchange: Exchange, document: Any) -> Exchange:
+    """What of an exchange may be kept: no body, no cookie, nothing confidential in its addresses."""
     headers = tuple(
         (name, _IN_ADDRESS.sub(rf"\1={WITHHELD}", value) if name == "location" else value)
         for name, value in exchange.headers
         if name != "set-cookie"
     )
-    return replace(exchange, headers=headers, body=b"", document=_public(exchange.document))
+    return replace(exchange, headers=headers, body=b"", document=document)
 
 
 def _public(document: Any) -> Any:
-    """A document without what is confidential; that it was there still shows."""
+    """A published document without what should not be in it; that it was there still shows."""
     if not isinstance(document, dict):
         return document
     shown = {name: _withheld(name, value) if name in _CONFIDENTIAL else value for name, value in document.items()}
     if isinstance(keys := shown.get("keys"), list):
         shown["keys"] = [_public_key(key) for key in keys]
     return shown
+
+
+def _told(document: Any) -> Any:
+    """Of an endpoint's answer, the few members that checks look at, each of them short."""
+    if not isinstance(document, dict):
+        return None
+    told = {name: value for name, value in document.items() if name in _TOLD}
+    return {name: _withheld(name, value) if name in _CONFIDENTIAL else _short(value) for name, value in told.items()}
+
+
+def _short(value: Any) -> Any:
+    match value:
+        case str():
+            return value[:_LONGEST_VALUE]
+        case list():
+            return [_short(item) for item in value[:_MOST_VALUES] if isinstance(item, str)]
+        case dict():
+            return {}
+        case _:
+            return value
 
 
 def _public_key(key: Any) -> Any:

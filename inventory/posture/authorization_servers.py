@@ -6,6 +6,7 @@ from typing import Any
 
 # Each of these modules declares its checks by being imported.
 from inventory.posture import delegated_layers, issuer_endpoints, issuer_metadata, issuer_tokens
+from inventory.posture.delegated_layers import upstream
 from inventory.posture.issuer_cases import JUDGES, Answer, Case, effective, is_loopback, split, texts
 from inventory.posture.issuer_metadata import (
     ID_JAG_PROFILE,
@@ -25,6 +26,7 @@ __all__ = [
     "capabilities",
     "is_external",
     "judge_issuer",
+    "upstream",
 ]
 
 CHECKS: tuple[Check, ...] = tuple(sorted(JUDGES, key=lambda check: (not check.id.startswith("MCP"), check.id)))

@@ -115,11 +115,12 @@ def _judges(
     remediation: str,
     versions: tuple[str, ...] = (),
     of_document: bool = False,
+    is_wrong_anyway: bool = False,
 ) -> Callable[[Callable[[Check, _Case], CheckResult]], _Judge]:
     """Declare a check with the function that judges it.
 
     A check of one version does not bind a client of servers that speak an older one; where nothing could tell the
-    version, what would violate it is unknown. A check of the document needs one.
+    version, what would violate it is unknown, unless it `is_wrong_anyway`. A check of the document needs one.
     """
     check = Check(
         id=f"MCP-CL-{number}",
@@ -143,7 +144,8 @@ def _judges(
             if of_document and not case.has_document:
                 return check.not_applicable(case.client_id, "The client does not identify itself by a document.")
             result = function(check, case)
-            if result.verdict is Verdict.VIOLATED and versions and not case.newest_version and not of_document:
+            is_open = bool(versions) and not case.newest_version and not of_document and not is_wrong_anyway
+            if result.verdict is Verdict.VIOLATED and is_open:
                 return check.unknown(
                     case.client_id,
                     f"{result.evidence['said']} This counts since {versions[0]}, and which version is spoken here "
@@ -439,6 +441,7 @@ def _uses(check: Check, case: _Case) -> tuple[RecordedUse, ...] | CheckResult:
     severity=Severity.HIGH,
     section="MCP Authorization 2026-07-28, Authorization Server Binding",
     versions=since("2026-07-28"),
+    is_wrong_anyway=True,
     remediation="Register the client anew at each authorization server, and keep what each issued apart.",
 )
 def credentials_have_an_issuer(check: Check, case: _Case) -> CheckResult:
@@ -611,6 +614,7 @@ def offered_oauth_is_used(check: Check, case: _Case) -> CheckResult:
     severity=Severity.CRITICAL,
     section="MCP Authorization, Access Token Privilege Restriction",
     versions=since("2025-06-18"),
+    is_wrong_anyway=True,
     remediation="Issue one credential for each server, and revoke the one that was shared.",
 )
 def values_are_not_shared(check: Check, case: _Case) -> CheckResult:

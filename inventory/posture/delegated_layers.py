@@ -5,12 +5,14 @@ log but its own, and ends only where it ends it.
 """
 
 from typing import Any
+from urllib.parse import parse_qsl
 
-from inventory.posture.issuer_cases import Case, counted, judges, listed, texts
+from inventory.posture.issuer_cases import Case, counted, judges, listed, shown, split, texts
 from inventory.posture.issuer_endpoints import introspection_is_guarded, revocation_is_guarded
 from inventory.posture.model import Check, CheckResult, Target
 from inventory.states import Severity, Verdict
-from providers.observations import SafetyClass
+from providers.observations import IssuerObservation, SafetyClass
+from providers.questions import IssuerQuestion as Question
 
 # A scope that says "whatever there is".
 _BOUNDLESS = frozenset({"*", "all", "full-access", "full_access", "admin:*", "root"})
@@ -27,6 +29,16 @@ def _check(number: str, title: str, *, safety: SafetyClass, severity: Severity, 
         section="Delegated authorization layers",
         remediation=remediation,
     )
+
+
+def upstream(observation: IssuerObservation) -> str:
+    """The host where a person signs in, when a client's authorization request was sent on to another one."""
+    exchange = observation.exchanges.get(Question.AUTHORIZE_WELL_FORMED)
+    issuer, goes = split(observation.issuer), split(exchange.header("location") if exchange is not None else "")
+    if issuer is None or goes is None or exchange is None or goes.scheme not in ("http", "https"):
+        return ""
+    is_answer = {"code", "error"} & {name for name, _ in parse_qsl(goes.query)}
+    return "" if is_answer or goes.netloc == issuer.netloc else goes.hostname or ""
 
 
 def _other(check: Check, case: Case) -> CheckResult | None:
@@ -60,8 +72,17 @@ def issuance_is_logged(check: Check, case: Case) -> CheckResult:
     return (
         _other(check, case)
         or _answered(check, case)
-        or check.unknown(case.subject, "No request can tell whether issuance is logged, and nobody has said so.")
+        or check.unknown(
+            case.subject,
+            "No request can tell whether issuance is logged, and nobody has said so.",
+            **_signs_in_at(case),
+        )
     )
+
+
+def _signs_in_at(case: Case) -> dict[str, Any]:
+    host = upstream(case.observation)
+    return {"upstream": shown(host)} if host else {}
 
 
 @judges(

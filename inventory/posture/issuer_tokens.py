@@ -134,7 +134,7 @@ def tokens_are_short(check: Check, case: Case) -> CheckResult:
         return check.unknown(case.subject, f"There is nothing to look at: {_refusal(exchange)}.", **seen(exchange))
     seconds = _lifetime(exchange)
     longest = int(case.longest_token.total_seconds())
-    if seconds is None:
+    if seconds is None or seconds <= 0:
         return check.unknown(case.subject, "The answer does not say how long the token lives.", **seen(exchange))
     if seconds > longest:
         return check.violated(

@@ -277,3 +277,11 @@ def test_an_endless_secret_may_be_young_but_not_old():
 def test_nothing_known_is_unknown_or_not_applicable_and_never_met():
     found = judge_client(now=NOW)
     assert {result.verdict for result in found} <= {UNKNOWN, NOT_APPLICABLE}
+
+
+def test_a_value_at_two_servers_is_wrong_whatever_version_is_spoken():
+    found = judge_client(now=NOW, record=record(use(), use("https://two.example/mcp"), application_type=None))
+    by_id = {result.check.id: result for result in found}
+    assert (by_id["MCP-CL-13"].verdict, by_id["MCP-CL-13"].severity) == (VIOLATED, Severity.CRITICAL)
+    assert by_id["MCP-CL-09"].verdict is UNKNOWN
+    assert by_id["MCP-CL-13"].evidence["servers"] == ["https://one.example/mcp", "https://two.example/mcp"]

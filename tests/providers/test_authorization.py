@@ -4,6 +4,7 @@ import asyncio
 import json
 from urllib.parse import parse_qsl, urlsplit
 
+import anyio
 import pytest
 
 from providers.authorization import CLIENT_NAME, metadata_addresses, observe_issuer
@@ -314,3 +315,31 @@ def test_a_document_of_an_issuer_may_be_moved_but_its_answers_stay_ours():
     issuer = Issuer(answers={OAUTH: redirecting("/moved"), "/moved": said({"issuer": "x"})})
     observation, _ = observed(issuer)
     assert observation.metadata_url == f"{issuer.base}/moved"
+
+
+def test_a_probe_that_runs_out_of_time_removes_what_it_made_first():
+    issuer = Issuer(faults=frozenset({"open", "any_redirect"}))
+
+    async def scenario() -> bool:
+        async def slowly(asked: Asked, writer: asyncio.StreamWriter) -> None:
+            if asked.path.startswith("/register"):
+                await asyncio.sleep(0.2)
+            await issuer.answer(asked, writer)
+
+        async with serving(slowly) as peer, Fetcher(Guard(allow_loopback=True), user_agent=AGENT) as fetcher:
+            issuer.base = peer.url("")
+            # A scope of anyio cancels again and again, where a task is cancelled once.
+            with anyio.move_on_after(0.1) as scope:
+                await observe_issuer(issuer.base, fetcher=fetcher, now=NOW)
+            return scope.cancelled_caught and not issuer.clients
+
+    assert asyncio.run(scenario())
+    assert len(issuer.registered) == 1
+
+
+def test_what_introspection_says_of_a_person_is_not_kept():
+    answers = {"/introspect": said({"active": True, "aud": "x", "username": "a-person", "sub": "a-person"})}
+    issuer = Issuer(faults=frozenset({"opaque"}), answers=answers)
+    observation, _ = observed(issuer, client=issuer.client(), opted_in=CREDENTIALED)
+    assert observation.exchanges[Question.INTROSPECTION].document == {"active": True, "aud": "x"}
+    assert "a-person" not in repr(observation)
