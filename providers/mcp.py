@@ -45,7 +45,6 @@ from providers.observations import Exchange, SafetyClass, ServerObservation
 from providers.questions import Question
 from providers.wire import Limits
 
-USER_AGENT = "Keyreeve-probe/1 (asks how an MCP server answers; calls no tool)"
 HARMLESS = frozenset({SafetyClass.PASSIVE, SafetyClass.SAFE})
 AT_ONCE = 100
 MOST_VERSIONS = 20

@@ -62,6 +62,14 @@ class Seen:
         return any(self.exchange(question) for question in HANDSHAKES) or self.observation.transport == "stdio"
 
     @cached_property
+    def is_mcp(self) -> bool:
+        """Whether what answered shows itself as an MCP server, or refuses as one may. A web page does neither."""
+        if self.versions or self.gate or self.metadata is not None or self.observation.transport != "http":
+            return True
+        answers = [exchange for question in ANONYMOUS if (exchange := self.exchange(question)) is not None]
+        return any(exchange.status == 403 or result(exchange) is not None for exchange in answers)
+
+    @cached_property
     def versions(self) -> tuple[str, ...]:
         return self.observation.protocol_versions
 

@@ -41,6 +41,8 @@ def _verdict(judged: Judged, seen: Seen) -> CheckResult:
     if not seen.is_reached and judged.needs_answer and not _needs_no_probe(judged, seen):
         first = next((q for q in (Question.DISCOVER, Question.INITIALIZE) if q in seen.observation.exchanges), None)
         return case.unknown(seen.why_unseen(first or Question.DISCOVER))
+    if not seen.is_mcp and judged.needs_answer and not _needs_no_probe(judged, seen):
+        return case.unknown("Nothing at this address answered as an MCP server does.")
     versions = judged.check.versions
     if versions and seen.claims(versions) is False:
         spoken = ", ".join(seen.versions)

@@ -14,10 +14,11 @@ from urllib.parse import parse_qs, urlsplit
 from uuid import uuid4
 
 from providers.fetch import Fetcher, Guard
-from providers.mcp import USER_AGENT, Budget, observe
+from providers.mcp import Budget, observe
 from providers.observations import ServerObservation
 from tests.providers.peers import Asked, Peer, json_answer, response, serving
 
+USER_AGENT = "Keyreeve/test (+posture probe)"
 NOW = datetime(2026, 11, 27, tzinfo=UTC)
 LEGACY = ("2025-03-26", "2025-06-18", "2025-11-25")
 MODERN = "2026-07-28"

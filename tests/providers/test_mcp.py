@@ -18,12 +18,24 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from demo import servers as demo
 from providers.base import Secret
-from providers.mcp import USER_AGENT, Budget, TestCredentials, observe, observe_all, observe_launched
+from providers.mcp import Budget, TestCredentials, observe, observe_all, observe_launched
 from providers.mcp_requests import legacy, modern
 from providers.mcp_tools import PAGES
 from providers.observations import SafetyClass, ServerObservation
 from providers.questions import Question
-from tests.providers.mcp_peers import ADD, BOTH, ISSUER, MODERN, NOW, QUICK, McpPeer, look, observed, reaching
+from tests.providers.mcp_peers import (
+    ADD,
+    BOTH,
+    ISSUER,
+    MODERN,
+    NOW,
+    QUICK,
+    USER_AGENT,
+    McpPeer,
+    look,
+    observed,
+    reaching,
+)
 from tests.providers.peers import Asked, json_answer, response, saying, serving
 
 CREDENTIALED = frozenset({SafetyClass.CREDENTIALED})
