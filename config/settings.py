@@ -13,6 +13,7 @@ from django.core.exceptions import ImproperlyConfigured
 from config import env
 from providers.guard import Guard
 from providers.references import References
+from providers.regions import known_region
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VERSION = "0.1.0"
@@ -58,9 +59,11 @@ ALLOW_LOOPBACK = env.flag("KEYREEVE_ALLOW_LOOPBACK")
 ALLOW_NETWORKS = env.names("KEYREEVE_ALLOW_NETWORKS")
 REFERENCE_FOLDERS = tuple(Path(each).expanduser() for each in env.names("KEYREEVE_REFERENCE_FOLDERS"))
 REFERENCE_VARIABLES = env.names("KEYREEVE_REFERENCE_VARIABLES")
+REFERENCE_AWS_REGION = env.text("KEYREEVE_REFERENCE_AWS_REGION")
 env.accept("KEYREEVE_ALLOW_NETWORKS", lambda: Guard(networks=ALLOW_NETWORKS))
 env.accept("KEYREEVE_REFERENCE_FOLDERS", lambda: References(folders=REFERENCE_FOLDERS))
 env.accept("KEYREEVE_REFERENCE_VARIABLES", lambda: References(variables=REFERENCE_VARIABLES))
+env.accept("KEYREEVE_REFERENCE_AWS_REGION", lambda: REFERENCE_AWS_REGION and known_region(REFERENCE_AWS_REGION))
 
 # ── Database and broker ────────────────────────────────────────────────────────────────────────
 DATABASE_URL = env.secret("DATABASE_URL")

@@ -21,6 +21,7 @@ from botocore.session import Session
 
 from providers.base import DiscoveredCredential, Problem, Secret
 from providers.errors import Denied, Permanent, ProviderError, Refused, Transient
+from providers.regions import known_region
 
 DEFAULT_REGION = "us-east-1"
 SESSION_NAME = "keyreeve"
@@ -65,7 +66,6 @@ THROTTLED = {
     "TooManyRequestsException",
 }
 CODE = re.compile(r"[A-Za-z0-9.:]{1,80}")
-REGION = re.compile(r"[a-z]{2,6}(-[a-z]{2,12}){1,3}-\d{1,2}")
 ROLE = re.compile(r"arn:aws[a-z-]{0,20}:iam::(\d{12}):role/[\w+=,.@/-]{1,512}", re.ASCII)
 
 
@@ -233,13 +233,6 @@ def place(account: str, *within: str) -> str:
 def in_utc(at: datetime | None) -> datetime | None:
     """The SDK gives times in this machine's own zone."""
     return at.astimezone(UTC) if at is not None else None
-
-
-def known_region(name: str) -> str:
-    """A region becomes part of a host name, so it may be nothing else."""
-    if not REGION.fullmatch(name):
-        raise Permanent("A region is named like eu-central-1.")
-    return name
 
 
 def permitted_endpoint(url: str) -> str:

@@ -74,6 +74,7 @@ class Target:
     password: Secret | None = None
     sslmode: str = ""
     sslrootcert: str = ""
+    patience: int = 10  # seconds until a connection stands
 
     def __post_init__(self) -> None:
         if not HOST.fullmatch(self.host):
@@ -99,7 +100,7 @@ class Target:
             "passfile": NOWHERE,
             "sslmode": mode,
             "application_name": "keyreeve",
-            "connect_timeout": 10,
+            "connect_timeout": self.patience,
             "tcp_user_timeout": 30_000,
             "client_encoding": "utf8",
         }
@@ -232,6 +233,8 @@ def as_provider_error(exc: psycopg.Error) -> ProviderError:
     if exc.sqlstate is not None:
         return _of_state(exc.sqlstate)
     said, asked = str(exc), exc.pgconn
+    if isinstance(exc, psycopg.errors.ConnectionTimeout):
+        return Transient("The server does not answer.")
     if asked is None:
         return Transient("The server's name is not known here.")
     if any(busy in said for busy in BUSY):

@@ -8,11 +8,12 @@ from urllib.parse import urlsplit
 from inventory.listings.base import Batch, Place
 from inventory.listings.provided import Settings, batches
 from inventory.outside import references
-from providers.aws import DEFAULT_REGION, Accounts, Aws, Key, Lister, Role, known_region, permitted_endpoint
+from providers.aws import DEFAULT_REGION, Accounts, Aws, Key, Lister, Role, permitted_endpoint
 from providers.aws_iam import access_keys, service_credentials
 from providers.aws_secrets import SecretReader, stored_secrets
 from providers.base import Provider, Secret
 from providers.errors import Permanent
+from providers.regions import known_region
 
 AWS = "amazonaws.com"
 MOST_ROLES, MOST_REGIONS = 1_000, 50
@@ -26,10 +27,10 @@ def connect(given: Mapping[str, Any]) -> Provider:
     """The provider that a connection's settings describe. Raises `ProviderError` with what is wrong in them."""
     settings = Settings(given)
     aws = _identity(settings)
-    roles = [_role(entry) for entry in settings.entries("roles")[:MOST_ROLES]]
+    roles = [_role(entry) for entry in settings.entries("roles", MOST_ROLES)]
     with_own = settings.flag("own_account", not roles)
     with_secrets = settings.flag("secrets", True)
-    regions = [_region(entry) for entry in settings.entries("regions")[:MOST_REGIONS]] or [aws.region]
+    regions = [_region(entry) for entry in settings.entries("regions", MOST_REGIONS)] or [aws.region]
     settings.end()
     listers: list[Lister] = [access_keys, service_credentials]
     if with_secrets:
@@ -45,7 +46,7 @@ def secret_reader(given: Mapping[str, Any]) -> Callable[[str], Secret]:
 def _identity(settings: Settings) -> Aws:
     """Whom we are when we call AWS: a key by reference, or what this machine is lent where the settings say so."""
     endpoint = permitted_endpoint(settings.text("endpoint"))
-    names: Sequence[Any] = settings.entries("regions")
+    names: Sequence[Any] = settings.entries("regions", MOST_REGIONS)
     region = _region(names[0]) if names else DEFAULT_REGION
     bound_to = settings.text("bound_to") or AWS
     key_id, secret, token = (settings.text(name) for name in ("access_key_id", "secret_access_key", "session_token"))

@@ -106,8 +106,10 @@ class Settings:
         value: bool = self._get(name, bool, "true or false", default)
         return value
 
-    def entries(self, name: str) -> Sequence[Any]:
+    def entries(self, name: str, most: int = 1_000) -> Sequence[Any]:
         value: list[Any] = self._get(name, list, "a list", [])
+        if len(value) > most:
+            raise Permanent(f"The setting {name} takes at most {most} entries.")
         return value
 
     def end(self) -> None:

@@ -17,6 +17,7 @@ from inventory.actions.connections import create_connection
 from inventory.engine import sync
 from inventory.listings.aws import connect, secret_reader
 from inventory.models import Connection, Credential, CredentialVersion, Exposure, SyncRun
+from inventory.outside import references
 from inventory.states import ConnectionKind, CredentialStatus, RunState, Storage
 from providers.errors import Permanent, Refused
 from tests.clouds import MADE, Cloud, served
@@ -76,9 +77,9 @@ def test_a_first_look_adds_every_key_with_the_dates_that_aws_gives(cloud: Cloud)
 
 def test_a_second_look_at_the_same_writes_nothing(cloud: Cloud) -> None:
     for n in range(40):
-        add_key(HOME_ACCOUNT, f"user-{n}", forge=cloud.forge, made=MADE, used=(MADE + DAY, "s3", "eu-west-1"))
-    add_secret(HOME_ACCOUNT, "eu-north-1", "app/db", made=MADE, value=secrets.token_urlsafe(9), forge=cloud.forge)
-    connection = connected(cloud)
+        add_key(OTHER, f"user-{n}", forge=cloud.forge, made=MADE, used=(MADE + DAY, "s3", "eu-west-1"))
+    add_secret(OTHER, "eu-north-1", "app/db", made=MADE, value=secrets.token_urlsafe(9), forge=cloud.forge)
+    connection = connected(cloud, roles=[role(OTHER)])  # its own key is used by every look
     synced(connection)
     before = sorted(Credential.objects.values_list(), key=str)
     run = synced(connection)
@@ -99,10 +100,10 @@ def test_a_deleted_key_is_destroyed_and_gone_after_a_complete_look(cloud: Cloud)
 
 
 def test_a_key_that_is_switched_off_becomes_suspended(cloud: Cloud) -> None:
-    key = add_key(HOME_ACCOUNT, "etl", forge=cloud.forge, made=MADE)
-    connection = connected(cloud)
+    key = add_key(OTHER, "etl", forge=cloud.forge, made=MADE)
+    connection = connected(cloud, roles=[role(OTHER)])
     synced(connection)
-    iam_of(HOME_ACCOUNT).update_access_key("etl", key.access_key_id, "Inactive")
+    iam_of(OTHER).update_access_key("etl", key.access_key_id, "Inactive")
     assert synced(connection).counts == {"credentials_changed": 1}
     assert Credential.objects.get(external_id=key.access_key_id).status == CredentialStatus.SUSPENDED
 
@@ -255,3 +256,19 @@ def test_a_connection_reads_secrets_that_others_refer_to(cloud: Cloud) -> None:
     value = secrets.token_urlsafe(9)
     add_secret(HOME_ACCOUNT, "eu-north-1", "app/db", made=MADE, value=value, forge=cloud.forge)
     assert secret_reader(known(cloud))("app/db").reveal() == value
+
+
+def test_a_reference_to_secrets_manager_is_read_as_this_machine_where_the_operator_opened_that(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
+    value = secrets.token_urlsafe(9)
+    document = json.dumps({"password": value})
+    add_secret(HOME_ACCOUNT, "eu-north-1", "app/db", made=MADE, value=document, forge=cloud.forge)
+    with pytest.raises(Refused):
+        references().resolve("aws-sm://app/db#password", bound_to="db.example", host="db.example")
+    settings.REFERENCE_AWS_REGION = "eu-north-1"
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", cloud.key.access_key_id)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", cloud.key.secret_access_key)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", cloud.url)
+    found = references().resolve("aws-sm://app/db#password", bound_to="db.example", host="db.example")
+    assert found.reveal() == value

@@ -1,10 +1,13 @@
 """Login roles as a real PostgreSQL lists them, to roles that may see much and to roles that may see little."""
 
+import contextlib
 import secrets
+import socket
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -212,3 +215,65 @@ def test_a_certificate_is_checked_unless_the_operator_says_otherwise() -> None:
 
 def test_a_password_is_shown_by_no_representation_of_its_target() -> None:
     assert PASSWORD not in repr(Target(host="db.example", user="reader", password=Secret(PASSWORD)))
+
+
+# ── Servers that are none, or that ask for too much ────────────────────────────────────────────────
+class Impostor:
+    """A listener that speaks as much of the protocol as it is told, and keeps what it was sent."""
+
+    def __init__(self, *answers: bytes) -> None:
+        self.answers = answers
+        self.heard = b""
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.thread = Thread(target=self._serve, daemon=True)
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):  # closed by the test
+            while True:
+                peer, _ = self.socket.accept()
+                with peer:
+                    peer.settimeout(10)
+                    for answer in self.answers:
+                        self.heard += peer.recv(4096)
+                        peer.sendall(answer)
+                    self.heard += peer.recv(4096)
+
+    def target(self, **more: Any) -> Target:
+        known = {"host": "127.0.0.1", "port": self.socket.getsockname()[1], "user": "app", "patience": 2}
+        return Target(**{**known, "password": Secret(PASSWORD), **more})
+
+    def __enter__(self) -> "Impostor":
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.socket.shutdown(socket.SHUT_RDWR)
+        self.socket.close()
+        self.thread.join(12)
+
+
+NO_TLS = b"N"
+PASSWORD_IN_THE_CLEAR = b"R" + (8).to_bytes(4, "big") + (3).to_bytes(4, "big")
+
+
+def test_a_password_is_not_given_in_the_clear_to_a_server_that_nobody_vouches_for() -> None:
+    with Impostor(NO_TLS, PASSWORD_IN_THE_CLEAR) as impostor, pytest.raises(Refused, match="in the clear"):
+        Roles(impostor.target()).check()
+    assert impostor.heard
+    assert PASSWORD.encode() not in impostor.heard
+
+
+def test_a_server_without_tls_is_not_spoken_to_where_a_certificate_is_asked_for() -> None:
+    with Impostor(NO_TLS) as impostor, pytest.raises(Permanent, match="TLS"):
+        Roles(impostor.target(sslmode="verify-full")).check()
+    assert b"app" not in impostor.heard
+
+
+def test_a_server_that_says_nothing_is_left_after_a_while() -> None:
+    with Impostor() as impostor, pytest.raises(Transient, match="does not answer"):
+        Roles(impostor.target()).check()
+
+
+def test_a_server_that_speaks_another_protocol_is_no_crash() -> None:
+    with Impostor(b"HTTP/1.1 400 Bad Request\r\n\r\n") as impostor, pytest.raises((Permanent, Transient)):
+        Roles(impostor.target()).check()
