@@ -3,11 +3,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: up test bench lint lock clean
+.PHONY: up demo test bench lint lock clean
 .DEFAULT_GOAL := up
 
-# Development is a superset of what runs, so either of the two stamps serves `up`.
+# Each list is a superset of the one before it, so that a later one's stamp serves the earlier targets.
 RUNTIME := .venv/.runtime
+DEMO := .venv/.demo
 DEV := .venv/.dev
 
 $(BIN)/python:
@@ -18,12 +19,19 @@ $(RUNTIME): requirements/runtime.txt | $(BIN)/python
 	@cmp -s requirements/runtime.txt $(RUNTIME) || { echo "Installing what requirements/runtime.txt lists…"; $(BIN)/python -m pip install --quiet --quiet --require-hashes -r requirements/runtime.txt; }
 	@cp requirements/runtime.txt $(RUNTIME)
 
+$(DEMO): requirements/demo.txt | $(BIN)/python
+	@cmp -s requirements/demo.txt $(DEMO) || { echo "Installing what requirements/demo.txt lists…"; $(BIN)/python -m pip install --quiet --quiet --require-hashes -r requirements/demo.txt; }
+	@cp requirements/demo.txt $(DEMO) && cp requirements/runtime.txt $(RUNTIME)
+
 $(DEV): requirements/dev.txt | $(BIN)/python
 	@cmp -s requirements/dev.txt $(DEV) || { echo "Installing what requirements/dev.txt lists…"; $(BIN)/python -m pip install --quiet --quiet --require-hashes -r requirements/dev.txt; }
-	@cp requirements/dev.txt $(DEV) && cp requirements/runtime.txt $(RUNTIME)
+	@cp requirements/dev.txt $(DEV) && cp requirements/demo.txt $(DEMO) && cp requirements/runtime.txt $(RUNTIME)
 
 up: $(RUNTIME)
 	@exec $(BIN)/python manage.py up
+
+demo: $(DEMO)
+	@exec $(BIN)/python -m demo
 
 test: $(DEV)
 	$(BIN)/python -m pytest -n 2

@@ -10,6 +10,8 @@ import json
 import random
 import string
 import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -56,7 +58,19 @@ def aws_pair(seed: int = 7) -> tuple[str, str]:
     return aws_key_id(forge, AWS_ACCOUNT), forge.text(40)
 
 
-def write(home: Path, *, now: datetime, seed: int = 7) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Live:
+    """What runs beside the files, so that they name servers that answer: addresses and tokens by name, one key."""
+
+    urls: Mapping[str, str]
+    static_key: str
+    tokens: Mapping[str, str]
+
+    def bearer(self, token: str) -> dict[str, str]:
+        return {"Authorization": f"Bearer {token}"}
+
+
+def write(home: Path, *, now: datetime, seed: int = 7, live: Live | None = None) -> None:
     forge = Forge(seed)
     github = f"ghp_{forge.text(36)}"
     slack = f"xoxb-{forge.text(11, string.digits)}-{forge.text(12, string.digits)}-{forge.text(24)}"
@@ -76,6 +90,21 @@ def write(home: Path, *, now: datetime, seed: int = 7) -> None:
         target.write_text(content if isinstance(content, str) else json.dumps(content, indent=2))
         target.chmod(mode)
 
+    def remote(*names: str, **tokens: str) -> dict[str, Any]:
+        """Entries for live servers; with a token where one is given."""
+        if live is None:
+            return {}
+        return {
+            name: {
+                "type": "http",
+                "url": live.urls[name],
+                **({"headers": live.bearer(tokens[name])} if name in tokens else {}),
+            }
+            for name in (*names, *tokens)
+        }
+
+    key = live.static_key if live else ""
+    token = live.tokens if live else {}
     github_server = {
         "command": "npx",
         "args": ["-y", "@modelcontextprotocol/server-github@2026.8.4"],
@@ -96,6 +125,7 @@ def write(home: Path, *, now: datetime, seed: int = 7) -> None:
                     "headers": {"Authorization": f"Bearer {partner}"},
                 },
                 "linear": {"url": "https://mcp.linear.app/mcp"},
+                **remote("notes", "payroll"),
             }
         },
         0o644,
@@ -150,6 +180,7 @@ bearer_token_env_var = "WAREHOUSE_TOKEN"
         ".gemini/settings.json",
         {
             "mcpServers": {
+                **remote("search", "notes"),
                 "maps-tiles": {"command": "uvx", "args": ["maps-mcp"], "env": {"GOOGLE_MAPS_API_KEY": maps}},
                 "notion": {
                     "command": "npx",
@@ -182,7 +213,8 @@ bearer_token_env_var = "WAREHOUSE_TOKEN"
                     "type": "http",
                     "url": "https://mcp.halden.example/planner",
                     "headers": {"X-Session": f"Bearer {session}"},
-                }
+                },
+                **(remote("payroll", billing=key, operations=token["ci-runner"]) if live else {}),
             },
             "projects": {str(home / "src/freight-planner"): {"mcpServers": {}}},
         },
@@ -190,6 +222,28 @@ bearer_token_env_var = "WAREHOUSE_TOKEN"
     file(
         "src/freight-planner/.mcp.json",
         {"mcpServers": {"github-prod": {**github_server, "args": ["-y", "@modelcontextprotocol/server-github"]}}},
+        0o644,
+    )
+    file(
+        "src/freight-planner/server.json",
+        {
+            "$schema": "https://static.modelcontextprotocol.io/schemas/2025-12-11/server.schema.json",
+            "name": "io.github.modelcontextprotocol/github",
+            "version": "2026.8.4",
+            "packages": [
+                {
+                    "registryType": "npm",
+                    "identifier": "@modelcontextprotocol/server-github",
+                    "version": "2026.8.4",
+                    "transport": {"type": "stdio"},
+                    "environmentVariables": [
+                        {"name": "GITHUB_PERSONAL_ACCESS_TOKEN", "isRequired": True, "isSecret": True},
+                        {"name": "GITHUB_APP_PRIVATE_KEY", "isRequired": True, "isSecret": True},
+                        {"name": "GITHUB_HOST"},
+                    ],
+                }
+            ],
+        },
         0o644,
     )
     file(
@@ -221,6 +275,7 @@ bearer_token_env_var = "WAREHOUSE_TOKEN"
                     "command": "npx",
                     "args": ["-y", "@modelcontextprotocol/server-postgres@0.6.2", postgres],
                 },
+                **(remote(billing=key, analytics=token["nightly-reports"]) if live else {}),
                 "vault": {
                     "command": "vault-mcp",
                     "env": {"VAULT_TOKEN": "${env:VAULT_TOKEN}", "VAULT_ADDR": "https://vault.example"},
@@ -237,7 +292,8 @@ bearer_token_env_var = "WAREHOUSE_TOKEN"
         ".lmstudio/mcp.json",
         {
             "mcpServers": {
-                "hf": {"url": "https://huggingface.co/mcp", "headers": {"Authorization": "Bearer <YOUR_HF_TOKEN>"}}
+                "hf": {"url": "https://huggingface.co/mcp", "headers": {"Authorization": "Bearer <YOUR_HF_TOKEN>"}},
+                **remote("archive", "tickets"),
             }
         },
     )

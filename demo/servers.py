@@ -13,8 +13,10 @@
 | +6 | archive | the transport of 2024-11-05, anonymous |
 | +7 | tickets | 2025-03-26: its own authorization server, no resource metadata, guessable sessions |
 
-The static key and the credential for token introspection come from the environment (`KEYREEVE_DEMO_STATIC_KEY`,
-`KEYREEVE_DEMO_INTROSPECTION_ID`, `KEYREEVE_DEMO_INTROSPECTION_SECRET`); without them nobody's token is accepted.
+The static key and the secret for token introspection come from the files `--static-key` and `--introspection-secret`
+(waited for, as the authorization server writes the latter at its first start) or from the environment
+(`KEYREEVE_DEMO_STATIC_KEY`, `KEYREEVE_DEMO_INTROSPECTION_ID`, `KEYREEVE_DEMO_INTROSPECTION_SECRET`); without them
+nobody's token is accepted.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ import asyncio
 import itertools
 import os
 import secrets
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -46,6 +49,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 HOST = "127.0.0.1"
 NAMES = ("notes", "billing", "payroll", "analytics", "operations", "search", "archive", "tickets")
 LISTINGS_UNTIL_CHANGE = 2
+PATIENCE = 60  # seconds until a secret's file must be there
 
 READS = ToolAnnotations(read_only_hint=True, open_world_hint=False)
 DELETES = ToolAnnotations(read_only_hint=False, destructive_hint=True, open_world_hint=False)
@@ -329,20 +333,35 @@ async def serve(setup: Setup) -> None:
             tasks.create_task(one(name, app))
 
 
+def held(path: Path | None, variable: str) -> str:
+    """A secret from its file, once that is there; without a file from the environment."""
+    if path is None:
+        return os.environ.get(variable, "")
+    end = time.monotonic() + PATIENCE
+    while not path.exists():
+        if time.monotonic() > end:
+            raise SystemExit(f"{path} did not appear within {PATIENCE} s.")
+        time.sleep(0.1)
+    return path.read_text().strip()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m demo.servers", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--port-base", type=int, required=True)
     parser.add_argument("--issuer", required=True, help="the authorization server that issues tokens for them")
     parser.add_argument("--introspection", default="", help="its introspection endpoint; none: ISSUER/introspect/")
+    parser.add_argument("--introspection-id", default=os.environ.get("KEYREEVE_DEMO_INTROSPECTION_ID", ""))
+    parser.add_argument("--introspection-secret", type=Path, help="a file")
+    parser.add_argument("--static-key", type=Path, help="a file")
     parser.add_argument("--change", type=Path, help="while this file is there, the changing tool has changed")
     given = parser.parse_args()
     setup = Setup(
         port_base=given.port_base,
         issuer=given.issuer,
         introspection=given.introspection,
-        introspection_id=os.environ.get("KEYREEVE_DEMO_INTROSPECTION_ID", ""),
-        introspection_secret=os.environ.get("KEYREEVE_DEMO_INTROSPECTION_SECRET", ""),
-        static_key=os.environ.get("KEYREEVE_DEMO_STATIC_KEY", ""),
+        introspection_id=given.introspection_id,
+        introspection_secret=held(given.introspection_secret, "KEYREEVE_DEMO_INTROSPECTION_SECRET"),
+        static_key=held(given.static_key, "KEYREEVE_DEMO_STATIC_KEY"),
         change=given.change,
     )
     try:

@@ -142,11 +142,11 @@ class Command(BaseCommand):
                 call_command("migrate", interactive=False, verbosity=0)
             administrator = ensure_administrator(actor=SYSTEM)
             statics.result()
-        supervisor = Supervisor(home, settings.BASE_DIR, parts(port), say=self.say, stop=self.stop_request)
+        supervisor = Supervisor(home, settings.BASE_DIR, self.parts(port), say=self.say, stop=self.stop_request)
         ending.callback(supervisor.stop)
         supervisor.start()
-        if discovery and not SyncRun.objects.filter(state__in=[RunState.COMPLETE, RunState.PARTIAL]).exists():
-            self.discover()
+        if discovery:
+            self.look_first(supervisor)
         self.wait_for_web(supervisor, port)
         self.welcome(administrator, port)
         leave_database()
@@ -179,7 +179,14 @@ class Command(BaseCommand):
         else:
             self.say("The embedded database had ended and has been started again.")
 
-    def discover(self) -> None:
+    def parts(self, port: int) -> list[Part]:
+        """What runs beside the supervisor."""
+        return parts(port)
+
+    def look_first(self, supervisor: Supervisor) -> None:
+        """Fill an inventory that nothing has been brought to yet."""
+        if SyncRun.objects.filter(state__in=[RunState.COMPLETE, RunState.PARTIAL]).exists():
+            return
         self.say("Looking for MCP clients on this machine…")
         try:
             call_command("sync", progress=True)

@@ -1,0 +1,35 @@
+"""Keyreeve over a demo estate: everything that a mid-sized company has, on this machine, to be acted on for real.
+
+    python -m demo
+
+starts an authorization server with dynamic registration, eight MCP servers of different posture, AWS with a few hundred
+keys, a PostgreSQL with roles, the configuration files of ten clients, and Keyreeve over all of it.
+"""
+
+import os
+import sys
+
+from config.home import ensure_home
+from config.settings import KEYREEVE_HOME
+from demo.places import default_home, places
+
+
+def main() -> None:
+    home = default_home(KEYREEVE_HOME)
+    ensure_home(home)
+    estate = places(home)
+    folders = (estate.secrets, estate.authorization_server / "secrets")
+    # A process of its own, because settings are read once, from the environment.
+    os.environ.update(
+        DJANGO_SETTINGS_MODULE="config.settings",
+        KEYREEVE_HOME=str(home),
+        KEYREEVE_MACHINE_HOME=str(estate.machine),
+        KEYREEVE_ESTATE_NAME=os.environ.get("KEYREEVE_ESTATE_NAME", "Halden Freight"),
+        KEYREEVE_ALLOW_LOOPBACK="1",
+        KEYREEVE_REFERENCE_FOLDERS=",".join(str(folder) for folder in folders),
+    )
+    os.execv(sys.executable, [sys.executable, "-m", "demo.running", *sys.argv[1:]])  # noqa: S606
+
+
+if __name__ == "__main__":
+    main()
