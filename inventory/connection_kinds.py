@@ -42,8 +42,8 @@ KINDS: dict[str, Kind] = {
             settings={
                 "urls": "Addresses",
                 "known": "Servers of the inventory",
-                "token": "Token",
-                "bound_to": "Sent only to",
+                "tokens": "Tokens",
+                "minimum_version": "Oldest specification",
             },
         ),
         Kind(
@@ -51,8 +51,21 @@ KINDS: dict[str, Kind] = {
             icon="policy",
             sentence="Reads what an authorization server publishes, its registered clients and its tokens, and looks "
             "up the tokens you hold.",
-            noun="entry",
-            settings={"issuer": "Issuer", "bound_to": "Sent only to"},
+            noun="entry,entries",
+            settings={
+                "issuer": "Issuer",
+                "role": "Role",
+                "clients_url": "Listing of clients",
+                "tokens_url": "Listing of tokens",
+                "management_token": "Token for the listings",
+                "client_id": "Client id",
+                "client_secret": "Client secret",
+                "client_auth": "How it is presented",
+                "introspection_endpoint": "Introspection endpoint",
+                "tokens": "Access tokens",
+                "refresh_tokens": "Refresh tokens",
+                "bound_to": "Sent only to",
+            },
         ),
         Kind(
             value=ConnectionKind.AWS,

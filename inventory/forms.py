@@ -1,10 +1,7 @@
-"""What people type when they say who answers for what, where it runs, and where to look."""
+"""What people type when they say who answers for what, and where it runs."""
 
 import re
-import socket
 from collections.abc import Sequence
-from datetime import timedelta
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -13,8 +10,8 @@ from django.core.exceptions import ValidationError
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from inventory.models import Connection, Environment, Owner
-from inventory.states import ConnectionKind, OwnerKind, ServerRole
+from inventory.models import Environment, Owner
+from inventory.states import OwnerKind, ServerRole
 
 SUGGESTED = 500
 SERVER_OWNERS = (
@@ -165,61 +162,3 @@ ROLE_WORDS = {
 
 class ServerRoleForm(forms.Form):
     role = forms.ChoiceField(label="Role", choices=list(ROLE_WORDS.items()), widget=forms.RadioSelect)
-
-
-EVERY = {
-    "900": "Every 15 minutes",
-    "3600": "Every hour",
-    "21600": "Every 6 hours",
-    "86400": "Every day",
-}
-
-
-class ConnectionForm(forms.Form):
-    """A folder, a repository or one file on this host, to be read again and again."""
-
-    path = forms.CharField(
-        label="Path", max_length=1_000, help_text="A folder, a checked-out repository or one file. It is only read."
-    )
-    name = forms.CharField(
-        max_length=200, required=False, help_text="How lists call this connection. The path, when left empty."
-    )
-    host = forms.CharField(
-        label="Host label", max_length=200, help_text="Which machine these files belong to; exposures name it."
-    )
-    environment = forms.ModelChoiceField(
-        Environment.objects.order_by("-criticality", "name"), required=False, empty_label="Not known"
-    )
-    interval = forms.ChoiceField(label="How often", choices=list(EVERY.items()), initial="3600")
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self.fields["host"].initial = socket.gethostname()
-
-    def clean_path(self) -> str:
-        text: str = self.cleaned_data["path"]
-        path = Path(text)
-        if "\x00" in text or not path.is_absolute():
-            raise ValidationError("Give the whole path, from / on.")
-        try:
-            exists = path.exists()
-        except OSError:  # too long, or a part of it may not be entered
-            exists = False
-        if not exists:
-            raise ValidationError("There is nothing at this path that Keyreeve may read. It must exist on this host.")
-        text = str(path)
-        known = Connection.objects.filter(kind=ConnectionKind.MCP_CONFIG, settings__paths__contains=[text]).first()
-        if known:
-            raise ValidationError(f"“{known}” reads this path already.")
-        return text
-
-    def clean_interval(self) -> timedelta:
-        return timedelta(seconds=int(self.cleaned_data["interval"]))
-
-    def clean(self) -> dict[str, Any]:
-        given = super().clean() or {}
-        name = given.get("name") or given.get("path", "")[:200]
-        given["name"] = name
-        if name and Connection.objects.filter(name=name).exists():
-            self.add_error("name", f"There is a connection called “{name}” already.")
-        return given

@@ -21,8 +21,12 @@ urlpatterns = [
     path("owners/<uuid:pk>/", owners.owner_detail, name="owner_detail"),
     path("owners/<uuid:pk>/active/", owners.owner_activate, name="owner_activate"),
     path("connections/", connections.connection_list, name="connection_list"),
-    path("connections/new/", connections.connection_create, name="connection_create"),
+    path("connections/new/", connections.connection_choose, name="connection_choose"),
+    path("connections/new/<slug:kind>/", connections.connection_create, name="connection_create"),
     path("connections/<uuid:pk>/", connections.connection_detail, name="connection_detail"),
+    path("connections/<uuid:pk>/edit/", connections.connection_edit, name="connection_edit"),
+    path("connections/<uuid:pk>/test/", connections.connection_test, name="connection_test"),
+    path("connections/<uuid:pk>/remove/", connections.connection_remove, name="connection_remove"),
     path("connections/<uuid:pk>/sync/", connections.connection_sync, name="connection_sync"),
     path("connections/<uuid:pk>/enabled/", connections.connection_enable, name="connection_enable"),
 ]

@@ -1,4 +1,6 @@
-"""Which function looks at which kind of connection."""
+"""Which function looks at which kind of connection, and which one tries it without looking."""
+
+from collections.abc import Callable
 
 from inventory.listings import aws, mcp_config, mcp_servers, oauth, postgres
 from inventory.listings.base import Batch, Clock, Listing, Place
@@ -12,4 +14,14 @@ LISTINGS: dict[str, Listing] = {
     ConnectionKind.POSTGRES: postgres.look,
 }
 
-__all__ = ["LISTINGS", "Batch", "Clock", "Listing", "Place"]
+# The cheapest call that proves the identity, answered with a sentence. Raises `providers.errors.ProviderError`. It is
+# given a connection that need not be saved, and writes nothing.
+CHECKS: dict[str, Callable[[Place], str]] = {
+    ConnectionKind.AWS: lambda place: aws.connect(place.settings).check(),
+    ConnectionKind.MCP_CONFIG: mcp_config.check,
+    ConnectionKind.MCP_SERVER: mcp_servers.check,
+    ConnectionKind.OAUTH: oauth.check,
+    ConnectionKind.POSTGRES: lambda place: postgres.connect(place.settings).check(),
+}
+
+__all__ = ["CHECKS", "LISTINGS", "Batch", "Clock", "Listing", "Place"]

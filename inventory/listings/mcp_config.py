@@ -1,5 +1,7 @@
 """Lists MCP client configuration: files of this machine, or of the folders that the connection names."""
 
+import errno
+import os
 import platform
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +13,7 @@ from inventory.discovery.listing import FILE, POINTER, Discovered, fit, rows
 from inventory.discovery.model import FoundFile
 from inventory.discovery.scan import scan
 from inventory.listings.base import Batch, Place
+from providers.errors import Permanent
 
 BATCH = 200
 
@@ -33,6 +36,23 @@ def look(place: Place) -> Iterator[Batch]:
             problems=[problem for file in batch for problem in _problems(file)],
             unread=[fit(file.path, FILE) for file in batch if file.error],  # as its rows name it
         )
+
+
+def check(place: Place) -> str:
+    """Say that what the connection names is there and may be read."""
+    if place.settings.get("this_machine"):
+        return f"Reads the client configuration under {settings.MACHINE_HOME}."
+    paths = [Path(path) for path in place.settings.get("paths", [])]
+    if not paths:
+        raise Permanent("No path is named.")
+    for path in paths:
+        try:
+            path.stat()
+            if not os.access(path, os.R_OK | os.X_OK if path.is_dir() else os.R_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        except OSError as exc:
+            raise Permanent(f"{path} cannot be read: {(exc.strerror or 'unknown reason').lower()}.") from exc
+    return f"{paths[0]} can be read." if len(paths) == 1 else f"All {len(paths)} paths can be read."
 
 
 def _rows(file: FoundFile, place: Place) -> Iterator[Discovered]:

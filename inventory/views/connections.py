@@ -8,11 +8,13 @@ from uuid import UUID
 
 from django.contrib import messages
 from django.db.models import Func, IntegerField, OuterRef, QuerySet, Subquery
-from django.http import HttpRequest, HttpResponse
+from django.forms import Form
+from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
-from django.shortcuts import get_object_or_404
+from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils import timezone
+from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 from kombu.exceptions import OperationalError
 from psycopg.errors import InvalidSchemaName
@@ -20,17 +22,29 @@ from psycopg.errors import InvalidSchemaName
 from access.permissions import requires, requires_reader
 from access.roles import Role
 from audit.models import AuditEntry
-from inventory.actions.connections import create_connection, request_sync, set_enabled
+from inventory.actions.connections import (
+    change_connection,
+    create_connection,
+    has_history,
+    remove_connection,
+    request_sync,
+    set_enabled,
+)
+from inventory.actions.syncs import KEPT_PROBLEMS
+from inventory.checks import can_check, check
+from inventory.connection_forms import FORMS, ConnectionForm
+from inventory.connection_kinds import KINDS, described
+from inventory.errors import HasHistory, NameTaken
 from inventory.filters import ConnectionFilter
-from inventory.forms import ConnectionForm
+from inventory.listings import LISTINGS
 from inventory.models import Connection, SyncRun
-from inventory.states import ConnectionKind, RunState
-from inventory.tasks import sync_connection
+from inventory.states import RunState
+from inventory.tasks import ring
 from inventory.views.presence import suited
-from inventory.views.questions import Question, ask, go, is_decided, way_back
+from inventory.views.questions import REFUSED, Question, ask, go, is_decided
 from web.lists import Column, Empty, ListPage, View
-from web.pages import render_page_or_fragment
-from web.paging import Ordering
+from web.pages import render_page_or_fragment, wants_fragment
+from web.paging import BadCursor, Ordering, Page, page
 
 # The broker is away, or the queues in the database were never installed.
 NO_QUEUE = (OperationalError, InvalidSchemaName)
@@ -38,17 +52,7 @@ NO_QUEUE = (OperationalError, InvalidSchemaName)
 RUNS = 10
 READ_ALL = (RunState.COMPLETE, RunState.PARTIAL)
 HISTORY = 20
-
-# What of a connection's settings is shown, and how it is called. Anything else is named without its value.
-SHOWN_SETTINGS = {
-    "paths": "Paths",
-    "host": "Host label",
-    "url": "Address",
-    "issuer": "Issuer",
-    "account": "Account",
-    "region": "Region",
-    "database": "Database",
-}
+RUNS_IN_ORDER = Ordering("id", (), descending=True)  # keys are UUIDv7: in the order of their making
 
 
 CONNECTIONS = ListPage(
@@ -72,8 +76,8 @@ CONNECTIONS = ListPage(
     views=(View("All"), View("Switched off", "is_enabled=false")),
     empty=Empty(
         "Nothing is looked at",
-        "A connection is one place to look: a folder, a repository or this machine's own client configuration. "
-        "From the command line: manage.py sync reads this machine, manage.py sync --add PATH another place.",
+        "A connection is one place to look: configuration files, MCP servers, an authorization server, an AWS account, "
+        "a database. From the command line, manage.py sync reads the MCP clients of this machine.",
         "/connections/new/",
         "Add a connection",
     ),
@@ -123,87 +127,212 @@ def connection_list(request: HttpRequest) -> HttpResponseBase:
 @requires_reader
 def connection_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
     """The page; the fragment is its runs, which ask for themselves anew while a sync is under way."""
+    connection = _visible(request, pk)
+    return _detail(request, connection)
+
+
+def _visible(request: HttpRequest, pk: UUID) -> Connection:
+    actor = request.actor  # type: ignore[attr-defined]
+    return get_object_or_404(Connection.objects.visible_to(actor).select_related("environment"), pk=pk)
+
+
+def _detail(request: HttpRequest, connection: Connection, **more: Any) -> HttpResponse:
     actor = request.actor  # type: ignore[attr-defined]
     now = timezone.now()
-    connections = Connection.objects.visible_to(actor).select_related("environment")
-    connection = get_object_or_404(connections, pk=pk)
-    runs = list(SyncRun.objects.filter(connection=connection).order_by("-id")[:RUNS])
+    all_runs = SyncRun.objects.filter(connection=connection)
+    newest = list(all_runs.order_by("-id")[:RUNS])
+    cursor = request.GET.get("runs", "")
+    shown = _page_of_runs(all_runs, cursor)
+    under_way = progress(connection, newest, now)
+    told = _told(all_runs, request.GET.get("run", ""), newest)
+    known, others = described(connection.kind, connection.settings)
     context = {
         "connection": connection,
+        "about": KINDS[connection.kind],
         "now": now,
-        "runs": [(run, changes(run.counts)) for run in runs],
-        "latest": runs[0] if runs else None,
-        "progress": progress(connection, runs, now),
+        "runs": [(run, changes(run.counts)) for run in shown.rows],
+        "page": shown,
+        "cursor": cursor if shown.previous else "",
+        "latest": newest[0] if newest else None,
+        "told": told,
+        "kept_problems": KEPT_PROBLEMS,
+        "progress": under_way,
         "may_change": actor.has(Role.OPERATOR),
+        "may_remove": not any(run.state != RunState.FAILED for run in newest) and not has_history(connection),
+        "can_check": can_check(connection.kind),
+        "can_list": connection.kind in LISTINGS,
+        "can_edit": connection.kind in FORMS,
+        "settings": known,
+        "other_settings": others,
+        "history": list(AuditEntry.objects.visible_to(actor).about(connection)[:HISTORY]),
+        # While a run is watched, only its part of the page is sent; with the last look all that it changed comes along.
+        "has_ended": under_way is None,
+        **more,
     }
-    if not request.htmx:  # type: ignore[attr-defined]
-        known, others = _settings(connection)
-        context |= {
-            "settings": known,
-            "other_settings": others,
-            "history": list(AuditEntry.objects.visible_to(actor).about(connection)[:HISTORY]),
-        }
     return render_page_or_fragment(
-        request, "inventory/connection_detail.html", "inventory/_connection_runs.html", context
+        request, "inventory/connection_detail.html", "inventory/_connection_watched.html", context
     )
+
+
+def _page_of_runs(runs: QuerySet[SyncRun], cursor: str) -> Page[SyncRun]:
+    """Newest first. A damaged cursor shows the first page: whoever follows it wants the runs, not an error."""
+    try:
+        return page(runs, RUNS_IN_ORDER, cursor or None, RUNS)
+    except BadCursor:
+        return page(runs, RUNS_IN_ORDER, None, RUNS)
+
+
+def _told(runs: QuerySet[SyncRun], wanted: str, newest: Sequence[SyncRun]) -> SyncRun | None:
+    """The run whose problems are shown: the one that was asked for, else the last that ended."""
+    try:
+        chosen = runs.filter(pk=UUID(wanted)).first() if wanted else None
+    except ValueError:
+        chosen = None
+    return chosen or next((run for run in newest if run.finished_at), None)
 
 
 def progress(connection: Connection, runs: Sequence[SyncRun], now: datetime) -> dict[str, Any] | None:
     """How far a sync is that is under way or waits for a worker; None when there is none to watch.
 
-    How many files there are is known at the end only, so the bar measures against what was read the last time.
+    Where a listing cannot say how many there are, the bar measures against what was read the last time.
     """
     running = next((run for run in runs if run.state == RunState.RUNNING), None)
     if running is not None:
         is_held = connection.lease_until is not None and connection.lease_until > now
         before = next((run.done for run in runs if run.state in READ_ALL and run.done), 0)
-        expected = max(before, running.done) if before else None
-        return {"state": "running" if is_held else "lost", "done": running.done, "expected": expected}
-    if connection.is_enabled and connection.due_at and connection.due_at <= now:
-        return {"state": "waiting", "done": 0, "expected": None}
+        guessed = max(before, running.done) if before else None
+        return {
+            "state": "running" if is_held else "lost",
+            "done": running.done,
+            "expected": running.expected or guessed,
+            "is_known": bool(running.expected),
+            "since": running.started_at,
+        }
+    if connection.is_enabled and connection.due_at and connection.due_at <= now and connection.kind in LISTINGS:
+        return {"state": "waiting", "done": 0, "expected": None, "is_known": False, "since": connection.due_at}
     return None
 
 
-def _settings(connection: Connection) -> tuple[list[tuple[str, list[str]]], list[str]]:
-    known: list[tuple[str, list[str]]] = []
-    others = []
-    for name, value in connection.settings.items():
-        if name == "this_machine":
-            if value:
-                known.append(("Looks at", ["the client configuration of this machine"]))
-        elif name in SHOWN_SETTINGS and value:
-            known.append(
-                (SHOWN_SETTINGS[name], [str(each) for each in (value if isinstance(value, list) else [value])])
+@require_safe
+@requires(Role.OPERATOR)
+def connection_choose(request: HttpRequest) -> HttpResponse:
+    """Which kind of place is to be looked at."""
+    offered = [(kind, kind.value in FORMS and kind.value in LISTINGS) for kind in KINDS.values()]
+    return render(request, "inventory/connection_kinds.html", {"kinds": offered})
+
+
+@sensitive_post_parameters()
+@require_http_methods(["GET", "HEAD", "POST"])
+@requires(Role.OPERATOR)
+def connection_create(request: HttpRequest, kind: str) -> HttpResponse:
+    made = FORMS.get(kind)
+    if made is None or kind not in LISTINGS:
+        raise Http404
+    form = made(request.POST if request.method == "POST" else None)
+    if request.method == "POST" and form.is_valid() and not _is_test(request):
+        given = form.cleaned_data
+        try:
+            connection = create_connection(
+                kind=made.kind,
+                name=given["name"],
+                settings=form.settings(),
+                environment=given["environment"],
+                interval=given["interval"],
+                actor=request.actor,  # type: ignore[attr-defined]
+                now=timezone.now(),
             )
-        elif value:
-            others.append(name.replace("_", " "))
-    return known, others
+        except NameTaken as exc:
+            form.add_error("name", str(exc))
+        else:
+            messages.success(request, f"{connection.name} {_when(connection)}.")
+            return redirect("connection_detail", pk=connection.pk)
+    return _form(request, form)
+
+
+@sensitive_post_parameters()
+@require_http_methods(["GET", "HEAD", "POST"])
+@requires(Role.OPERATOR)
+def connection_edit(request: HttpRequest, pk: UUID) -> HttpResponse:
+    connection = _visible(request, pk)
+    made = FORMS.get(connection.kind)
+    if made is None:
+        raise Http404
+    form = made(request.POST if request.method == "POST" else None, connection=connection)
+    if request.method == "POST" and form.is_valid() and not _is_test(request):
+        given = form.cleaned_data
+        was_due = connection.due_at
+        try:
+            has_changed = change_connection(
+                connection,
+                name=given["name"],
+                settings=form.settings(),
+                environment=given["environment"],
+                interval=given["interval"],
+                actor=request.actor,  # type: ignore[attr-defined]
+                now=timezone.now(),
+            )
+        except NameTaken as exc:
+            form.add_error("name", str(exc))
+        else:
+            is_due = connection.due_at != was_due and connection.due_at and connection.due_at <= timezone.now()
+            if has_changed:
+                messages.success(
+                    request, f"{connection.name} is changed{f' and {_when(connection)}' if is_due else ''}."
+                )
+            return redirect("connection_detail", pk=pk)
+    return _form(request, form)
+
+
+def _is_test(request: HttpRequest) -> bool:
+    return "test" in request.POST
+
+
+def _form(request: HttpRequest, form: ConnectionForm) -> HttpResponse:
+    """The form, with what came of a test that was asked for. What was typed stays, but for what looks like a secret."""
+    said = None
+    if form.is_bound and not form.errors and _is_test(request):
+        said = check(form.kind, form.settings(), clock=timezone.now)
+    context = {
+        "form": form,
+        "about": form.about,
+        "connection": form.connection,
+        "said": said,
+        "can_check": can_check(form.kind),
+    }
+    return render(request, "inventory/connection_form.html", context, status=REFUSED if form.errors else 200)
+
+
+@require_POST
+@requires(Role.OPERATOR)
+def connection_test(request: HttpRequest, pk: UUID) -> HttpResponse:
+    """Ask the place who we are there; nothing is listed. The answer stands on the connection's page."""
+    connection = _visible(request, pk)
+    if not can_check(connection.kind):
+        raise Http404
+    said = check(connection.kind, connection.settings, clock=timezone.now)
+    if wants_fragment(request):
+        return render(request, "inventory/_connection_said.html", {"said": said})
+    return _detail(request, connection, said=said)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @requires(Role.OPERATOR)
-def connection_create(request: HttpRequest) -> HttpResponse:
-    form = ConnectionForm(request.POST if is_decided(request) else None)
-    if is_decided(request) and form.is_valid():
-        given = form.cleaned_data
-        connection = create_connection(
-            kind=ConnectionKind.MCP_CONFIG,
-            name=given["name"],
-            settings={"paths": [given["path"]], "host": given["host"]},
-            environment=given["environment"],
-            interval=given["interval"],
-            actor=request.actor,  # type: ignore[attr-defined]
-            now=timezone.now(),
-        )
-        messages.success(request, f"{connection.name} {_when(connection)}.")
-        return go(request, reverse("connection_detail", args=[connection.pk]))
+def connection_remove(request: HttpRequest, pk: UUID) -> HttpResponse:
+    connection = _visible(request, pk)
+    if is_decided(request):
+        try:
+            remove_connection(connection, actor=request.actor)  # type: ignore[attr-defined]
+        except HasHistory as exc:
+            messages.warning(request, str(exc))
+            return go(request, reverse("connection_detail", args=[pk]))
+        messages.success(request, f"{connection.name} is removed.")
+        return go(request, reverse("connection_list"))
     question = Question(
-        title="Add a connection",
-        text="Keyreeve reads the MCP client configuration it finds there: which servers are named, and which "
-        "credentials stand in clear or are referred to. It changes nothing, and keeps no secret.",
-        form=form,
-        submit="Add and read it",
-        back=way_back(request, reverse("connection_list")),
+        title=f"Remove {connection.name}",
+        text="It has never listed anything, so nothing else is lost. The audit trail keeps that it was here.",
+        form=Form(),
+        submit="Remove it",
+        back=reverse("connection_detail", args=[pk]),
     )
     return ask(request, question)
 
@@ -211,7 +340,7 @@ def connection_create(request: HttpRequest) -> HttpResponse:
 def _when(connection: Connection) -> str:
     """Ring the worker's bell. When the broker does not answer, the sweep finds the due row by itself."""
     try:
-        sync_connection.delay(str(connection.pk))
+        ring(connection.pk, connection.kind)
     except NO_QUEUE:
         return "will start within 30 seconds: the message queue does not answer, but what is due is found without it"
     return "is read now"
@@ -221,9 +350,11 @@ def _when(connection: Connection) -> str:
 @requires(Role.OPERATOR)
 def connection_sync(request: HttpRequest, pk: UUID) -> HttpResponse:
     actor = request.actor  # type: ignore[attr-defined]
-    connection = get_object_or_404(Connection.objects.visible_to(actor), pk=pk)
+    connection = _visible(request, pk)
     if not connection.is_enabled:
         messages.warning(request, f"{connection.name} is switched off. Switch it on to read it.")
+    elif connection.kind not in LISTINGS:
+        messages.warning(request, f"{connection.name} is sent what it holds; there is nothing to look at.")
     else:
         request_sync(connection, actor=actor, now=timezone.now())
         messages.success(request, f"{connection.name} {_when(connection)}.")
@@ -234,7 +365,7 @@ def connection_sync(request: HttpRequest, pk: UUID) -> HttpResponse:
 @requires(Role.OPERATOR)
 def connection_enable(request: HttpRequest, pk: UUID) -> HttpResponse:
     actor = request.actor  # type: ignore[attr-defined]
-    connection = get_object_or_404(Connection.objects.visible_to(actor), pk=pk)
+    connection = _visible(request, pk)
     is_enabled = request.POST.get("is_enabled") == "true"
     if is_enabled != connection.is_enabled:
         set_enabled(connection, is_enabled, actor=actor, now=timezone.now())

@@ -121,7 +121,7 @@ def worker(folder: Path, broker: str) -> Iterator[subprocess.Popen[bytes]]:
         "KEYREEVE_BROKER_URL": broker,
         "KEYREEVE_SCANNER_CACHE": str(settings.SCANNER_CACHE_DIR),
     }
-    command = [sys.executable, "-m", "celery", "-A", "config", "worker", "-Q", "default,sync,evaluate,operate"]
+    command = [sys.executable, "-m", "celery", "-A", "config", "worker", "-Q", "default,files,sync,evaluate,operate"]
     options = ["-c", "1", "--without-gossip", "--without-mingle", "-n", f"w{uuid4().hex[:8]}@tests", "-l", "WARNING"]
     with process([*command, *options], folder / "worker.log", **environment) as child:
         yield child

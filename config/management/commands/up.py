@@ -39,7 +39,11 @@ SYSTEM = Actor.system("start")
 
 
 def parts(port: int) -> list[Part]:
-    """Everything that runs beside the supervisor. Long syncs have their own worker, so that they hold up nothing."""
+    """Everything that runs beside the supervisor.
+
+    A sync of another machine mostly waits, sometimes for minutes on one that hangs, so such syncs share a worker that
+    nothing else depends on, several at a time. Reading files and evaluating keep a core busy and take turns.
+    """
     python = [sys.executable, "-m"]
     web = [*python, "granian", "--interface", "wsgi", "--host", settings.BIND, "--port", str(port), "--no-ws"]
     web += ["--workers", "1", "--blocking-threads", "4", "--log-level", "warning", "--no-access-log"]
@@ -49,7 +53,8 @@ def parts(port: int) -> list[Part]:
     return [
         Part("web", [*web, "config.wsgi:application"]),
         Part("worker operate", [*worker, "-n", "operate@keyreeve", "-Q", "operate,default", "-c", "2"], grace=20),
-        Part("worker sync", [*worker, "-n", "sync@keyreeve", "-Q", "sync,evaluate", "-c", "1"], grace=20),
+        Part("worker evaluate", [*worker, "-n", "evaluate@keyreeve", "-Q", "evaluate,files", "-c", "1"], grace=20),
+        Part("worker sync", [*worker, "-n", "sync@keyreeve", "-Q", "sync", "-c", "3"], grace=20),
         Part("beat", beat),
     ]
 
