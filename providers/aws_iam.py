@@ -89,14 +89,13 @@ def service_credentials(account: Account) -> Iterator[DiscoveredCredential | Pro
     what = "iam:ListServiceSpecificCredentials"
     marker = ""
     while True:
-        try:
-            answer = iam.list_service_specific_credentials(AllUsers=True, **({"Marker": marker} if marker else {}))
-        except ClientError as exc:
-            if _is_unknown_action(exc):  # an endpoint that is not AWS itself, or a partition that has none of these
-                return
-            with asking(what):
-                raise
         with asking(what):
+            try:
+                answer = iam.list_service_specific_credentials(AllUsers=True, **({"Marker": marker} if marker else {}))
+            except ClientError as exc:
+                if _is_unknown_action(exc):  # an endpoint that is not AWS itself, or a partition that has none of these
+                    return
+                raise
             found = [_service_credential(account, entry) for entry in answer["ServiceSpecificCredentials"]]
             following = str(answer.get("Marker", "")) if answer.get("IsTruncated") else ""
         yield from found
@@ -182,14 +181,13 @@ def _keys_of(
 
 
 def _listed(iam: Any, name: str) -> list[dict[str, Any]]:
-    what = "iam:ListAccessKeys"
-    try:
-        pages = iam.get_paginator("list_access_keys").paginate(UserName=name)
-        return [key for page in pages for key in page["AccessKeyMetadata"]]
-    except ClientError as exc:
-        if code_of(exc) == "NoSuchEntity":  # deleted since the users were listed
-            return []
-        with asking(what):
+    with asking("iam:ListAccessKeys"):
+        try:
+            pages = iam.get_paginator("list_access_keys").paginate(UserName=name)
+            return [key for page in pages for key in page["AccessKeyMetadata"]]
+        except ClientError as exc:
+            if code_of(exc) == "NoSuchEntity":  # deleted since the users were listed
+                return []
             raise
 
 

@@ -3,6 +3,7 @@
 The server is a real one on a free port of this machine; what it holds is moto's, so ages are set there.
 """
 
+import socket
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,6 +34,7 @@ class Fault:
     account: str = ""
     headers: tuple[tuple[str, str], ...] = ()
     body: bytes | None = None
+    hangs_up: bool = False
 
     def meets(self, action: str, account: str) -> bool:
         if action != self.action or (self.account and account != self.account):
@@ -73,6 +75,8 @@ class Cloud(Endpoint):
             account = account_of(environ)
             fault = next((fault for fault in self.faults if fault.meets(action, account)), None)
         if fault is not None:
+            if fault.hangs_up:
+                environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
             return fault.answer("Action" in asked)
         return super().answer(action, asked, environ)
 

@@ -197,6 +197,25 @@ def test_a_failure_half_way_is_a_problem_of_that_account_and_stops_no_other(clou
     assert [(problem.place, "HTTP 500" in problem.reason) for problem in problems] == [(f"aws:{OTHER}", True)]
 
 
+@pytest.mark.parametrize(
+    ("action", "lister"),
+    [
+        ("ListUsers", keys),
+        ("ListAccessKeys", keys),
+        ("GetAccessKeyLastUsed", keys),
+        ("ListServiceSpecificCredentials", service_credentials),
+    ],
+)
+@pytest.mark.parametrize("how", [{"hangs_up": True}, {"body": b"no document"}, {"body": b"<cut><off>"}])
+def test_an_answer_that_breaks_off_or_is_none_ends_the_listing_as_one_of_our_errors(
+    cloud: Cloud, action: str, lister: Lister, how: dict[str, object]
+) -> None:
+    cloud.fail("GenerateCredentialReport", 403, "AccessDenied")
+    cloud.fail(action, 200, "", **how)
+    with pytest.raises(Transient, match=action):
+        discovered(cloud, listers=(lister,), attempts=1)
+
+
 def test_a_single_failure_is_asked_again(cloud: Cloud) -> None:
     made = crowd(cloud, HOME_ACCOUNT, 30)
     cloud.fail("ListAccessKeys", 500, "ServiceFailure", after=10, times=1)
