@@ -23,11 +23,12 @@ from inventory.models import Connection, Environment
 from inventory.outside import references
 from inventory.states import ConnectionKind
 from providers import postgres
-from providers.aws import Role, known_region, permitted_endpoint
+from providers.aws import Role, permitted_endpoint
 from providers.errors import ProviderError
 from providers.guard import parse_target
 from providers.oauth import authority
 from providers.references import is_bound, parse_reference
+from providers.regions import known_region
 
 ONLY_WHEN_ASKED = "0"
 EVERY = {
