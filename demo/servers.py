@@ -1,6 +1,6 @@
 """Eight MCP servers of deliberately different posture, in one process, on ports that follow one another.
 
-    python -m demo.servers --port-base 9100 --issuer http://127.0.0.1:9000/o
+    python -m demo.servers --port-base 9100 --issuer http://127.0.0.1:9000
 
 | port | server | posture |
 |---|---|---|
@@ -88,6 +88,8 @@ class IntrospectingVerifier:
                 return None  # whoever cannot be asked has not said that it is good
         if answer.status_code != 200 or not isinstance(said, dict) or said.get("active") is not True:
             return None
+        if said.get("token_type") == "refresh_token":
+            return None  # active, but meant for the issuer alone
         audience = said.get("aud", [])
         audiences = [audience] if isinstance(audience, str) else list(audience)
         return AccessToken(
@@ -153,7 +155,7 @@ def _with_oauth(setup: Setup, name: str, *, scopes: Sequence[str], checks_audien
 
 
 def payroll(setup: Setup) -> MCPServer:
-    server = _with_oauth(setup, "payroll", scopes=["payroll:read"], checks_audience=True)
+    server = _with_oauth(setup, "payroll", scopes=["mcp:tools"], checks_audience=True)
 
     @server.tool(annotations=READS)
     def list_payslips(year: int) -> list[str]:
@@ -164,7 +166,7 @@ def payroll(setup: Setup) -> MCPServer:
 
 
 def analytics(setup: Setup) -> MCPServer:
-    server = _with_oauth(setup, "analytics", scopes=["analytics:read"], checks_audience=False)
+    server = _with_oauth(setup, "analytics", scopes=["mcp:tools"], checks_audience=False)
 
     @server.tool(annotations=ToolAnnotations(read_only_hint=True, open_world_hint=True))
     def run_query(sql: str) -> str:

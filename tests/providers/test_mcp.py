@@ -432,8 +432,8 @@ def test_a_server_with_oauth_lists_its_tools_for_a_token_that_is_meant_for_it() 
     async def scenario() -> ServerObservation:
         tokens: dict[str, dict[str, Any]] = {}
         async with company(tokens=tokens) as setup:
-            tokens["meant"] = {"scope": "payroll:read", "aud": [setup.url("payroll")]}
-            tokens["other"] = {"scope": "payroll:read", "aud": ["https://other.example"]}
+            tokens["meant"] = {"scope": "mcp:tools", "aud": [setup.url("payroll")]}
+            tokens["other"] = {"scope": "mcp:tools", "aud": ["https://other.example"]}
             lent = TestCredentials(other_audience=Secret("other"))
             seen, _ = await probing(setup, "payroll", token=Secret("meant"), credentials=lent, opted_in=CREDENTIALED)
             return seen
@@ -448,7 +448,7 @@ def test_a_server_that_takes_any_token_of_its_issuer_is_found_out() -> None:
     async def scenario() -> ServerObservation:
         tokens: dict[str, dict[str, Any]] = {}
         async with company(tokens=tokens) as setup:
-            tokens["other"] = {"scope": "analytics:read", "aud": ["https://other.example"]}
+            tokens["other"] = {"scope": "mcp:tools", "aud": ["https://other.example"]}
             lent = TestCredentials(other_audience=Secret("other"))
             seen, _ = await probing(setup, "analytics", credentials=lent, opted_in=CREDENTIALED)
             return seen
