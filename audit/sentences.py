@@ -12,11 +12,18 @@ PAGES = {
     "credential": "credential_detail",
     "mcpserver": "server_detail",
     "mcpclient": "client_detail",
+    "authorizationserver": "authorization_server_detail",
     "owner": "owner_detail",
     "connection": "connection_detail",
     "finding": "finding_detail",
 }
-NOUNS = {"mcpserver": "server", "mcpclient": "client", "apitoken": "API token", "chainhead": "chain head"}
+NOUNS = {
+    "mcpserver": "server",
+    "mcpclient": "client",
+    "authorizationserver": "authorization server",
+    "apitoken": "API token",
+    "chainhead": "chain head",
+}
 HOLDERS = ("changed", "changes", "settings", "dates")
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d")

@@ -20,6 +20,7 @@ GROUPS: list[tuple[str, list[tuple[str, str, str, str]]]] = [
         [
             ("server_list", "server", "Servers", "servers"),
             ("client_list", "client", "Clients", "clients"),
+            ("authorization_server_list", "lock", "Authorization", ""),
             ("credential_list", "key", "Credentials", "credentials"),
             ("exposure_list", "eye", "Exposures", "exposures"),
             ("owner_list", "person", "Owners", ""),

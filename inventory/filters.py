@@ -90,6 +90,7 @@ class SyncRunFilter(FilterSet):  # type: ignore[misc]
 
 
 class AuthorizationServerFilter(FilterSet):  # type: ignore[misc]
+    q = SearchFilter()
     issuer = CharFilter(field_name="issuer", label="Issuer", max_length=2000)
     is_external = FlagFilter(field_name="is_external", label="External identity provider")
     capability = CharFilter(method="with_capability", label="Capability", max_length=40)

@@ -1,12 +1,23 @@
 from django.urls import path
 
-from inventory.views import assignments, clients, connections, exposures, owners, servers
+from inventory.views import assignments, authorization_servers, clients, connections, exposures, owners, servers
 
 urlpatterns = [
     path("servers/", servers.server_list, name="server_list"),
     path("servers/assign-owner/", assignments.server_assign_owner, name="server_assign_owner"),
     path("servers/assign-environment/", assignments.server_assign_environment, name="server_assign_environment"),
     path("servers/classify/", assignments.server_classify, name="server_classify"),
+    path("authorization-servers/", authorization_servers.authorization_server_list, name="authorization_server_list"),
+    path(
+        "authorization-servers/<uuid:pk>/",
+        authorization_servers.authorization_server_detail,
+        name="authorization_server_detail",
+    ),
+    path(
+        "authorization-servers/<uuid:pk>/answer/<slug:check_id>/",
+        authorization_servers.authorization_server_answer,
+        name="authorization_server_answer",
+    ),
     path("clients/", clients.client_list, name="client_list"),
     path("clients/assign-owner/", assignments.client_assign_owner, name="client_assign_owner"),
     path("credentials/assign-owner/", assignments.credential_assign_owner, name="credential_assign_owner"),

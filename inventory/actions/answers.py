@@ -14,6 +14,14 @@ from inventory.states import Verdict
 ANSWERABLE: dict[str, Check] = {check.id: check for check in CHECKS if check.id.startswith("KR-DL-")}
 
 
+def answerable(server: AuthorizationServer) -> set[str]:
+    """The checks that a person's word decides. Where something was seen, nobody's word stands against it."""
+    if not server.metadata:
+        return {"KR-DL-01"}
+    endpoints = {"KR-DL-03": "revocation_endpoint", "KR-DL-04": "introspection_endpoint"}
+    return {check for check in ANSWERABLE if server.metadata.get(endpoints.get(check, "")) is None}
+
+
 def answers_to(server: AuthorizationServer | None) -> dict[str, Answer]:
     """What was said of a server, by check id. It stands in the evidence of the check that it decided."""
     answered = PostureCheck.objects.filter(

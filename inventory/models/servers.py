@@ -21,6 +21,10 @@ class AuthorizationServerQuerySet(models.QuerySet["AuthorizationServer"]):
         behind = McpServer.objects.visible_to(actor).filter(authorization_server=models.OuterRef("pk"))
         return self.filter(models.Exists(behind))
 
+    def matching(self, text: str) -> Self:
+        """Anywhere in the issuer: there are few of these, and nobody remembers how an address begins."""
+        return self.filter(issuer__icontains=text)
+
 
 class AuthorizationServer(Row):
     """Who issues tokens for a server, as its metadata says (RFC 8414)."""

@@ -1,5 +1,6 @@
 """How a published document differs from the one before, in sentences. Any JSON gives sentences and never an error."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -38,5 +39,5 @@ def _some(values: list[Any]) -> str:
 def _shown(value: Any) -> str:
     if isinstance(value, list):
         return _some(value) or "nothing"
-    text = "an object" if isinstance(value, Mapping) else str(value)
+    text = value if isinstance(value, str) else "an object" if isinstance(value, Mapping) else json.dumps(value)
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"

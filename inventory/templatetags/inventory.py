@@ -8,8 +8,9 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from inventory.forms import SERVER_OWNERS
-from inventory.models import McpServer, Owner, SyncRun
+from inventory.models import AuthorizationServer, McpServer, Owner, SyncRun
 from inventory.states import OwnerKind
+from inventory.views.authorization_servers import glance as at_a_glance
 from inventory.views.connections import changes as changes_in_words
 from inventory.views.counts import LIMIT
 from inventory.views.presence import seen_at
@@ -49,6 +50,12 @@ def seen(context: template.Context, row: Any) -> SafeString:
     if row.gone_at:
         return format_html('<span class="faint">gone {}</span>', since(context, row.gone_at))
     return since(context, seen_at(row))
+
+
+@register.filter
+def glance(server: AuthorizationServer) -> str:
+    """What an authorization server can do, in a few words."""
+    return at_a_glance(server)
 
 
 @register.filter
