@@ -23,6 +23,8 @@ PORT = env.number("KEYREEVE_PORT", 8000, least=1, most=65535)
 BIND = env.text("KEYREEVE_BIND", "127.0.0.1")
 ALLOWED_HOSTS = list(env.names("KEYREEVE_HOSTS", ("localhost", "127.0.0.1", "[::1]")))
 HTTPS = env.flag("KEYREEVE_HTTPS")
+# This organisation's: a server under any other is a third party's. Without them nobody can tell.
+OWN_DOMAINS = tuple(each.lower().removeprefix("*").strip(".") for each in env.names("KEYREEVE_OWN_DOMAINS"))
 ESTATE_NAME = env.text("KEYREEVE_ESTATE_NAME", "This estate")
 
 

@@ -7,7 +7,7 @@ from django.utils import timezone
 from django_filters import CharFilter, FilterSet
 
 from inventory.filters import CredentialFilter
-from inventory.models import Credential, Environment, McpServer, Owner
+from inventory.models import Connection, Credential, Environment, McpClient, McpServer, Owner
 from inventory.states import CredentialKind, Severity, TrustModel
 from lifecycle.models import Finding, Obligation, Policy
 from lifecycle.rules import RULES, Subject
@@ -55,6 +55,8 @@ class FindingFilter(FilterSet):  # type: ignore[misc]
     subject = ChoicesFilter(choices=SUBJECT_CHOICES, method="about", label="Subject")
     credential = RowFilter(Credential, field_name="credential", label="Credential")
     server = RowFilter(McpServer, field_name="server", label="Server")
+    client = RowFilter(McpClient, field_name="client", label="Client")
+    connection = RowFilter(Connection, field_name="connection", label="Connection")
     owner = RowFilter(Owner, offered=True, method="owned_by", label="Owner")
     environment = RowFilter(Environment, offered=True, method="in_environment", label="Environment")
     due_after = after("due_at", "Due from")
@@ -86,22 +88,38 @@ class FindingFilter(FilterSet):  # type: ignore[misc]
         return rows.overdue(timezone.now()) if value else rows.exclude(Exists(overdue))  # type: ignore[attr-defined]
 
     def about(self, rows: Rows, name: str, value: list[str]) -> Rows:
-        return rows.filter(**{f"{value[0]}__isnull": False}) if len(value) == 1 else rows
+        if not value:
+            return rows
+        # One condition for each kind left out: an OR over those asked for would read every finding.
+        others = [subject for subject in Subject if subject.value not in value]
+        if len(value) == 1:
+            return rows.filter(**{f"{value[0]}__isnull": False})
+        return rows.filter(**{f"{subject.value}__isnull": True for subject in others})
 
-    # Findings of either kind of subject, each found by its own index: an OR of two conditions would read every finding.
+    # Findings of each kind of subject found by its own index: an OR of conditions would read every finding.
     def owned_by(self, rows: Rows, name: str, value: Owner) -> Rows:
         owned = Q(iam_owner=value) | Q(platform_owner=value) | Q(application_owner=value)
-        return self._of_subjects(rows, Credential.objects.filter(owner=value), McpServer.objects.filter(owned))
+        return self._of_subjects(
+            rows,
+            credential=Credential.objects.filter(owner=value),
+            server=McpServer.objects.filter(owned),
+            client=McpClient.objects.filter(owner=value),
+        )
 
     def in_environment(self, rows: Rows, name: str, value: Environment) -> Rows:
         return self._of_subjects(
-            rows, Credential.objects.filter(environment=value), McpServer.objects.filter(environment=value)
+            rows,
+            credential=Credential.objects.filter(environment=value),
+            server=McpServer.objects.filter(environment=value),
+            connection=Connection.objects.filter(environment=value),
         )
 
-    def _of_subjects(self, rows: Rows, credentials: Rows, servers: Rows) -> Rows:
-        of_credentials = Finding.objects.filter(credential__in=credentials.values("pk")).order_by().values("pk")
-        of_servers = Finding.objects.filter(server__in=servers.values("pk")).order_by().values("pk")
-        return rows.filter(pk__in=of_credentials.union(of_servers, all=True))
+    def _of_subjects(self, rows: Rows, **subjects: Rows) -> Rows:
+        first, *others = (
+            Finding.objects.filter(**{f"{name}__in": of.values("pk")}).order_by().values("pk")
+            for name, of in subjects.items()
+        )
+        return rows.filter(pk__in=first.union(*others, all=True))
 
 
 class WaiverFilter(FilterSet):  # type: ignore[misc]

@@ -72,14 +72,17 @@ class FindingSerializer(Shape):
     rule = RuleLink()
     credential = Link("credentials", "credential", allow_null=True)
     server = Link("servers", "server", allow_null=True)
+    client = Link("clients", "client", allow_null=True)
+    connection = Link("connections", "connection", allow_null=True)
     severity = Level(SEVERITIES, "severity")
     controls = Texts(FromMap(F("rule"), CONTROLS), help_text="The controls that the rule supports.")
 
     class Meta:
         model = Finding
         fields = (
-            "id", "url", "display", "rule", "credential", "server", "severity", "state", "controls", "evidence",
-            "opened_at", "refreshed_at", "due_at", "acknowledged_at", "acknowledged_by", "resolved_at", "resolution",
+            "id", "url", "display", "rule", "credential", "server", "client", "connection", "severity", "state",
+            "controls", "evidence", "opened_at", "refreshed_at", "due_at", "acknowledged_at", "acknowledged_by",
+            "resolved_at", "resolution",
         )  # fmt: skip
 
 

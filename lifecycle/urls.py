@@ -11,6 +11,7 @@ urlpatterns = [
     path("findings/", findings.finding_list, name="finding_list"),
     path("findings/acknowledge/", findings.finding_acknowledge, name="finding_acknowledge"),
     path("findings/waive/", findings.finding_waive, name="finding_waive"),
+    path("findings/about/<slug:kind>/<uuid:pk>/", findings.findings_about, name="findings_about"),
     path("findings/<uuid:pk>/", findings.finding_detail, name="finding_detail"),
     path("waivers/<uuid:pk>/withdraw/", findings.waiver_withdraw, name="waiver_withdraw"),
     path("policies/", policies.policy_list, name="policy_list"),

@@ -20,6 +20,7 @@ from inventory.models import (
 from inventory.states import ConnectionKind, CredentialKind, CredentialStatus, Storage, Transport, TrustModel
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
+ADDED = NOW + timedelta(days=4_000)  # connections: after all that tests look at, so that none has missed a sync
 _numbers = count(1)
 
 
@@ -38,7 +39,10 @@ def connection(**values: Any) -> Connection:
         "name": f"Connection {next(_numbers)}",
         "interval": timedelta(hours=1),
     }
-    return Connection.objects.create(**{**defaults, **values})
+    created_at = values.pop("created_at", ADDED)
+    made = Connection.objects.create(**{**defaults, **values})
+    Connection.objects.filter(pk=made.pk).update(created_at=created_at)  # the field itself takes the clock's
+    return made
 
 
 def _connection_of(values: dict[str, Any]) -> Connection:

@@ -6,6 +6,7 @@ from typing import ClassVar, Self
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex
 from django.db import models
+from django.db.models.functions import Coalesce
 
 from access.actors import Actor
 from access.roles import Role
@@ -111,6 +112,11 @@ class McpClient(Row):
                 fields=["hygiene_key", "id"], condition=~models.Q(hygiene_key=""), name="client_by_hygiene_key"
             ),
             models.Index(fields=["risk", "id"], name="client_by_risk"),
+            models.Index(
+                Coalesce("admission_changed_at", "first_seen_at"),
+                condition=models.Q(admission=Admission.QUARANTINED),
+                name="client_by_quarantine",
+            ),
             GinIndex(words("name", "client_id", "host"), name="client_by_words"),
         ]
 
@@ -293,6 +299,7 @@ class Grant(Row):
         ]
         indexes: ClassVar = [
             models.Index(fields=["server"], condition=models.Q(withdrawn_at=None), name="grant_current_by_server"),
+            models.Index(fields=["ends_at"], condition=models.Q(withdrawn_at=None), name="grant_current_by_end"),
         ]
 
     def __str__(self) -> str:

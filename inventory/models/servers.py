@@ -5,6 +5,7 @@ from typing import Any, ClassVar, Self
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex
 from django.db import models
+from django.db.models.functions import Coalesce
 
 from access.actors import Actor
 from inventory.models.base import Row, prefix_query, words
@@ -120,6 +121,11 @@ class McpServer(Row):
             models.Index(fields=["name", "id"], name="server_by_name"),
             models.Index(fields=["risk", "id"], name="server_by_risk"),
             models.Index(fields=["environment", "id"], name="server_by_environment"),
+            models.Index(
+                Coalesce("probed_at", "first_seen_at"),
+                condition=models.Q(transport__in=[Transport.HTTP, Transport.SSE]),
+                name="server_by_last_answer",
+            ),
             models.Index(fields=["id"], condition=models.Q(gone_at__isnull=False), name="server_gone"),
             GinIndex(words("name", "package", "url"), name="server_by_words"),
         ]

@@ -15,20 +15,42 @@ from time import perf_counter
 from typing import Any, Self
 from uuid import UUID
 
+from django.conf import settings
 from django.db import connection as database
 from django.db.backends.utils import CursorWrapper
 from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models.functions import Coalesce
 
 from access.actors import Actor
 from audit.actions import action, record
 from audit.events import Event
 from audit.models import AuditEntry
-from inventory.models import Credential, Exposure, Grant, McpServer, Use
-from inventory.states import Severity
+from inventory.models import (
+    ClientRemoval,
+    Connection,
+    Credential,
+    Exposure,
+    Grant,
+    McpClient,
+    McpServer,
+    PostureCheck,
+    SyncRun,
+    Tool,
+    Use,
+)
+from inventory.states import Admission, ConnectionKind, Registration, Severity, Transport
 from lifecycle.errors import EvaluationUnderWay
 from lifecycle.models import EvaluationMark, Finding, Obligation, Policy, RuleState
 from lifecycle.rules import RULES, Rule, Subject
-from lifecycle.rules.facts import facts
+from lifecycle.rules.facts import (
+    LONG_MISSED_SYNCS,
+    LONG_UNSYNCED,
+    MISSED_SYNCS,
+    PROBE_WITHIN,
+    REVIEW_LONG_AGO,
+    REVIEW_WITHIN,
+    facts,
+)
 from lifecycle.states import COUNTED, DUE_WITHIN, FindingState, Resolution
 
 FULL_EVERY = timedelta(days=1)
@@ -48,16 +70,23 @@ WITHOUT_EFFECT = {
     Event.USER_VIEW_FORGOTTEN,
     Event.TOKEN_ISSUED,
     Event.CONNECTION_CREATED,
-    Event.CONNECTION_CHANGED,
     Event.CONNECTION_SYNC_REQUESTED,
     Event.OWNER_CREATED,
     Event.ENVIRONMENT_CREATED,
-    Event.CLIENT_OWNER_ASSIGNED,
     Event.FINDINGS_EVALUATED,
     Event.CHAIN_HEAD_SIGNED,
 }
 
-TABLES = {Subject.CREDENTIAL: Credential._meta.db_table, Subject.SERVER: McpServer._meta.db_table}
+TABLES = {
+    Subject.CREDENTIAL: Credential._meta.db_table,
+    Subject.SERVER: McpServer._meta.db_table,
+    Subject.CLIENT: McpClient._meta.db_table,
+    Subject.CONNECTION: Connection._meta.db_table,
+}
+# Kinds of connections whose look says something about what another connection listed.
+LIVE_KINDS = (ConnectionKind.MCP_SERVER, ConnectionKind.OAUTH)
+
+Keys = Iterable[tuple[Subject, Iterable[UUID]]]
 
 
 @dataclass(slots=True)
@@ -81,14 +110,25 @@ class Evaluation:
 class Scope:
     """Which subjects an incremental evaluation looks at."""
 
-    credentials: set[UUID] = field(default_factory=set)
-    servers: set[UUID] = field(default_factory=set)
+    subjects: dict[Subject, set[UUID]] = field(default_factory=lambda: {subject: set() for subject in Subject})
 
     def __len__(self) -> int:
-        return len(self.credentials) + len(self.servers)
+        return sum(map(len, self.subjects.values()))
+
+    @property
+    def is_of_connections_alone(self) -> bool:
+        return len(self) == len(self.subjects[Subject.CONNECTION])
 
     def ids(self, subject: Subject) -> list[UUID]:
-        return sorted(self.credentials if subject is Subject.CREDENTIAL else self.servers)
+        return sorted(self.subjects[subject])
+
+    def add(self, keys: Keys) -> None:
+        """Raises _TooLarge rather than hold more than an incremental evaluation is for."""
+        for subject, more in keys:
+            known = self.subjects[subject]
+            known.update(islice(more, LARGEST_SCOPE + 1))
+            if len(known) > LARGEST_SCOPE:
+                raise _TooLarge
 
 
 class _TooLarge(Exception):
@@ -136,8 +176,11 @@ def evaluate(now: datetime, *, actor: Actor, full: bool = False) -> Evaluation:
 # ── What to look at ────────────────────────────────────────────────────────────────────────────
 def _digest_of_what_is_asked() -> str:
     """Changes when a rule or a policy does, whoever changed it."""
-    asked = [(rule.slug, rule.severity, rule.violated, rule.unknown, rule.applies, rule.raised, dict(rule.evidence))
-             for rule in RULES.values()]  # fmt: skip
+    asked = [
+        (rule.slug, rule.severity, rule.graded, rule.raised, rule.violated, rule.unknown, rule.kept, rule.applies,
+         dict(rule.evidence))
+        for rule in RULES.values()
+    ]  # fmt: skip
     policies = list(
         Policy.objects.order_by("id").values_list(
             "id", "name", "priority", "kinds", "trust_model", "environment_id",
@@ -145,7 +188,7 @@ def _digest_of_what_is_asked() -> str:
         )
     )  # fmt: skip
     gathered = [facts(subject, within_scope=False) for subject in Subject]
-    return sha256(repr((asked, policies, gathered)).encode()).hexdigest()
+    return sha256(repr((asked, policies, gathered, settings.OWN_DOMAINS)).encode()).hexdigest()
 
 
 def _scope(mark: EvaluationMark | None, *, seq: int, digest: str, now: datetime) -> Scope | None:
@@ -154,85 +197,180 @@ def _scope(mark: EvaluationMark | None, *, seq: int, digest: str, now: datetime)
         return None
     scope = Scope()
     try:
-        _add(scope.credentials, _became_due(mark.evaluated_at, now))
-        for credentials, servers in _changed_since(mark.seq, seq):
-            _add(scope.credentials, credentials)
-            _add(scope.servers, servers)
+        scope.add(_became_due(mark.evaluated_at, now))
+        scope.add(_changed_since(mark.seq, seq))
     except _TooLarge:
         return None
-    # A list of at most that many keys; `count` would read every row of a large estate.
-    if scope and len(Credential.objects.order_by().values_list("pk")[: SMALL_ESTATE + 1]) <= SMALL_ESTATE:
+    # Every sync names its connection, which is no reason to look at a small estate anew. Else a list of at most that
+    # many keys; `count` would read every row of a large estate.
+    if scope.is_of_connections_alone:
+        return scope
+    if len(Credential.objects.order_by().values_list("pk")[: SMALL_ESTATE + 1]) <= SMALL_ESTATE:
         return None
     return scope
 
 
-def _add(known: set[UUID], more: Iterable[UUID]) -> None:
-    known.update(islice(more, LARGEST_SCOPE + 1))
-    if len(known) > LARGEST_SCOPE:
-        raise _TooLarge
+def _keys(rows: QuerySet[Any], column: str = "pk") -> Iterable[UUID]:
+    return rows.order_by().values_list(column, flat=True).distinct()[: LARGEST_SCOPE + 1]
 
 
-def _became_due(since: datetime, now: datetime) -> Iterable[UUID]:
-    passed = Q()
-    for date in ("rotate_by", "stale_at", "expires_at"):
-        passed |= Q(**{f"{date}__gt": since, f"{date}__lte": now})
-    return Obligation.objects.filter(passed).values_list("pk", flat=True)[: LARGEST_SCOPE + 1]
+def _became_due(since: datetime, now: datetime) -> Keys:
+    """Subjects for which a date of a rule lies between the two instants: ranges of indexes, connections apart."""
+
+    def passed(date: str, after: timedelta = timedelta(0)) -> Q:
+        return Q(**{f"{date}__gt": since - after, f"{date}__lte": now - after})
+
+    dates = passed("rotate_by") | passed("stale_at") | passed("expires_at")
+    yield Subject.CREDENTIAL, Obligation.objects.filter(dates).values_list("pk", flat=True)[: LARGEST_SCOPE + 1]
+    quarantined = McpClient.objects.filter(admission=Admission.QUARANTINED).annotate(
+        quarantined_at=Coalesce("admission_changed_at", "first_seen_at")
+    )
+    yield (
+        Subject.CLIENT,
+        _keys(quarantined.filter(passed("quarantined_at", REVIEW_WITHIN) | passed("quarantined_at", REVIEW_LONG_AGO))),
+    )
+    answered = McpServer.objects.filter(transport__in=[Transport.HTTP, Transport.SSE]).annotate(
+        answered_at=Coalesce("probed_at", "first_seen_at")
+    )
+    yield Subject.SERVER, _keys(answered.filter(passed("answered_at", PROBE_WITHIN)))
+    yield Subject.CONNECTION, _syncs_became_due(since, now)
+    ended = list(Grant.objects.current().filter(passed("ends_at")).values_list("pk", flat=True)[: LARGEST_SCOPE + 1])
+    if ended:
+        yield from _under_grants(Grant.objects.filter(pk__in=ended))
 
 
-def _changed_since(after: int, until: int) -> Iterator[tuple[Iterable[UUID], Iterable[UUID]]]:
-    """Credentials and servers that the audit entries in between may have changed."""
-    entries = AuditEntry.objects.filter(seq__gt=after, seq__lte=until).exclude(event__in=WITHOUT_EFFECT)
-    facts_of_each = entries.order_by("seq").values_list("event", "subject_kind", "subject_id", "detail__changes")
-    named: dict[str, set[str]] = {}
-    for event, kind, subject_id, changes in facts_of_each.iterator():
-        if event == Event.CONNECTION_SYNCED.value and not changes:
+def _syncs_became_due(since: datetime, now: datetime) -> Iterator[UUID]:
+    """Connections that have missed their syncs since then. They are few, and their dates are made of two columns."""
+    planned = Connection.objects.filter(is_enabled=True)
+    for pk, complete, created, interval in planned.values_list("pk", "last_complete_at", "created_at", "interval"):
+        if interval is None:
             continue
+        begun = complete or created
+        limits = (MISSED_SYNCS * interval, max(LONG_MISSED_SYNCS * interval, LONG_UNSYNCED))
+        if any(since < begun + limit <= now for limit in limits):
+            yield pk
+
+
+def _under_grants(grants: QuerySet[Grant]) -> Keys:
+    """What the rules say differently once these grants begin or end."""
+    of_pair = Exists(grants.filter(client=OuterRef("client"), server=OuterRef("server")))
+    yield Subject.SERVER, _keys(grants, "server")
+    yield Subject.CREDENTIAL, _keys(Use.objects.filter(of_pair, credential__isnull=False), "credential")
+
+
+def _changed_since(after: int, until: int) -> Keys:
+    """Subjects that the audit entries in between may have changed."""
+    entries = AuditEntry.objects.filter(seq__gt=after, seq__lte=until).exclude(event__in=WITHOUT_EFFECT)
+    named: dict[str, set[str]] = {}
+    looks: dict[str, bool] = {}  # sync runs, and whether each changed something
+    columns = ("event", "subject_kind", "subject_id", "detail__changes", "detail__run")
+    for event, kind, subject_id, changes, run in entries.order_by("seq").values_list(*columns).iterator():
+        if event == Event.CONNECTION_SYNCED.value:
+            looks[str(run)] = bool(changes)
+            kind = "synced connection" if changes else "connection"  # noqa: PLW2901  narrower than its model
         named.setdefault(kind, set()).add(subject_id)
-        if len(named[kind]) > LARGEST_SCOPE:
+        if len(named[kind]) > LARGEST_SCOPE or len(looks) > LARGEST_SCOPE:
             raise _TooLarge
     for kind, ids in named.items():
-        yield _changed_by(kind, ids)
+        yield from _changed_by(kind, {UUID(one) for one in ids})
+    if looks:
+        yield from _seen_live(looks)
 
 
-def _changed_by(kind: str, subject_ids: set[str]) -> tuple[Iterable[UUID], Iterable[UUID]]:
-    most = LARGEST_SCOPE + 1
-
-    def keys(rows: QuerySet[Any], column: str = "pk") -> Iterable[UUID]:
-        return rows.order_by().values_list(column, flat=True).distinct()[:most]
-
-    if kind not in {"credential", "mcpserver", "finding", "owner", "connection", "grant"}:
-        raise _TooLarge
-    ids = {UUID(one) for one in subject_ids}
+def _changed_by(kind: str, ids: set[UUID]) -> Keys:
     match kind:
         case "credential":
-            return ids, ()
+            yield Subject.CREDENTIAL, ids
         case "mcpserver":
-            return keys(Use.objects.filter(server__in=ids, credential__isnull=False), "credential"), ids
+            yield Subject.SERVER, ids
+            yield from _used_on(ids)
+        case "mcpclient":
+            yield Subject.CLIENT, ids
+            yield Subject.SERVER, _keys(Use.objects.present().filter(client__in=ids), "server")
+        case "clientremoval":
+            yield Subject.CLIENT, _keys(ClientRemoval.objects.filter(pk__in=ids), "client")
+        case "tool":
+            yield Subject.SERVER, _keys(Tool.objects.filter(pk__in=ids), "server")
+        case "grant":
+            yield from _under_grants(Grant.objects.filter(pk__in=ids))
+        case "authorizationserver":
+            yield from _behind(ids)
         case "finding":
             of = Finding.objects.filter(pk__in=ids)
-            return (
-                keys(of.filter(credential__isnull=False), "credential"),
-                keys(of.filter(server__isnull=False), "server"),
-            )
-        case "grant":
-            # What one client may do on a server is judged with the server and with what it carries there.
-            grants = Grant.objects.filter(pk__in=ids)
-            of_pair = Exists(grants.filter(client=OuterRef("client"), server=OuterRef("server")))
-            return keys(Use.objects.filter(of_pair, credential__isnull=False), "credential"), keys(grants, "server")
+            for subject in Subject:
+                yield subject, _keys(of.filter(**{f"{subject.value}__isnull": False}), subject.value)
         case "owner":
             owners = Q(iam_owner__in=ids) | Q(platform_owner__in=ids) | Q(application_owner__in=ids)
-            return keys(Credential.objects.filter(owner__in=ids)), keys(McpServer.objects.filter(owners))
+            yield Subject.CREDENTIAL, _keys(Credential.objects.filter(owner__in=ids))
+            yield Subject.SERVER, _keys(McpServer.objects.filter(owners))
+            yield Subject.CLIENT, _keys(McpClient.objects.filter(owner__in=ids))
+        case "connection":
+            yield Subject.CONNECTION, ids
+            yield Subject.CLIENT, _keys(_registered().filter(connection__in=ids))  # its environment is theirs
+        case "synced connection":
+            yield Subject.CONNECTION, ids
+            yield from _listed_by(ids)
         case _:
-            # A credential that several connections list belongs to the first of them, its uses and exposures do not.
-            uses = Use.objects.filter(connection__in=ids)
-            credentials: set[UUID] = set()
-            _add(credentials, keys(Credential.objects.filter(connection__in=ids)))
-            _add(credentials, keys(uses.filter(credential__isnull=False), "credential"))
-            _add(credentials, keys(Exposure.objects.filter(connection__in=ids), "credential"))
-            servers: set[UUID] = set()
-            _add(servers, keys(McpServer.objects.filter(connection__in=ids)))
-            _add(servers, keys(uses, "server"))
-            return credentials, servers
+            raise _TooLarge
+
+
+def _listed_by(connections: set[UUID]) -> Keys:
+    """What they list. A credential of several connections belongs to the first, its uses and exposures do not."""
+    uses = Use.objects.filter(connection__in=connections)
+    yield Subject.CREDENTIAL, _keys(Credential.objects.filter(connection__in=connections))
+    yield Subject.CREDENTIAL, _keys(uses.filter(credential__isnull=False), "credential")
+    yield Subject.CREDENTIAL, _keys(Exposure.objects.filter(connection__in=connections), "credential")
+    yield Subject.SERVER, _keys(McpServer.objects.filter(connection__in=connections))
+    yield Subject.SERVER, _keys(uses, "server")
+    # Where a credential of theirs is used that another connection found: it may have ended now.
+    yield Subject.SERVER, _keys(Use.objects.present().filter(credential__connection__in=connections), "server")
+    yield Subject.CLIENT, _keys(_registered().filter(connection__in=connections))
+    yield Subject.CLIENT, _keys(uses.exclude(client__registration=Registration.CONFIG_FILE), "client")
+
+
+def _registered() -> QuerySet[McpClient]:
+    return McpClient.objects.exclude(registration=Registration.CONFIG_FILE)
+
+
+def _used_on(servers: Iterable[UUID]) -> Keys:
+    uses = Use.objects.filter(server__in=servers)
+    yield Subject.CREDENTIAL, _keys(uses.filter(credential__isnull=False), "credential")
+    yield Subject.CLIENT, _keys(uses.exclude(client__registration=Registration.CONFIG_FILE), "client")
+
+
+def _behind(issuers: Iterable[UUID]) -> Keys:
+    servers = list(_keys(McpServer.objects.filter(authorization_server__in=issuers)))
+    yield Subject.SERVER, servers
+    yield from _used_on(servers)
+
+
+def _seen_live(looks: dict[str, bool]) -> Keys:
+    """Subjects that looks at live places said something new about, whichever connection listed them."""
+    runs = SyncRun.objects.filter(pk__in=[run for run in looks if run != "None"], connection__kind__in=LIVE_KINDS)
+    begun = dict(runs.values_list("pk", "started_at"))
+    if not begun:
+        return
+    said_the_same = [started for run, started in begun.items() if not looks[str(run)]]
+    if said_the_same:
+        unprobed = Finding.objects.unresolved().filter(rule="server-not-probed")
+        yield Subject.SERVER, _keys(unprobed.filter(server__probed_at__gte=min(said_the_same)), "server")
+    changed = [started for run, started in begun.items() if looks[str(run)]]
+    if not changed:
+        return
+    since = min(changed)
+    checks = PostureCheck.objects.filter(checked_at__gte=since)
+    tools = Q(first_seen_at__gte=since) | Q(changed_at__gte=since) | Q(gone_at__gte=since)
+    servers = {
+        *_keys(McpServer.objects.filter(Q(probed_at__gte=since) | Q(tools_listed_at__gte=since))),
+        *_keys(checks.filter(server__isnull=False), "server"),
+        *_keys(Tool.objects.filter(tools), "server"),
+    }
+    if len(servers) > LARGEST_SCOPE:
+        raise _TooLarge
+    yield Subject.SERVER, servers
+    yield from _used_on(servers)
+    yield from _behind(list(_keys(checks.filter(authorization_server__isnull=False), "authorization_server")))
+    yield Subject.CLIENT, _keys(checks.filter(client__isnull=False), "client")
 
 
 # ── Look at it ─────────────────────────────────────────────────────────────────────────────────
@@ -289,7 +427,7 @@ class _Judge:
         self.rules = rules
         self.column = f"{subject.value}_id"
         self.now = now
-        self.values = {"now": now, "scope": ids}
+        self.values = {"now": now, "scope": ids, "own_domains": list(settings.OWN_DOMAINS)}
         self.is_full = ids is None
         self.subjects = 0
 
@@ -390,10 +528,8 @@ class _Judge:
     def resolve(self) -> list[tuple[Any, ...]]:
         """Resolve what is met, what is gone and what the rule does not apply to. What is unknown stays as it is."""
         within = self.within(f"o.{self.column}")
-        unknown, applies = (
-            " ".join(f"WHEN '{rule.slug}' THEN ({getattr(rule, condition)}) IS TRUE" for rule in self.rules)
-            for condition in ("unknown", "applies")
-        )
+        kept = " ".join(f"WHEN '{rule.slug}' THEN ({rule.kept or rule.unknown}) IS TRUE" for rule in self.rules)
+        applies = " ".join(f"WHEN '{rule.slug}' THEN ({rule.applies}) IS TRUE" for rule in self.rules)
         return self._write(
             f"""
             UPDATE lifecycle_finding f
@@ -402,7 +538,7 @@ class _Judge:
               SELECT o.id,
                      CASE WHEN v.id IS NULL THEN '{Resolution.GONE.value}'
                           WHEN NOT (CASE o.rule {applies} ELSE false END) THEN '{Resolution.NOT_APPLICABLE.value}'
-                          WHEN NOT (CASE o.rule {unknown} ELSE false END) THEN '{Resolution.MET.value}'
+                          WHEN NOT (CASE o.rule {kept} ELSE false END) THEN '{Resolution.MET.value}'
                      END AS resolution
               FROM lifecycle_finding o
               LEFT JOIN violations j ON j.id = o.{self.column} AND j.rule = o.rule
@@ -443,8 +579,8 @@ _DUE = "(CASE j.severity {} END)".format(
 
 
 def _severity(rule: Rule) -> str:
-    most, base = Severity.CRITICAL.value, rule.severity.value
-    return f"(CASE WHEN {rule.raised} THEN {min(base + 1, most)} ELSE {base} END)::smallint"
+    base = f"({rule.graded})" if rule.graded else str(rule.severity.value)
+    return f"least({base} + (CASE WHEN {rule.raised} THEN 1 ELSE 0 END), {Severity.CRITICAL.value})::smallint"
 
 
 def _evidence(rule: Rule) -> str:

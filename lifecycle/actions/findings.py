@@ -20,7 +20,6 @@ from lifecycle.errors import (
     WaiverWithoutReason,
 )
 from lifecycle.models import Finding, Waiver
-from lifecycle.rules import Subject
 from lifecycle.states import FindingState
 
 
@@ -143,8 +142,7 @@ def _locked(finding_ids: Iterable[UUID], actor: Actor) -> list[Finding]:
 
 
 def _about(finding: Finding) -> dict[str, str]:
-    subject = Subject.CREDENTIAL if finding.credential_id else Subject.SERVER
-    return {"rule": finding.rule, subject.value: str(finding.credential_id or finding.server_id)}
+    return {"rule": finding.rule, finding.subject_kind.value: str(finding.subject_id)}
 
 
 def _reopen(finding: Finding) -> None:
@@ -155,8 +153,5 @@ def _reopen(finding: Finding) -> None:
 def _move(finding: Finding, state: FindingState) -> None:
     finding.state = state
     finding.save(update_fields=["state"])
-    subject = Subject.CREDENTIAL if finding.credential_id else Subject.SERVER
-    subject_id = finding.credential_id or finding.server_id
-    assert subject_id is not None  # noqa: S101  by constraint
     with database.cursor() as cursor:
-        recount(subject, [subject_id], cursor=cursor)
+        recount(finding.subject_kind, [finding.subject_id], cursor=cursor)

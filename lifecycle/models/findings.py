@@ -2,15 +2,16 @@
 
 from datetime import datetime, timedelta
 from typing import ClassVar, Self
+from uuid import UUID
 
 from django.db import models
 from django.db.models import F, Q
 
 from access.actors import Actor
-from inventory.models import Credential, McpServer
+from inventory.models import Connection, Credential, McpClient, McpServer
 from inventory.models.base import Row
 from inventory.states import Severity
-from lifecycle.rules import RULES, Rule
+from lifecycle.rules import RULES, Rule, Subject
 from lifecycle.states import (
     COUNTED,
     FINAL,
@@ -22,6 +23,15 @@ from lifecycle.states import (
 
 SEVERITIES = [severity for severity in Severity if severity is not Severity.NONE]
 
+SubjectRow = Credential | McpServer | McpClient | Connection
+
+
+def _about_exactly_one() -> Q:
+    condition = Q()
+    for subject in Subject:
+        condition |= Q(**{f"{other.value}__isnull": other is not subject for other in Subject})
+    return condition
+
 
 class FindingQuerySet(models.QuerySet["Finding"]):
     def visible_to(self, actor: Actor) -> Self:
@@ -30,6 +40,8 @@ class FindingQuerySet(models.QuerySet["Finding"]):
         return self.filter(
             Q(credential__in=Credential.objects.visible_to(actor).values("pk"))
             | Q(server__in=McpServer.objects.visible_to(actor).values("pk"))
+            | Q(client__in=McpClient.objects.visible_to(actor).values("pk"))
+            | Q(connection__in=Connection.objects.visible_to(actor).values("pk"))
         )
 
     def unresolved(self) -> Self:
@@ -52,12 +64,20 @@ class FindingQuerySet(models.QuerySet["Finding"]):
     def for_server(self, server: McpServer) -> Self:
         return self.filter(server=server)
 
+    def for_client(self, client: McpClient) -> Self:
+        return self.filter(client=client)
+
+    def for_connection(self, connection: Connection) -> Self:
+        return self.filter(connection=connection)
+
     def matching(self, text: str) -> Self:
         """Whose subject or rule is named like that."""
         named = [slug for slug, rule in RULES.items() if text.strip() and text.strip().lower() in rule.name.lower()]
         return self.filter(
             Q(credential__in=Credential.objects.matching(text).values("pk"))
             | Q(server__in=McpServer.objects.matching(text).values("pk"))
+            | Q(client__in=McpClient.objects.matching(text).values("pk"))
+            | Q(connection__in=Connection.objects.filter(name__icontains=text.strip()).values("pk"))
             | Q(rule__in=named)
         )
 
@@ -69,13 +89,19 @@ class Finding(Row):
     """
 
     rule = models.SlugField(max_length=60, db_index=False)
-    # The database does not check these two: it would lock and write every subject again for each of its findings,
+    # The database does not check these: it would lock and write every subject again for each of its findings,
     # which takes longer than finding them. The evaluation reads a subject and writes its finding in one statement.
     credential = models.ForeignKey(
         Credential, models.CASCADE, null=True, blank=True, related_name="+", db_index=False, db_constraint=False
     )
     server = models.ForeignKey(
         McpServer, models.CASCADE, null=True, blank=True, related_name="+", db_index=False, db_constraint=False
+    )
+    client = models.ForeignKey(
+        McpClient, models.CASCADE, null=True, blank=True, related_name="+", db_index=False, db_constraint=False
+    )
+    connection = models.ForeignKey(
+        Connection, models.CASCADE, null=True, blank=True, related_name="+", db_index=False, db_constraint=False
     )
     severity = models.PositiveSmallIntegerField(choices=Severity)
     state = models.CharField(max_length=20, choices=FindingState, default=FindingState.OPEN)
@@ -92,10 +118,7 @@ class Finding(Row):
 
     class Meta(Row.Meta):
         constraints: ClassVar = [
-            models.CheckConstraint(
-                condition=Q(credential__isnull=False, server=None) | Q(credential=None, server__isnull=False),
-                name="finding_has_one_subject",
-            ),
+            models.CheckConstraint(condition=_about_exactly_one(), name="finding_has_one_subject"),
             models.CheckConstraint(condition=Q(state__in=FindingState.values), name="finding_state_is_known"),
             models.CheckConstraint(condition=Q(severity__in=SEVERITIES), name="finding_severity_is_known"),
             models.CheckConstraint(
@@ -117,6 +140,16 @@ class Finding(Row):
                 condition=Q(resolved_at=None, server__isnull=False),
                 name="finding_one_unresolved_per_server_and_rule",
             ),
+            models.UniqueConstraint(
+                fields=["client", "rule"],
+                condition=Q(resolved_at=None, client__isnull=False),
+                name="finding_one_unresolved_per_client_and_rule",
+            ),
+            models.UniqueConstraint(
+                fields=["connection", "rule"],
+                condition=Q(resolved_at=None, connection__isnull=False),
+                name="finding_one_unresolved_per_connection_and_rule",
+            ),
         ]
         indexes: ClassVar = [
             models.Index(fields=["severity", "id"], condition=Q(resolved_at=None), name="finding_by_severity"),
@@ -126,6 +159,8 @@ class Finding(Row):
             models.Index(fields=["resolved_at", "id"], condition=~Q(resolved_at=None), name="finding_by_resolution"),
             models.Index(fields=["credential", "-id"], condition=~Q(credential=None), name="finding_by_credential"),
             models.Index(fields=["server", "-id"], condition=~Q(server=None), name="finding_by_server"),
+            models.Index(fields=["client", "-id"], condition=~Q(client=None), name="finding_by_client"),
+            models.Index(fields=["connection", "-id"], condition=~Q(connection=None), name="finding_by_connection"),
         ]
 
     def __str__(self) -> str:
@@ -145,10 +180,23 @@ class Finding(Row):
         return self.declaration.controls if self.declaration else ()
 
     @property
-    def subject(self) -> Credential | McpServer:
-        subject = self.credential if self.credential_id else self.server
-        assert subject is not None  # noqa: S101  by constraint
+    def subject_kind(self) -> Subject:
+        return next(kind for kind in Subject if self._key_of(kind) is not None)
+
+    @property
+    def subject_id(self) -> UUID:
+        key = self._key_of(self.subject_kind)
+        assert key is not None  # noqa: S101  by constraint
+        return key
+
+    @property
+    def subject(self) -> SubjectRow:
+        subject: SubjectRow = getattr(self, self.subject_kind.value)
         return subject
+
+    def _key_of(self, kind: Subject) -> UUID | None:
+        key: UUID | None = getattr(self, f"{kind.value}_id")
+        return key
 
     def title_now(self, now: datetime) -> str:
         """A sentence about the world as it is at `now`: "131 days old; the policy allows 60"."""

@@ -1,8 +1,8 @@
 """Rules about credentials. `v` is a row of CREDENTIAL_FACTS: live credentials only, with what binds and uses them."""
 
-from inventory.states import Severity
+from inventory.states import Severity, Storage
 from lifecycle.rules.declaration import Evidence, Rule, Subject
-from lifecycle.rules.wording import counted
+from lifecycle.rules.wording import counted, some
 
 
 def _hard_coded(e: Evidence) -> str:
@@ -214,5 +214,66 @@ CREDENTIAL_RULES = (
         raised="false",
         evidence={"uses": "v.uses"},
         title=lambda _: "Every server entry that holds it is switched off",
+    ),
+    Rule(
+        slug="static-key-where-consent-expected",
+        name="Static key where consent is expected",
+        subject=Subject.CREDENTIAL,
+        severity=Severity.MEDIUM,
+        controls=("PR.AA-01", "PR.AA-03", "NHI4:2025", "MCP01:2025", "ASI03"),
+        why="Everybody who holds the key acts as the same identity, for as long as it lives, with all it may do.",
+        remediation="Let people consent through the server's OAuth, and revoke the key.",
+        applies="v.is_static AND v.remote_uses > 0",
+        violated="v.consent_uses > 0",
+        unknown="v.unasked_uses > 0",  # nobody has asked one of the servers whether it offers OAuth
+        evidence={"uses": "v.consent_uses"},
+        title=lambda _: "Sent to a server that offers OAuth consent",
+    ),
+    Rule(
+        slug="consented-without-subject",
+        name="Consented by nobody known",
+        subject=Subject.CREDENTIAL,
+        severity=Severity.MEDIUM,
+        controls=("PR.AA-02", "PR.AA-01", "NHI10:2025", "MCP08:2025", "ASI03"),
+        why="It acts for a person, and when that person leaves nobody will know to revoke it.",
+        remediation="Find out at its authorization server who consented, or revoke it and let them consent again.",
+        applies="v.is_consented",
+        # Only whoever issued it can say that it names nobody; a place that holds it says nothing about that.
+        violated=f"NOT v.has_subject AND v.storage = '{Storage.PROVIDER.value}'",
+        unknown="NOT v.has_subject",
+        title=lambda _: "User-consented, but its provider names no user",
+    ),
+    Rule(
+        slug="scope-too-broad",
+        name="Scope too broad",
+        subject=Subject.CREDENTIAL,
+        severity=Severity.MEDIUM,
+        controls=("PR.AA-05", "NHI5:2025", "MCP02:2025", "ASI03"),
+        why="Whoever takes it can do far more than the work it was issued for.",
+        remediation="Issue one with the scopes that its work needs, then revoke this one.",
+        applies="v.is_scoped",
+        violated="v.broad_scopes IS NOT NULL OR v.is_sweeping",
+        unknown="NOT v.has_scopes",
+        evidence={"scopes": "v.broad_scopes", "everything": "nullif(v.is_sweeping, false)"},
+        title=lambda e: (
+            f"Carries {some(e.values['scopes'], len(e.values['scopes']))}"
+            if e.has("scopes")
+            else "Carries every scope that its server offers"
+        ),
+    ),
+    Rule(
+        slug="scope-not-granted",
+        name="Scope not granted",
+        subject=Subject.CREDENTIAL,
+        severity=Severity.MEDIUM,
+        controls=("PR.AA-05", "NHI5:2025", "MCP02:2025", "ASI03"),
+        why="It can do what nobody has approved for the client that holds it.",
+        remediation="Have a grant with these scopes approved, or issue a token without them.",
+        applies="v.is_token",
+        violated="cardinality(v.ungranted_scopes) > 0",
+        # Which scopes it carries, or where it is used and so which grant would allow them, is not known.
+        unknown="NOT v.has_scopes OR v.uses = 0",
+        evidence={"scopes": "v.ungranted_scopes"},
+        title=lambda e: f"No grant in force allows {some(e.values['scopes'], len(e.values['scopes']))}",
     ),
 )

@@ -16,6 +16,8 @@ class Subject(StrEnum):
 
     CREDENTIAL = "credential"
     SERVER = "server"
+    CLIENT = "client"
+    CONNECTION = "connection"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,11 @@ class Rule:
     """One rule. Every condition is SQL over one row `v` of its subject's facts (`lifecycle.rules.facts`).
 
     A subject the rule does not apply to is not counted. Else it is violated, else unknown, else met; a condition
-    that is null is not true. `raised` lifts the severity by one step, to critical at most.
+    that is null is not true. `graded` is the severity where it depends on the subject, from low to critical; without it
+    `severity` is. `raised` lifts either by one step, to critical at most.
+
+    An open finding stays open while its subject is unknown. A rule over many checks, some of which nobody can ever
+    tell, says in `kept` what leaves *this* finding open instead: there `o` is the finding with its evidence.
     """
 
     slug: str
@@ -66,6 +72,8 @@ class Rule:
     unknown: str = "false"
     applies: str = "true"
     raised: str = "v.criticality >= 3"
+    graded: str = ""
+    kept: str = ""
     evidence: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -1,11 +1,72 @@
 """The facts that rules judge: one flat row per live subject, as SQL. Every evaluation gathers them once.
 
 `scope` limits them to the ids in the parameter of that name; aggregates are limited inside, where it saves the work.
+What is many to one subject (uses, checks, tools, grants) is aggregated in one pass each and joined then.
 """
 
-from inventory.states import ENDED
+from collections.abc import Iterable
+from datetime import timedelta
+
+from inventory.states import (
+    ENDED,
+    Admission,
+    CredentialKind,
+    Registration,
+    RunState,
+    Severity,
+    Transport,
+    TrustModel,
+    Verdict,
+)
 from lifecycle.rules.declaration import Subject
 
+# Times that no policy sets. Each date they imply is a column of the facts, and `evaluation` knows where it comes due.
+REVIEW_WITHIN = timedelta(days=7)  # a client that registered itself
+REVIEW_LONG_AGO = timedelta(days=30)
+PROBE_WITHIN = timedelta(days=30)
+MISSED_SYNCS, LONG_MISSED_SYNCS, LONG_UNSYNCED = 2, 10, timedelta(days=7)
+
+# Verdicts that a rule of their own gives already: anonymous access; a client's disuse, a literal secret, a static key
+# where consent is offered, one secret for two servers.
+_JUDGED_ELSEWHERE = ("MCP-RS-01", "MCP-CL-10", "MCP-CL-11", "MCP-CL-12", "MCP-CL-13")
+_LEAST = Severity.MEDIUM.value  # of the checks that a posture rule counts
+
+_TOKENS = (CredentialKind.OAUTH_ACCESS_TOKEN, CredentialKind.OAUTH_REFRESH_TOKEN)
+_SCOPED = (*_TOKENS, CredentialKind.PERSONAL_ACCESS_TOKEN)
+# What is presented as it is, for ever: a client secret or a password is exchanged for something else.
+_STATIC = (CredentialKind.API_KEY, CredentialKind.PERSONAL_ACCESS_TOKEN, CredentialKind.OTHER)
+_REMOTE = (Transport.HTTP, Transport.SSE, Transport.WEBSOCKET)
+# Scopes that mean everything, alone or of one resource, in the notations that providers use.
+_BROAD = r"(^|[:./_-])(\*|all|full[-_]?access|superuser|root)$|^admin([:./]\*|[:._-]?(all|full))?$"
+_SHOWN = 20  # scopes in one row's evidence
+
+_HOST = r"lower(substring(s.url FROM '^[A-Za-z]+://(?:[^/@]*@)?(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?:[:/?#]|$)'))"
+# Names and addresses that only mean something inside an organisation.
+_INSIDE = (
+    r"^(localhost|[^.:]+|.*\.(local|localhost|internal|intranet|lan|corp|home\.arpa|test)|127\.[0-9.]+|10\.[0-9.]+"
+    r"|192\.168\.[0-9.]+|172\.(1[6-9]|2[0-9]|3[01])\.[0-9.]+|\[(::1|f[cd][0-9a-f]*:.*|fe80:.*)\])$"
+)
+
+
+def _listed(values: Iterable[str]) -> str:
+    return "({})".format(", ".join(f"'{value}'" for value in values))
+
+
+def _interval(length: timedelta) -> str:
+    return f"interval '{int(length.total_seconds())} s'"
+
+
+_COUNTED = f"p.severity >= {_LEAST} AND p.check_id NOT IN {_listed(_JUDGED_ELSEWHERE)}"
+_VIOLATED = f"p.verdict = '{Verdict.VIOLATED.value}' AND {_COUNTED}"
+# What the posture rules read of a subject's checks; `p` is one of them.
+_CHECKS = f"""
+         count(*) AS checks, count(*) FILTER (WHERE {_VIOLATED}) AS violated,
+         max(p.severity) FILTER (WHERE {_VIOLATED}) AS worst,
+         array_agg(p.check_id::text ORDER BY p.severity DESC, p.check_id) FILTER (WHERE {_VIOLATED})
+           AS violated_checks,
+         coalesce(array_agg(p.check_id::text) FILTER (WHERE p.verdict = '{Verdict.UNKNOWN.value}' AND {_COUNTED}),
+                  ARRAY[]::text[]) AS unknown_checks"""
+_IN_FORCE = "g.withdrawn_at IS NULL AND g.approved_at <= %(now)s AND g.ends_at > %(now)s"
 _LIVE = "c.gone_at IS NULL AND c.status NOT IN ({})".format(", ".join(f"'{status.value}'" for status in ENDED))
 
 _CREDENTIALS = f"""
@@ -26,7 +87,12 @@ used AS (
   SELECT u.credential_id, count(*) AS uses, count(*) FILTER (WHERE NOT u.is_disabled) AS enabled_uses,
          count(*) FILTER (WHERE e.id IS NULL) AS unplaced_uses, max(e.criticality) AS criticality,
          array_agg(u.client_id) AS clients, array_agg(u.server_id) AS servers,
-         array_agg(e.name) FILTER (WHERE e.id IS NOT NULL) AS environments
+         array_agg(e.name) FILTER (WHERE e.id IS NOT NULL) AS environments,
+         count(*) FILTER (WHERE s.transport IN {_listed(_REMOTE)}) AS remote_uses,
+         count(*) FILTER (WHERE s.transport IN {_listed(_REMOTE)} AND s.authorization_server_id IS NOT NULL)
+           AS consent_uses,
+         count(*) FILTER (WHERE s.transport IN {_listed(_REMOTE)} AND s.authorization_server_id IS NULL
+                          AND s.probed_at IS NULL) AS unasked_uses
   FROM inventory_use u
   JOIN inventory_mcpserver s ON s.id = u.server_id
   LEFT JOIN inventory_environment e ON e.id = coalesce(u.environment_id, s.environment_id)
@@ -38,6 +104,23 @@ exposed AS (
          min(x.file COLLATE "C") AS exposed_file
   FROM inventory_exposure x WHERE x.gone_at IS NULL {{exposure}}
   GROUP BY x.credential_id
+),
+allowed AS (
+  -- Scopes by the grants in force for the places where it is used. Grants are few, so most uses are passed over.
+  SELECT u.credential_id, array_agg(DISTINCT one) AS scopes
+  FROM inventory_grant g
+  JOIN inventory_use u ON u.client_id = g.client_id AND u.server_id = g.server_id
+  CROSS JOIN unnest(g.scopes) one
+  WHERE {_IN_FORCE} AND u.gone_at IS NULL AND u.credential_id IS NOT NULL {{use}}
+  GROUP BY u.credential_id
+),
+sweeping AS (
+  -- Carries all that a server offers, where that is more than one or two.
+  SELECT DISTINCT u.credential_id
+  FROM inventory_use u
+  JOIN inventory_mcpserver s ON s.id = u.server_id AND cardinality(s.scopes) > 2
+  JOIN inventory_credential c ON c.id = u.credential_id AND c.scopes @> s.scopes
+  WHERE u.gone_at IS NULL {{use}}
 )
 SELECT c.id, c.storage, c.status, c.owner_id, w.is_active AS owner_is_active,
        CASE WHEN NOT w.is_active THEN w.name END AS owner_name,
@@ -53,7 +136,21 @@ SELECT c.id, c.storage, c.status, c.owner_id, w.is_active AS owner_is_active,
        CASE WHEN u.uses > 1 THEN (SELECT count(DISTINCT one) FROM unnest(u.environments) one)
             ELSE u.uses - u.unplaced_uses END AS environments,
        CASE WHEN u.uses > 1 THEN (SELECT array_agg(DISTINCT one ORDER BY one) FROM unnest(u.environments) one)
-            END AS environment_names
+            END AS environment_names,
+       c.kind IN {_listed(_STATIC)} AND c.trust_model <> '{TrustModel.USER_CONSENTED.value}' AS is_static,
+       c.trust_model = '{TrustModel.USER_CONSENTED.value}' AS is_consented, c.subject <> '' AS has_subject,
+       c.kind IN {_listed(_TOKENS)} AS is_token,
+       c.kind IN {_listed(_SCOPED)} OR cardinality(c.scopes) > 0 AS is_scoped, cardinality(c.scopes) > 0 AS has_scopes,
+       CASE WHEN cardinality(c.scopes) > 0
+            THEN (SELECT (array_agg(one ORDER BY one))[1:{_SHOWN}] FROM unnest(c.scopes) one WHERE one ~* '{_BROAD}')
+            END AS broad_scopes,
+       g.credential_id IS NOT NULL AS is_sweeping,
+       CASE WHEN cardinality(c.scopes) > 0 AND u.uses > 0 AND c.kind IN {_listed(_TOKENS)}
+            THEN (SELECT (array_agg(one ORDER BY one))[1:{_SHOWN}] FROM unnest(c.scopes) one
+                  WHERE a.scopes IS NULL OR one <> ALL (a.scopes))
+            END AS ungranted_scopes,
+       coalesce(u.remote_uses, 0) AS remote_uses, coalesce(u.consent_uses, 0) AS consent_uses,
+       coalesce(u.unasked_uses, 0) AS unasked_uses
 FROM inventory_credential c
 JOIN binding b ON b.kind = c.kind AND b.trust_model = c.trust_model
               AND b.environment_id IS NOT DISTINCT FROM c.environment_id
@@ -61,27 +158,167 @@ LEFT JOIN inventory_owner w ON w.id = c.owner_id
 LEFT JOIN inventory_environment e ON e.id = c.environment_id
 LEFT JOIN used u ON u.credential_id = c.id
 LEFT JOIN exposed x ON x.credential_id = c.id
+LEFT JOIN allowed a ON a.credential_id = c.id
+LEFT JOIN sweeping g ON g.credential_id = c.id
 WHERE {_LIVE} {{credential}}
 ORDER BY c.id  -- rows that follow from these are then written in the order of their indexes
 """
 
-_SERVERS = """
-SELECT s.id, s.role, s.url, s.package, s.package_version, s.is_pinned, e.criticality,
+_SERVERS = f"""
+WITH checked AS (
+  -- Of servers and of the authorization servers before them in one pass: every check has one subject.
+  SELECT coalesce(p.server_id, p.authorization_server_id) AS subject_id,{_CHECKS},
+         max(p.verdict) FILTER (WHERE p.check_id = 'MCP-RS-01') AS anonymous,
+         max(p.severity) FILTER (WHERE p.check_id = 'MCP-RS-01' AND p.verdict = '{Verdict.VIOLATED.value}')
+           AS anonymous_severity
+  FROM inventory_posturecheck p
+  WHERE p.client_id IS NULL {{checked}}
+  GROUP BY 1
+),
+offered AS (
+  SELECT t.server_id, count(*) AS tools, array_agg(t.name::text) AS names,
+         array_agg(t.name::text ORDER BY t.name) FILTER (WHERE t.is_destructive) AS destructive,
+         array_agg(t.name::text) FILTER (WHERE t.is_destructive IS NULL AND t.is_read_only IS NOT TRUE) AS unmarked,
+         count(*) FILTER (WHERE t.approved_digest <> '') AS approved_tools,
+         count(*) FILTER (WHERE t.approved_digest NOT IN ('', t.schema_digest)) AS changed_tools,
+         min(t.name) FILTER (WHERE t.approved_digest NOT IN ('', t.schema_digest)) AS changed_tool
+  FROM inventory_tool t WHERE t.gone_at IS NULL {{tool}}
+  GROUP BY t.server_id
+),
+granted AS (
+  SELECT g.server_id, g.client_id, g.tools::text[] AS tools FROM inventory_grant g WHERE {_IN_FORCE} {{grant}}
+),
+reached AS (
+  SELECT DISTINCT u.server_id, u.client_id
+  FROM inventory_use u WHERE u.gone_at IS NULL AND NOT u.is_disabled {{served}}
+),
+surface AS (
+  SELECT r.server_id, count(*) AS clients,
+         count(*) FILTER (WHERE (g.tools @> o.names) IS NOT TRUE AND o.names IS NOT NULL) AS ungranted_clients,
+         count(*) FILTER (WHERE (g.tools @> o.destructive) IS NOT TRUE AND o.destructive IS NOT NULL)
+           AS destructive_clients,
+         count(*) FILTER (WHERE (g.tools @> o.unmarked) IS NOT TRUE AND o.unmarked IS NOT NULL) AS unmarked_clients
+  FROM reached r
+  LEFT JOIN offered o ON o.server_id = r.server_id
+  LEFT JOIN granted g ON g.server_id = r.server_id AND g.client_id = r.client_id
+  GROUP BY r.server_id
+),
+sent AS (
+  SELECT u.server_id, count(DISTINCT c.id) AS static_credentials
+  FROM inventory_use u
+  JOIN inventory_mcpserver s ON s.id = u.server_id AND (s.vendor <> '' OR s.url <> '')
+  JOIN inventory_credential c ON c.id = u.credential_id
+  WHERE u.gone_at IS NULL AND {_LIVE} AND c.trust_model <> '{TrustModel.USER_CONSENTED.value}' {{served}}
+  GROUP BY u.server_id
+)
+SELECT s.id, s.role, s.transport, s.url, s.package, s.package_version, s.is_pinned, s.vendor, e.criticality,
        array_remove(ARRAY[CASE WHEN i.is_active IS NOT TRUE THEN 'IAM' END,
                           CASE WHEN p.is_active IS NOT TRUE THEN 'platform' END,
-                          CASE WHEN a.is_active IS NOT TRUE THEN 'application' END], NULL) AS owners_missing
+                          CASE WHEN a.is_active IS NOT TRUE THEN 'application' END], NULL) AS owners_missing,
+       s.first_seen_at, s.probed_at, s.probe_error,
+       coalesce(s.probed_at, s.first_seen_at) + {_interval(PROBE_WITHIN)} AS probe_by,
+       k.checks, k.violated, k.worst, k.violated_checks, k.unknown_checks, k.anonymous, k.anonymous_severity,
+       z.issuer, y.checks AS issuer_checks, y.violated AS issuer_violated, y.worst AS issuer_worst,
+       y.violated_checks AS issuer_violated_checks, y.unknown_checks AS issuer_unknown_checks,
+       s.tools_listed_at, s.tools_error, coalesce(o.tools, 0) AS tools, cardinality(o.destructive) AS destructive_tools,
+       o.destructive[1] AS destructive_tool, coalesce(o.approved_tools, 0) AS approved_tools, o.changed_tools,
+       o.changed_tool, coalesce(f.clients, 0) AS clients, f.ungranted_clients, f.destructive_clients,
+       f.unmarked_clients,
+       h.host, coalesce(d.static_credentials, 0) AS static_credentials,
+       CASE WHEN h.host ~ '{_INSIDE}' OR EXISTS (
+              SELECT 1 FROM unnest(%(own_domains)s::text[]) one
+              WHERE h.host = one OR right(h.host, length(one) + 1) = '.' || one) THEN true
+            WHEN cardinality(%(own_domains)s::text[]) > 0 AND h.host IS NOT NULL THEN false END AS is_own_host
 FROM inventory_mcpserver s
+CROSS JOIN LATERAL (SELECT {_HOST} AS host) h
 LEFT JOIN inventory_environment e ON e.id = s.environment_id
 LEFT JOIN inventory_owner i ON i.id = s.iam_owner_id
 LEFT JOIN inventory_owner p ON p.id = s.platform_owner_id
 LEFT JOIN inventory_owner a ON a.id = s.application_owner_id
-WHERE s.gone_at IS NULL {server}
+LEFT JOIN inventory_authorizationserver z ON z.id = s.authorization_server_id
+LEFT JOIN checked k ON k.subject_id = s.id
+LEFT JOIN checked y ON y.subject_id = s.authorization_server_id
+LEFT JOIN offered o ON o.server_id = s.id
+LEFT JOIN surface f ON f.server_id = s.id
+LEFT JOIN sent d ON d.server_id = s.id
+WHERE s.gone_at IS NULL {{server}}
 """
 
-_COLUMNS = {"credential": "c.id", "use": "u.credential_id", "exposure": "x.credential_id", "server": "s.id"}
+_CLIENTS = f"""
+WITH checked AS (
+  SELECT p.client_id,{_CHECKS}
+  FROM inventory_posturecheck p WHERE p.client_id IS NOT NULL {{client_checked}}
+  GROUP BY p.client_id
+),
+used AS (
+  -- Programs that only a configuration file names are left out: no rule looks at where they are used.
+  SELECT u.client_id, max(e.criticality) AS criticality
+  FROM inventory_use u
+  JOIN inventory_mcpclient k ON k.id = u.client_id AND k.registration <> '{Registration.CONFIG_FILE.value}'
+  JOIN inventory_mcpserver s ON s.id = u.server_id
+  JOIN inventory_environment e ON e.id = coalesce(u.environment_id, s.environment_id)
+  WHERE u.gone_at IS NULL {{client_use}}
+  GROUP BY u.client_id
+)
+SELECT k.id, k.registration, k.admission, k.hygiene, nullif(k.hygiene_reason, '') AS hygiene_reason, k.last_used_at,
+       w.is_active AS owner_is_active, CASE WHEN NOT w.is_active THEN w.name END AS owner_name,
+       q.quarantined_at, q.quarantined_at + {_interval(REVIEW_WITHIN)} AS review_by,
+       q.quarantined_at + {_interval(REVIEW_LONG_AGO)} AS long_unreviewed_at,
+       greatest(e.criticality, u.criticality) AS criticality,
+       p.checks, p.violated, p.worst, p.violated_checks, p.unknown_checks
+FROM inventory_mcpclient k
+CROSS JOIN LATERAL (SELECT coalesce(k.admission_changed_at, k.first_seen_at) AS quarantined_at) q
+JOIN inventory_connection c ON c.id = k.connection_id
+LEFT JOIN inventory_environment e ON e.id = c.environment_id
+LEFT JOIN inventory_owner w ON w.id = k.owner_id
+LEFT JOIN used u ON u.client_id = k.id
+LEFT JOIN checked p ON p.client_id = k.id
+WHERE k.gone_at IS NULL AND k.admission <> '{Admission.REMOVED.value}' {{client}}
+"""
+
+_CONNECTIONS = f"""
+SELECT c.id, c.is_enabled, c.interval, c.last_complete_at, c.created_at, e.criticality,
+       q.since + {MISSED_SYNCS} * c.interval AS overdue_at,
+       q.since + greatest({LONG_MISSED_SYNCS} * c.interval, {_interval(LONG_UNSYNCED)}) AS long_overdue_at,
+       r.states[1] AS last_state, r.problems[1] AS problems,
+       coalesce(cardinality(array_positions(r.states, '{RunState.FAILED.value}')), 0) AS failures
+FROM inventory_connection c
+CROSS JOIN LATERAL (SELECT coalesce(c.last_complete_at, c.created_at) AS since) q
+LEFT JOIN inventory_environment e ON e.id = c.environment_id
+CROSS JOIN LATERAL (
+  SELECT array_agg(l.state::text ORDER BY l.id DESC) AS states,
+         array_agg(jsonb_array_length(l.problems) ORDER BY l.id DESC) AS problems
+  FROM (SELECT n.id, n.state, n.problems FROM inventory_syncrun n
+        WHERE n.connection_id = c.id AND n.finished_at IS NOT NULL ORDER BY n.id DESC LIMIT 3) l
+) r
+WHERE true {{connection}}
+"""
+
+_FACTS = {
+    Subject.CREDENTIAL: _CREDENTIALS,
+    Subject.SERVER: _SERVERS,
+    Subject.CLIENT: _CLIENTS,
+    Subject.CONNECTION: _CONNECTIONS,
+}
+_WITHIN = {
+    "credential": "c.id",
+    "use": "u.credential_id",
+    "exposure": "x.credential_id",
+    "server": "s.id",
+    "served": "u.server_id",
+    "tool": "t.server_id",
+    "grant": "g.server_id",
+    "client": "k.id",
+    "client_use": "u.client_id",
+    "client_checked": "p.client_id",
+    "connection": "c.id",
+}
+_CHECKED = """AND (p.server_id = ANY (%(scope)s) OR p.authorization_server_id IN (
+      SELECT s.authorization_server_id FROM inventory_mcpserver s WHERE s.id = ANY (%(scope)s)))"""
 
 
 def facts(subject: Subject, *, within_scope: bool) -> str:
     """The SELECT of one subject's facts, of every live one or of those in the parameter `scope`."""
-    limits = {name: f"AND {column} = ANY (%(scope)s)" if within_scope else "" for name, column in _COLUMNS.items()}
-    return (_CREDENTIALS if subject is Subject.CREDENTIAL else _SERVERS).format(**limits)
+    limits = {name: f"AND {column} = ANY (%(scope)s)" if within_scope else "" for name, column in _WITHIN.items()}
+    limits["checked"] = _CHECKED if within_scope else ""
+    return _FACTS[subject].format(**limits)

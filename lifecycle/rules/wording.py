@@ -1,5 +1,6 @@
 """How lengths of time and counts are said in sentences. Pure."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 
@@ -15,3 +16,11 @@ def length(time: timedelta | None) -> str:
     if seconds >= 2 * 3_600:
         return counted(seconds // 3_600, "hour")
     return counted(seconds // 60, "minute")
+
+
+def some(names: Sequence[str], number: int, most: int = 2) -> str:
+    """`a, b and 3 more`: the first names of `number`."""
+    shown = list(names[:most])
+    more = number - len(shown)
+    said = ", ".join(shown)
+    return f"{said} and {more} more" if more > 0 else said

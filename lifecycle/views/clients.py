@@ -5,6 +5,7 @@ from uuid import UUID
 from django.db.models import F
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
+from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from access.actors import Actor
@@ -13,6 +14,7 @@ from access.roles import Role
 from audit.models import AuditEntry
 from inventory.models import Credential, Exposure, McpClient, McpServer, Use
 from inventory.views.presence import seen_at
+from lifecycle.models import Finding
 
 SHOWN = 100  # uses and exposures
 HISTORY = 20
@@ -38,8 +40,12 @@ def client_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
             F("gone_at").desc(nulls_first=True), "server__name", "file", "pk"
         )[: SHOWN + 1]
     )
+    now = timezone.now()
+    findings = Finding.objects.visible_to(actor).for_client(client).unresolved().order_by("-severity", "due_at")
     context = {
         "client": client,
+        "findings": [(finding, finding.title_now(now)) for finding in findings[:SHOWN]],
+        "now": now,
         "seen_at": seen_at(client),
         "uses": shown[:SHOWN],
         "has_more_uses": len(shown) > SHOWN,

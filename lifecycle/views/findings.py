@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -18,15 +18,16 @@ from access.actors import Actor
 from access.permissions import requires, requires_reader
 from access.roles import Role
 from audit.models import AuditEntry
-from inventory.models import Credential, McpServer
+from inventory.models import Connection, Credential, McpClient, McpServer
 from inventory.states import Severity
 from lifecycle.actions.findings import acknowledge, waive_all, withdraw_waiver
 from lifecycle.errors import LifecycleError
 from lifecycle.filters import FindingFilter
 from lifecycle.forms import WaiverForm
 from lifecycle.models import Finding, RuleState, Waiver
-from lifecycle.models.findings import FindingQuerySet
-from lifecycle.rules import RULES
+from lifecycle.models.findings import FindingQuerySet, SubjectRow
+from lifecycle.rules import RULES, Subject
+from lifecycle.rules.wording import length
 from lifecycle.states import COUNTED, DUE_WITHIN
 from lifecycle.views import timeline
 from web.lists import Bulk, Column, Empty, ListPage, View
@@ -34,13 +35,16 @@ from web.paging import Ordering
 from web.wording import plural
 
 BULK_MOST = 500
+MOST = 50  # findings of one subject on its own page
 OPEN = "&".join(f"state={state.value}" for state in COUNTED)
 
 
 def owner_of(finding: Finding) -> Any:
-    """Who answers for the subject; of a server's three owners the first that is set."""
+    """Who answers for the subject; of a server's three owners the first that is set. Nobody for a connection."""
     subject = finding.subject
-    if isinstance(subject, Credential):
+    if isinstance(subject, Connection):
+        return None
+    if isinstance(subject, Credential | McpClient):
         return subject.owner
     return subject.iam_owner or subject.platform_owner or subject.application_owner
 
@@ -115,8 +119,14 @@ PAGES = {group: _page(group) for group in GROUPS}
 
 
 def listed(actor: Actor) -> FindingQuerySet:
-    owners = ("credential__owner", "server__iam_owner", "server__platform_owner", "server__application_owner")
-    return Finding.objects.visible_to(actor).select_related(*owners)
+    return Finding.objects.visible_to(actor).select_related(
+        "credential__owner",
+        "server__iam_owner",
+        "server__platform_owner",
+        "server__application_owner",
+        "client__owner",
+        "connection",
+    )
 
 
 @require_GET
@@ -168,19 +178,36 @@ def finding_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
     )
 
 
+@require_GET
+@requires_reader
+def findings_about(request: HttpRequest, kind: str, pk: UUID) -> HttpResponse:
+    """The unresolved findings of one subject, for a page that knows the subject alone; without htmx their list."""
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    if kind not in set(Subject):
+        raise Http404
+    if not request.htmx:  # type: ignore[attr-defined]
+        return redirect(f"{reverse('finding_list')}?unresolved=true&{kind}={pk}")
+    now = timezone.now()
+    found = listed(actor).unresolved().filter(**{f"{kind}_id": pk}).order_by("-severity", "due_at")[:MOST]
+    findings = [(finding, finding.title_now(now)) for finding in found]
+    return render(request, "lifecycle/_findings_about.html", {"findings": findings, "kind": kind, "now": now})
+
+
 def shown_evidence(finding: Finding) -> list[tuple[str, Any]]:
     """The evidence in the words of a record; lengths are kept in seconds and said in days."""
     shown: list[tuple[str, Any]] = []
     for name, value in finding.evidence.items():
         if value is None:
             continue
-        if name.endswith("_at") or name in {"known_since", "rotate_by"}:
+        if name.endswith("_at") or name in {"known_since", "rotate_by", "review_by"}:
             try:
                 shown.append((name, datetime.fromisoformat(str(value))))
             except ValueError:
                 shown.append((name, value))
-        elif name.startswith("max_") or name == "lifetime":
-            shown.append((name, plural(int(value) // 86_400, "day")))
+        elif name.startswith("max_") or name in {"lifetime", "interval"}:
+            shown.append((name, length(timedelta(seconds=int(value)))))
+        elif isinstance(value, list):
+            shown.append((name, ", ".join(str(each) for each in value)))
         elif isinstance(value, bool):
             shown.append((name, "yes" if value else "no"))
         else:
@@ -193,19 +220,28 @@ def title(name: str) -> str:
     return words[:1].upper() + words[1:]
 
 
-def subject_url(subject: Credential | McpServer) -> str:
-    name = "credential_detail" if isinstance(subject, Credential) else "server_detail"
-    return reverse(name, args=[subject.pk])
+def noun_of(subject: SubjectRow) -> str:
+    nouns: dict[type[SubjectRow], str] = {
+        Credential: "credential",
+        McpServer: "server",
+        McpClient: "client",
+        Connection: "connection",
+    }
+    return nouns[type(subject)]
+
+
+def subject_url(subject: SubjectRow) -> str:
+    return reverse(f"{noun_of(subject)}_detail", args=[subject.pk])
 
 
 def next_step(finding: Finding, actor: Actor) -> dict[str, str]:
     """The first thing to do about it here, as a link with its verb."""
     subject = finding.subject
-    noun = "credential" if isinstance(subject, Credential) else "server"
+    noun = noun_of(subject)
     may_assign = actor.has(Role.REVIEWER) or actor.has(Role.OWNER)
     if finding.rule == "hard-coded":
         return {"label": "See where", "url": f"{subject_url(subject)}#exposures", "noun": noun}
-    if finding.rule in {"no-owner", "owner-inactive", "server-owner-missing"} and may_assign:
+    if finding.rule in {"no-owner", "owner-inactive", "server-owner-missing", "client-owner-missing"} and may_assign:
         return {"label": "Assign owner…", "url": f"{reverse(f'{noun}_assign_owner')}?id={subject.pk}", "noun": noun}
     if finding.rule == "server-unclassified" and actor.has(Role.OPERATOR):
         return {"label": "Classify…", "url": f"{reverse('server_classify')}?id={subject.pk}", "noun": noun}

@@ -4,8 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from inventory.models import Credential, McpServer
-from inventory.states import CredentialKind, CredentialStatus, ServerRole, Severity, Storage, Verdict
+from inventory.models import Connection, Credential, McpClient, McpServer
+from inventory.states import CredentialKind, CredentialStatus, Registration, ServerRole, Severity, Storage, Verdict
 from lifecycle.models import Finding, RuleState
 from lifecycle.rules import RULES, Subject
 from tests import factories
@@ -21,6 +21,12 @@ def judged(rule: str) -> Verdict:
     assert state.population <= 1
     counts = {Verdict.MET: state.met, Verdict.VIOLATED: state.violated, Verdict.UNKNOWN: state.unknown}
     return next((verdict for verdict, number in counts.items() if number), Verdict.NOT_APPLICABLE)
+
+
+def populations(subject: Subject) -> int:
+    """How many verdicts there are on subjects of one kind."""
+    rules = [rule.slug for rule in RULES.values() if rule.subject is subject]
+    return sum(state.population for state in RuleState.objects.filter(rule__in=rules))
 
 
 def finding_of(rule: str) -> Finding:
@@ -310,7 +316,7 @@ def test_a_credential_with_an_enabled_entry_is_in_use(full):
 def test_what_has_ended_is_not_judged(full, status):
     factories.credential(status=status)
     full()
-    assert sum(state.population for state in RuleState.objects.all()) == 0
+    assert populations(Subject.CREDENTIAL) == 0
 
 
 def test_production_raises_a_severity_by_one(full):
@@ -388,15 +394,23 @@ def test_a_url_that_leaves_the_machine_is_encrypted(full, url, verdict):
 def test_a_server_that_is_gone_is_not_judged(full):
     factories.server(gone_at=NOW, last_seen_at=NOW - DAY)
     full()
-    assert sum(state.population for state in RuleState.objects.all()) == 0
+    assert populations(Subject.SERVER) == 0
 
 
-def test_a_finding_is_about_a_credential_or_a_server_as_its_rule_says(full):
-    factories.use(factories.credential(storage=Storage.LITERAL))
+def test_a_finding_is_about_a_subject_of_the_kind_that_its_rule_says(full):
+    overdue = factories.connection(created_at=NOW - 9 * DAY)
+    client = factories.client(registration=Registration.DYNAMIC, connection=overdue)
+    factories.use(factories.credential(storage=Storage.LITERAL), client=client)
     full()
-    for found in Finding.objects.all():
-        expected = Credential if RULES[found.rule].subject is Subject.CREDENTIAL else McpServer
-        assert isinstance(found.subject, expected)
+    models = {
+        Subject.CREDENTIAL: Credential,
+        Subject.SERVER: McpServer,
+        Subject.CLIENT: McpClient,
+        Subject.CONNECTION: Connection,
+    }
+    found = list(Finding.objects.all())
+    assert {type(one.subject) for one in found} == set(models.values())
+    assert all(isinstance(one.subject, models[RULES[one.rule].subject]) for one in found)
 
 
 def test_the_manual_explains_every_rule(settings):
