@@ -80,16 +80,18 @@ async def observe_issuer(
     opted_in: frozenset[SafetyClass] = frozenset(),
     test_client: ProbeClient | None = None,
     registration_token: Secret | None = None,
+    gently: bool = False,
 ) -> IssuerObservation:
     """Ask an authorization server everything it may be asked. Raises nothing for what it does.
 
     `registration_token` is an initial access token (RFC 7591 §3), for class M at a guarded registration endpoint.
+    `gently` is for one that kept a client which a check made: it is shown nothing that it could make one of.
     """
-    asking = _Asking(issuer, fetcher)
+    asking = _Asking(issuer, fetcher, is_gentle=gently)
     await asking.find_metadata()
     if asking.metadata is not None:
         await asking.without_effect(test_client)
-        if SafetyClass.MODIFYING in opted_in:
+        if SafetyClass.MODIFYING in opted_in and not gently:
             await asking.by_registering(registration_token)
         if SafetyClass.CREDENTIALED in opted_in and test_client is not None:
             await asking.by_tokens(test_client)
@@ -139,6 +141,7 @@ class _Asking:
 
     issuer: str
     fetcher: Fetcher
+    is_gentle: bool = False
     metadata: Mapping[str, Any] | None = None
     metadata_url: str = ""
     exchanges: dict[Q, Exchange] = field(default_factory=dict)
@@ -159,7 +162,7 @@ class _Asking:
     async def without_effect(self, client: ProbeClient | None) -> None:
         asked = [
             self._read_keys(),
-            self._register(Q.REGISTRATION_INVALID, {"redirect_uris": ["not a uri"]}),
+            self._ask_to_register(),
             self._post(Q.REVOCATION_ANONYMOUS, "revocation_endpoint", {"token": _made_up()}),
             self._post(Q.INTROSPECTION_ANONYMOUS, "introspection_endpoint", {"token": _made_up()}),
             self._ask_as_nobody(),
@@ -190,6 +193,15 @@ class _Asking:
         if address := self._endpoint("jwks_uri"):
             exchange = await self.fetcher.request("GET", address, headers=_ACCEPT, follow=True)
             self._keep_whole(Q.JWKS, exchange, _public(exchange.document))
+
+    async def _ask_to_register(self) -> None:
+        address = self._endpoint("registration_endpoint")
+        if not self.is_gentle:
+            await self._register(Q.REGISTRATION_INVALID, {"redirect_uris": ["not a uri"]})
+        elif address:
+            # Half a document: nothing can be made of it, and who is asked for credentials first still shows.
+            exchange = await self.fetcher.request("POST", address, headers=_JSON, content=b"{")
+            self._keep(Q.REGISTRATION_INVALID, exchange)
 
     async def _post(
         self, question: Q, endpoint: str, form: Mapping[str, str], headers: Iterable[tuple[str, str | Secret]] = ()

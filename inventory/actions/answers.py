@@ -6,10 +6,9 @@ from access.actors import Actor
 from audit.actions import action, record
 from audit.events import Event
 from inventory.actions.posture import record_checks
-from inventory.models import AuthorizationServer, PostureCheck
-from inventory.posture.authorization_servers import CHECKS, Answer
+from inventory.models import AuthorizationServer
+from inventory.posture.authorization_servers import CHECKS
 from inventory.posture.model import Check, Target
-from inventory.states import Verdict
 
 ANSWERABLE: dict[str, Check] = {check.id: check for check in CHECKS if check.id.startswith("KR-DL-")}
 
@@ -20,21 +19,6 @@ def answerable(server: AuthorizationServer) -> set[str]:
         return {"KR-DL-01"}
     endpoints = {"KR-DL-03": "revocation_endpoint", "KR-DL-04": "introspection_endpoint"}
     return {check for check in ANSWERABLE if server.metadata.get(endpoints.get(check, "")) is None}
-
-
-def answers_to(server: AuthorizationServer | None) -> dict[str, Answer]:
-    """What was said of a server, by check id. It stands in the evidence of the check that it decided."""
-    answered = PostureCheck.objects.filter(
-        authorization_server=server, check_id__in=ANSWERABLE, evidence__has_key="said_by"
-    )
-    return {
-        check.check_id: Answer(
-            is_so=check.verdict == Verdict.MET,
-            said_by=str(check.evidence["said_by"]),
-            said_at=datetime.fromisoformat(str(check.evidence["said_at"])),
-        )
-        for check in (answered if server is not None else ())
-    }
 
 
 @action

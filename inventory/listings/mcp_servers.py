@@ -17,6 +17,7 @@ from inventory.actions.issuers import SeenIssuer, record_issuers
 from inventory.actions.posture import latest_documents
 from inventory.actions.probes import ProbedServer, record_probes
 from inventory.discovery.listing import IDENTITY, NAME, Discovered, fit
+from inventory.listings import recorded
 from inventory.listings.base import Batch, Clock, Place
 from inventory.listings.provided import Settings
 from inventory.models import McpServer
@@ -55,6 +56,7 @@ class _Issuers:
     relying: dict[str, list[str]] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     several: set[str] = field(default_factory=set)
+    keepers: frozenset[str] = field(default_factory=recorded.keepers)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,7 +150,9 @@ async def _some(
                 issuers.versions[issuer] = max(issuers.versions.get(issuer, ""), *each.protocol_versions, "")
                 if len(named) > 1:
                     issuers.several.add(issuer)
-    looked = await asyncio.gather(*(observe_issuer(issuer, fetcher=fetcher, now=clock()) for issuer in new))
+    looked = await asyncio.gather(
+        *(observe_issuer(issuer, fetcher=fetcher, now=clock(), gently=issuer in issuers.keepers) for issuer in new)
+    )
     issuers.seen.update(zip(new, looked, strict=True))
     return observed
 
@@ -275,6 +279,7 @@ def _authentication(observation: ServerObservation, results: Sequence[CheckResul
 
 def _judged(issuers: _Issuers) -> list[SeenIssuer]:
     judged = []
+    answers = recorded.answers(issuers.seen)
     for issuer, observation in issuers.seen.items():
         servers = issuers.relying[issuer]
         external = {is_external(issuer, url) for url in servers}
@@ -286,6 +291,8 @@ def _judged(issuers: _Issuers) -> list[SeenIssuer]:
             servers=servers,
             is_external=outside,
             is_one_of_several=issuer in issuers.several,
+            answers=answers.get(issuer),
         )
+        results = recorded.remembering(results, is_keeper=issuer in issuers.keepers)
         judged.append(SeenIssuer(issuer=issuer, metadata=observation.metadata, is_external=outside, results=results))
     return judged

@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from inventory.actions.answers import answers_to
 from inventory.actions.issuers import SeenIssuer, record_issuers
 from inventory.discovery.listing import FILE, IDENTITY, NAME, POINTER, Discovered, fit
 from inventory.fingerprints import fingerprint, public_hint
+from inventory.listings import recorded
 from inventory.listings.base import Batch, Place
 from inventory.listings.provided import Settings
 from inventory.listings.provided import row as described
@@ -125,7 +125,7 @@ def check(place: Place) -> str:
 
     async def asked() -> str:
         async with Fetcher(guard(), user_agent=USER_AGENT) as fetcher:
-            observation = await observe_issuer(setup.issuer, fetcher=fetcher, now=place.started_at)
+            observation = await observe_issuer(setup.issuer, fetcher=fetcher, now=place.started_at, gently=True)
             return await setup.server(fetcher).check(observation.metadata)
 
     return asyncio.run(asked())
@@ -162,10 +162,11 @@ class _Look:
     def at_metadata(self) -> Batch:
         """Its metadata, judged. Raises when it does not answer at all."""
         setup = self.setup
+        is_keeper = setup.issuer in recorded.keepers()
         observation: IssuerObservation = self.runner.run(
-            observe_issuer(setup.issuer, fetcher=self.fetcher, now=self.place.started_at)
+            observe_issuer(setup.issuer, fetcher=self.fetcher, now=self.place.started_at, gently=is_keeper)
         )
-        seen = _judged(observation, setup)
+        seen = _judged(observation, setup, is_keeper=is_keeper)
         reason = ""
         if observation.metadata is None:
             exchanges = list(observation.exchanges.values())
@@ -304,7 +305,7 @@ class _Look:
         return Batch(rows=rows, done=len(page), problems=problems, is_cut_short=bool(problems))
 
 
-def _judged(observation: IssuerObservation, setup: Setup) -> SeenIssuer:
+def _judged(observation: IssuerObservation, setup: Setup, *, is_keeper: bool) -> SeenIssuer:
     """What the checklist says, with what the inventory knows of the servers that rely on this one."""
     known = Known.objects.filter(issuer=setup.issuer).first()
     relying = list(
@@ -323,13 +324,13 @@ def _judged(observation: IssuerObservation, setup: Setup) -> SeenIssuer:
         newest_version=max((version for _, versions in relying for version in versions), default=""),
         servers=urls,
         is_external=setup.is_external,
-        answers=answers_to(known),
+        answers=recorded.answers([setup.issuer]).get(setup.issuer),
     )
     return SeenIssuer(
         issuer=setup.issuer,
         metadata=observation.metadata,
         is_external=follows if setup.is_external is None else setup.is_external,
-        results=results,
+        results=recorded.remembering(results, is_keeper=is_keeper),
     )
 
 

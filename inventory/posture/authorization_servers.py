@@ -8,6 +8,7 @@ from typing import Any
 from inventory.posture import delegated_layers, issuer_endpoints, issuer_metadata, issuer_tokens
 from inventory.posture.delegated_layers import upstream
 from inventory.posture.issuer_cases import JUDGES, Answer, Case, effective, is_loopback, split, texts
+from inventory.posture.issuer_endpoints import LEFT_BEHIND
 from inventory.posture.issuer_metadata import (
     ID_JAG_PROFILE,
     JWT_BEARER_GRANT,
@@ -20,6 +21,7 @@ from providers.observations import IssuerObservation
 
 __all__ = [
     "CHECKS",
+    "LEFT_BEHIND",
     "REGISTRATION_DEPRECATED_IN",
     "REGISTRATION_ENDS_ON",
     "Answer",

@@ -7,7 +7,7 @@ log but its own, and ends only where it ends it.
 from typing import Any
 from urllib.parse import parse_qsl
 
-from inventory.posture.issuer_cases import Case, counted, judges, listed, shown, split, texts
+from inventory.posture.issuer_cases import Case, Judge, counted, judges, listed, shown, split, texts
 from inventory.posture.issuer_endpoints import introspection_is_guarded, revocation_is_guarded
 from inventory.posture.model import Check, CheckResult, Target
 from inventory.states import Severity, Verdict
@@ -50,6 +50,7 @@ def _other(check: Check, case: Case) -> CheckResult | None:
 
 
 def _answered(check: Check, case: Case) -> CheckResult | None:
+    """What a person said stands: who answers for a layer knows that it is one."""
     answer = case.answers.get(check.id)
     if answer is None:
         return None
@@ -70,8 +71,8 @@ def _answered(check: Check, case: Case) -> CheckResult | None:
 )
 def issuance_is_logged(check: Check, case: Case) -> CheckResult:
     return (
-        _other(check, case)
-        or _answered(check, case)
+        _answered(check, case)
+        or _other(check, case)
         or check.unknown(
             case.subject,
             "No request can tell whether issuance is logged, and nobody has said so.",
@@ -95,7 +96,7 @@ def _signs_in_at(case: Case) -> dict[str, Any]:
     )
 )
 def scopes_are_controlled(check: Check, case: Case) -> CheckResult:
-    if decided := _other(check, case) or _answered(check, case):
+    if decided := _answered(check, case) or _other(check, case):
         return decided
     scopes = texts(case.metadata.get("scopes_supported"))
     if scopes is None:
@@ -118,7 +119,7 @@ def scopes_are_controlled(check: Check, case: Case) -> CheckResult:
     )
 )
 def tokens_can_be_revoked(check: Check, case: Case) -> CheckResult:
-    return _other(check, case) or _from(check, case, "revocation_endpoint", revocation_is_guarded(case))
+    return _offered(check, case, "revocation_endpoint", revocation_is_guarded)
 
 
 @judges(
@@ -131,13 +132,23 @@ def tokens_can_be_revoked(check: Check, case: Case) -> CheckResult:
     )
 )
 def tokens_can_be_looked_up(check: Check, case: Case) -> CheckResult:
-    return _other(check, case) or _from(check, case, "introspection_endpoint", introspection_is_guarded(case))
+    return _offered(check, case, "introspection_endpoint", introspection_is_guarded)
 
 
-def _from(check: Check, case: Case, endpoint: str, guarded: CheckResult) -> CheckResult:
-    """Offered and guarded is met; the question of the checklist is only whether it is guarded."""
+def _offered(check: Check, case: Case, endpoint: str, judge: Judge) -> CheckResult:
+    """Offered and guarded is met; the checklist's own question is only whether it is guarded.
+
+    A word counts where nothing is offered, and against nothing that was seen.
+    """
     if case.metadata.get(endpoint) is None:
-        return _answered(check, case) or check.violated(case.subject, f"It advertises no {endpoint}.")
+        return (
+            _answered(check, case)
+            or _other(check, case)
+            or check.violated(case.subject, f"It advertises no {endpoint}.")
+        )
+    if decided := _other(check, case):
+        return decided
+    guarded = judge(case)
     told = {key: value for key, value in guarded.evidence.items() if key != "said"}
     said = str(guarded.evidence["said"])
     if guarded.verdict is Verdict.MET:

@@ -1,6 +1,7 @@
 """Checks of an authorization server that its endpoints answer: registration, authorization, revocation and the rest."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -32,6 +33,7 @@ _WANTS_TRUST = frozenset({"invalid_software_statement", "unapproved_software_sta
 _REGISTERED = (200, 201)
 _REFUSED = (401, 403)
 
+LEFT_BEHIND = "left_behind"  # in the evidence: clients that a check made and could not remove
 _NOT_ASKED = "It was not asked: this registers clients, which an operator has to opt into."
 
 BAD_REDIRECTS = {
@@ -46,6 +48,19 @@ def _asked(check: Check, case: Case, question: Question, endpoint: str) -> Excha
     address = case.metadata.get(endpoint)
     why = "" if isinstance(address, str) else f": {endpoint} is {shown(address)}"
     return answer_to(check, case, question, not_asked=f"It was not asked{why}.")
+
+
+def _with_leftovers(result: CheckResult, case: Case) -> CheckResult:
+    """The result, naming the clients that could not be removed: somebody has to do it by hand."""
+    left = [
+        {
+            "client_id": shown(leftover.client_id),
+            "registration_uri": shown(leftover.registration_uri),
+            "reason": shown(leftover.reason),
+        }
+        for leftover in case.observation.leftovers
+    ]
+    return replace(result, evidence={**result.evidence, LEFT_BEHIND: left}) if left else result
 
 
 def _left_over(case: Case, exchange: Exchange) -> str:
@@ -66,6 +81,10 @@ def _left_over(case: Case, exchange: Exchange) -> str:
     )
 )
 def registration_is_guarded(check: Check, case: Case) -> CheckResult:
+    return _with_leftovers(_is_guarded(check, case), case)
+
+
+def _is_guarded(check: Check, case: Case) -> CheckResult:
     if case.metadata.get("registration_endpoint") is None:
         return check.met(case.subject, "It advertises no registration endpoint.")
     exchange = _asked(check, case, Question.REGISTRATION_INVALID, "registration_endpoint")
@@ -110,6 +129,10 @@ def registration_is_guarded(check: Check, case: Case) -> CheckResult:
     )
 )
 def redirects_are_checked(check: Check, case: Case) -> CheckResult:
+    return _with_leftovers(_checks_redirects(check, case), case)
+
+
+def _checks_redirects(check: Check, case: Case) -> CheckResult:
     if case.metadata.get("registration_endpoint") is None:
         return check.not_applicable(case.subject, "It advertises no registration endpoint.")
     asked = {question: exchange for question in BAD_REDIRECTS if (exchange := case.exchange(question)) is not None}
@@ -151,6 +174,10 @@ def _answer(exchange: Exchange) -> str:
     )
 )
 def registrations_are_managed(check: Check, case: Case) -> CheckResult:
+    return _with_leftovers(_is_managed(check, case), case)
+
+
+def _is_managed(check: Check, case: Case) -> CheckResult:
     if case.metadata.get("registration_endpoint") is None:
         return check.not_applicable(case.subject, "It advertises no registration endpoint.")
     confidential, public = (

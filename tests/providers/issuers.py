@@ -4,9 +4,12 @@ import asyncio
 import base64
 import json
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from threading import Thread
 from typing import Any
 from urllib.parse import parse_qs, parse_qsl, unquote_plus, urlsplit
 
@@ -114,7 +117,10 @@ class Issuer:
     def register(self, asked: Asked) -> bytes:
         if not self.has("open") and asked.header("authorization") != f"Bearer {self.initial_token}":
             return refused("invalid_token", 401)
-        wanted = json.loads(asked.body)
+        try:
+            wanted = json.loads(asked.body)
+        except ValueError:
+            return refused("invalid_client_metadata")
         if not self.has("any_redirect") and not all(acceptable(address) for address in wanted["redirect_uris"]):
             return refused("invalid_redirect_uri")
         client_id = secrets.token_hex(6)
@@ -261,6 +267,7 @@ def observed(
     opted_in: frozenset[SafetyClass] = frozenset(),
     client: ProbeClient | None = None,
     registration_token: str = "",
+    gently: bool = False,
     limits: Limits | None = None,
 ) -> tuple[IssuerObservation, Peer]:
     """Let an authorization server be asked. Returns what was seen, and what it was asked."""
@@ -278,10 +285,33 @@ def observed(
                 opted_in=opted_in,
                 test_client=client,
                 registration_token=Secret(registration_token) if registration_token else None,
+                gently=gently,
             )
         return observation, peer
 
     return asyncio.run(scenario())
+
+
+@contextmanager
+def listening(issuer: Issuer) -> Iterator[str]:
+    """The authorization server in a thread of its own, for what runs an event loop itself. Its issuer."""
+    started: Future[asyncio.AbstractEventLoop] = Future()
+    ended = asyncio.Event()
+
+    async def listen() -> None:
+        async with serving(issuer.answer) as peer:
+            issuer.base = peer.url("")
+            started.set_result(asyncio.get_running_loop())
+            await ended.wait()
+
+    thread = Thread(target=asyncio.run, args=[listen()])
+    thread.start()
+    loop = started.result()
+    try:
+        yield issuer.base + issuer.path
+    finally:
+        loop.call_soon_threadsafe(ended.set)
+        thread.join()
 
 
 def observed_document(

@@ -343,3 +343,12 @@ def test_what_introspection_says_of_a_person_is_not_kept():
     observation, _ = observed(issuer, client=issuer.client(), opted_in=CREDENTIALED)
     assert observation.exchanges[Question.INTROSPECTION].document == {"active": True, "aud": "x"}
     assert "a-person" not in repr(observation)
+
+
+@pytest.mark.parametrize(("faults", "status"), [(set(), 401), ({"open", "any_redirect"}, 400)])
+def test_a_server_is_asked_gently_with_what_nothing_can_be_made_of(faults, status):
+    issuer = Issuer(faults=frozenset(faults))
+    observation, peer = observed(issuer, gently=True, opted_in=MODIFYING, registration_token=issuer.initial_token)
+    assert not issuer.registered
+    assert paths(peer).count("/register") == 1
+    assert observation.exchanges[Question.REGISTRATION_INVALID].status == status
