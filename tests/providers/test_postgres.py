@@ -247,7 +247,8 @@ class Impostor:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.socket.shutdown(socket.SHUT_RDWR)
+        with contextlib.suppress(OSError):  # not every system ends a listener this way; closing it then does
+            self.socket.shutdown(socket.SHUT_RDWR)
         self.socket.close()
         self.thread.join(12)
 
