@@ -6,7 +6,7 @@ from operator import or_
 from typing import Any
 
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
-from django_filters import CharFilter, FilterSet
+from django_filters import CharFilter, ChoiceFilter, FilterSet
 
 from inventory.models import (
     AuthorizationServer,
@@ -17,10 +17,12 @@ from inventory.models import (
     McpClient,
     McpServer,
     Owner,
+    PostureCheck,
     Use,
 )
 from inventory.states import (
     Admission,
+    Authentication,
     ConnectionKind,
     CredentialKind,
     CredentialStatus,
@@ -111,6 +113,10 @@ class McpServerFilter(FilterSet):  # type: ignore[misc]
     authorization_server = RowFilter(
         AuthorizationServer, field_name="authorization_server", label="Authorization server"
     )
+    authentication = ChoicesFilter(choices=Authentication.choices, label="Asks for")
+    posture = ChoiceFilter(
+        method="judged", choices=[*Verdict.choices[:3], ("unjudged", "Never judged")], label="Has a check that is"
+    )
     vendor = CharFilter(field_name="vendor", label="Vendor", max_length=200)
     is_pinned = FlagFilter(field_name="is_pinned", label="Pinned to a version")
     client = RowFilter(McpClient, method="used_by", label="Client")
@@ -118,6 +124,10 @@ class McpServerFilter(FilterSet):  # type: ignore[misc]
     gone = gone()
     first_seen_after = after("first_seen_at", "First seen from")
     first_seen_before = before("first_seen_at", "First seen before")
+
+    def judged(self, rows: Rows, name: str, value: str) -> Rows:
+        checks = PostureCheck.objects.filter(server=OuterRef("pk"))
+        return rows.filter(~Exists(checks) if value == "unjudged" else Exists(checks.filter(verdict=value)))
 
     def owned_by(self, rows: Rows, name: str, value: Owner) -> Rows:
         return rows.filter(Q(iam_owner=value) | Q(platform_owner=value) | Q(application_owner=value))

@@ -49,6 +49,14 @@ class ServerRole(TextChoices):
     MIXED = "mixed", "Mixed"
 
 
+class Authentication(TextChoices):
+    """What a server asks of whoever calls it, as a probe saw."""
+
+    ANONYMOUS = "anonymous", "Nothing"
+    TOKEN = "token", "A token"
+    OAUTH = "oauth", "OAuth"
+
+
 class Registration(TextChoices):
     PRE_REGISTERED = "pre_registered", "Pre-registered"
     CIMD = "cimd", "Client ID metadata document"

@@ -26,7 +26,7 @@ from inventory.posture.authorization_servers import is_external, judge_issuer
 from inventory.posture.drift import resource_metadata, snapshot, texts
 from inventory.posture.model import CheckResult, Target
 from inventory.posture.servers import judge_server
-from inventory.states import Transport, Verdict
+from inventory.states import Authentication, Transport, Verdict
 from providers.authorization import observe_issuer
 from providers.base import Secret
 from providers.errors import Permanent, Transient
@@ -271,10 +271,10 @@ def _authentication(observation: ServerObservation, results: Sequence[CheckResul
     """How the server authenticates whoever asks: anonymous, oauth or token; empty when nothing told."""
     verdicts = {result.check.id: result.verdict for result in results}
     if verdicts.get("MCP-RS-01") is Verdict.VIOLATED:
-        return "anonymous"
+        return Authentication.ANONYMOUS
     if observation.issuers or verdicts.get("MCP-RS-04") is Verdict.MET:
-        return "oauth"
-    return "token" if verdicts.get("MCP-RS-01") is Verdict.MET else ""
+        return Authentication.OAUTH
+    return Authentication.TOKEN if verdicts.get("MCP-RS-01") is Verdict.MET else ""
 
 
 def _judged(issuers: _Issuers) -> list[SeenIssuer]:

@@ -11,7 +11,7 @@ from access.actors import Actor
 from inventory.models.base import Row, prefix_query, words
 from inventory.models.connections import Connection
 from inventory.models.owners import Environment, Owner
-from inventory.states import ServerRole, Severity, Transport
+from inventory.states import Authentication, ServerRole, Severity, Transport
 
 
 class AuthorizationServerQuerySet(models.QuerySet["AuthorizationServer"]):
@@ -88,7 +88,7 @@ class McpServer(Row):
     application_owner = models.ForeignKey(Owner, models.SET_NULL, null=True, blank=True, related_name="+")
     vendor = models.CharField(max_length=200, blank=True)
     protocol_versions = ArrayField(models.CharField(max_length=20), default=list, blank=True)
-    authentication = models.CharField(max_length=40, blank=True)
+    authentication = models.CharField(max_length=40, choices=Authentication, blank=True)
     scopes = ArrayField(models.CharField(max_length=200), default=list, blank=True)
     probed_at = models.DateTimeField(null=True, blank=True, help_text="When the live server last answered a probe.")
     probe_error = models.TextField(blank=True, help_text="Why the last probe got no answer.")

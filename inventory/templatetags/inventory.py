@@ -14,10 +14,12 @@ from inventory.views.authorization_servers import glance as at_a_glance
 from inventory.views.connections import changes as changes_in_words
 from inventory.views.counts import LIMIT
 from inventory.views.presence import seen_at
+from inventory.views.servers import posture_in_words
 from web.templatetags.keyreeve import since
 from web.wording import initials, plural, thousands
 
 register = template.Library()
+POSTURE_TONES = {"violated": "crit", "unknown": "none", "met": "ok"}
 
 
 @register.simple_tag
@@ -36,6 +38,14 @@ def _mark(words: str, owner: Owner | None) -> tuple[str, str, str, str]:
     if owner is None:
         return " none", words, "nobody", "?"
     return (" team" if owner.kind == OwnerKind.TEAM else ""), words, owner.name, initials(owner.name)
+
+
+@register.inclusion_tag("inventory/_posture.html")
+def posture(server: Any) -> dict[str, Any]:
+    """A server's verdicts at a glance: a bar, and in words how many are violated. The row carries their counts."""
+    counts = server.posture or {}
+    parts = [(tone, counts[name], name) for name, tone in POSTURE_TONES.items() if counts.get(name)]
+    return {"server": server, "counts": counts, "parts": parts, "in_words": posture_in_words(server)}
 
 
 @register.filter

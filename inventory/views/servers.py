@@ -3,7 +3,8 @@
 from operator import attrgetter
 from typing import Any
 
-from django.db.models import OuterRef, QuerySet
+from django.db.models import Count, Max, OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import JSONObject
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.urls import reverse
@@ -12,8 +13,8 @@ from django.views.decorators.http import require_safe
 from access.permissions import requires_reader
 from access.roles import Role
 from inventory.filters import McpServerFilter
-from inventory.models import McpServer, Use
-from inventory.states import ServerRole
+from inventory.models import McpServer, PostureCheck, Use
+from inventory.states import ServerRole, Verdict
 from inventory.views.counts import CappedCount
 from inventory.views.presence import PresentUnlessAsked, seen_at, suited
 from web.lists import Bulk, Column, Empty, ListPage, View
@@ -24,6 +25,12 @@ class ServersOnPage(PresentUnlessAsked, McpServerFilter):
     pass
 
 
+def posture_in_words(server: Any) -> str:
+    """`4 violated, 3 unknown, 7 met`, without what there is none of; empty for a server that was never judged."""
+    counts = server.posture or {}
+    return ", ".join(f"{counts[name]} {name}" for name in ("violated", "unknown", "met") if counts.get(name))
+
+
 SERVERS = ListPage(
     name="servers",
     title="Servers",
@@ -31,6 +38,8 @@ SERVERS = ListPage(
     columns=(
         Column("name", "Server", value=attrgetter("name"), sort="name"),
         Column("transport", "Transport", value=lambda server: server.get_transport_display(), priority=3),
+        Column("authentication", "Asks for", value=attrgetter("authentication"), priority=3),
+        Column("posture", "Posture", value=posture_in_words, priority=2),
         Column("environment", "Environment", value=attrgetter("environment"), priority=2),
         Column("role", "Role", value=lambda server: server.get_role_display(), priority=4),
         Column("owners", "Owners", priority=2),
@@ -52,6 +61,8 @@ SERVERS = ListPage(
         View("Present", is_counted=False),
         View("An owner missing", "has_owners=false"),
         View("Unclassified", "role=unclassified"),
+        View("Anonymous", "authentication=anonymous"),
+        View("Posture violated", "posture=violated", is_counted=False),
         View("Floating version", "is_pinned=false"),
         View("Gone", "gone=true"),
     ),
@@ -72,6 +83,9 @@ SERVERS = ListPage(
         ("is_pinned", attrgetter("is_pinned")),
         ("environment", attrgetter("environment")),
         ("role", attrgetter("role")),
+        ("authentication", attrgetter("authentication")),
+        ("posture", posture_in_words),
+        ("probed_at", attrgetter("probed_at")),
         ("iam_owner", attrgetter("iam_owner")),
         ("platform_owner", attrgetter("platform_owner")),
         ("application_owner", attrgetter("application_owner")),
@@ -84,11 +98,27 @@ SERVERS = ListPage(
 )
 
 
+VERDICTS_OF_ONE = (
+    PostureCheck.objects.filter(server=OuterRef("pk"))
+    .order_by()
+    .values("server")
+    .annotate(
+        said=JSONObject(
+            violated=Count("pk", filter=Q(verdict=Verdict.VIOLATED)),
+            unknown=Count("pk", filter=Q(verdict=Verdict.UNKNOWN)),
+            met=Count("pk", filter=Q(verdict=Verdict.MET)),
+            worst=Max("severity", filter=Q(verdict=Verdict.VIOLATED)),
+        )
+    )
+    .values("said")
+)
+
+
 def listed(servers: QuerySet[McpServer]) -> QuerySet[Any]:
     uses = Use.objects.present().filter(server=OuterRef("pk"))
     return servers.select_related(
         "connection", "environment", "iam_owner", "platform_owner", "application_owner"
-    ).annotate(client_count=CappedCount(uses, "client"))
+    ).annotate(client_count=CappedCount(uses, "client"), posture=Subquery(VERDICTS_OF_ONE))
 
 
 @require_safe

@@ -11,7 +11,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from access.roles import Role
-from inventory.models import SyncRun
+from inventory.models import McpServer, PostureCheck, SyncRun
 from inventory.states import RunState, Severity
 from tests import factories
 from tests.factories import NOW
@@ -201,3 +201,39 @@ def test_a_list_asked_for_by_what_is_no_key_says_so(path, key):
     answer = browser(Role.AUDITOR).get(f"{path}?owner={key}")
     assert answer.status_code == 400
     assert "Start at the first page" in text(answer)
+
+
+def judged(server: McpServer, **verdicts: str) -> None:
+    for number, verdict in verdicts.items():
+        severity = Severity.HIGH if verdict == "violated" else Severity.NONE
+        PostureCheck.objects.create(
+            server=server, check_id=f"MCP-RS-{number}", verdict=verdict, severity=severity, checked_at=NOW
+        )
+
+
+def test_a_server_shows_its_posture_at_a_glance():
+    judged(factories.server(url="https://mcp.example/mcp"), a="violated", b="violated", c="unknown", d="met")
+    page = text(browser(Role.AUDITOR).get("/servers/"))
+    assert "2 violated, 1 unknown, 1 met" in page
+
+
+def test_a_server_that_was_never_asked_says_so():
+    factories.server(url="https://mcp.example/mcp")
+    assert "not probed" in text(browser(Role.AUDITOR).get("/servers/"))
+
+
+@pytest.mark.parametrize(("asked", "found"), [("violated", "bad"), ("met", "good"), ("unjudged", "unseen")])
+def test_servers_are_found_by_what_a_check_said(asked: str, found: str):
+    judged(factories.server(name="bad"), a="violated")
+    judged(factories.server(name="good"), a="met")
+    factories.server(name="unseen")
+    page = text(browser(Role.AUDITOR).get(f"/servers/?posture={asked}"))
+    assert [name for name in ("bad", "good", "unseen") if f">{name}</a>" in page] == [found]
+
+
+def test_anonymous_servers_have_a_tab():
+    factories.server(name="open to all", authentication="anonymous")
+    factories.server(name="behind a door", authentication="oauth")
+    page = text(browser(Role.AUDITOR).get("/servers/?authentication=anonymous"))
+    assert "open to all" in page
+    assert "behind a door" not in page
