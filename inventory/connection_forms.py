@@ -166,12 +166,12 @@ def choice(choices: Mapping[str, str], **options: Any) -> forms.ChoiceField:
     )
 
 
-def bound_to() -> forms.CharField:
+def bound_to(otherwise: str) -> forms.CharField:
     return plain_text(
         label="May be sent to",
         max_length=300,
         required=False,
-        help_text="The one host that gets the secret. Empty: the host above. An address that is changed later does not "
+        help_text=f"The one host that gets the secret. Empty: {otherwise}. An address that is changed later does not "
         "carry it elsewhere.",
     )
 
@@ -505,7 +505,7 @@ class OauthForm(ConnectionForm):
         label="Access tokens you hold", rows=3, required=False, help_text="References, one a line, to be looked up."
     )
     refresh_tokens = Places(label="Refresh tokens you hold", rows=3, required=False, help_text="Likewise.")
-    bound_to = bound_to()
+    bound_to = bound_to("the host of the addresses, where it is one")
 
     def _known(self) -> dict[str, Any]:
         known = super()._known()
@@ -567,7 +567,7 @@ class AwsForm(ConnectionForm):
     )
     secret_access_key = Place(label="Secret access key", help_text="A reference. The key itself is never typed here.")
     session_token = Place(label="Session token", help_text="A reference, for a temporary key only.")
-    bound_to = bound_to()
+    bound_to = bound_to("amazonaws.com, or the endpoint below")
     roles = Lines(
         label="Roles to assume",
         required=False,
@@ -712,7 +712,7 @@ class PostgresForm(ConnectionForm):
         help_text="Any login role may look. With pg_read_all_stats it also sees when others were last in a session.",
     )
     password = Place(label="Password", help_text="A reference. Empty where none is asked for, as on a socket.")
-    bound_to = bound_to()
+    bound_to = bound_to("the host above")
     password_date = plain_text(
         label="Word before a date",
         max_length=40,

@@ -1,4 +1,4 @@
-"""What the kinds of connection are called, what they bring, and which of their settings may be shown."""
+"""Connections in words: what the kinds are called, which of their settings may be shown, what a run changed."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ KINDS: dict[str, Kind] = {
             noun="server",
             settings={
                 "urls": "Addresses",
-                "known": "Servers of the inventory",
+                "known": "Known servers",
                 "tokens": "Tokens",
                 "minimum_version": "Oldest specification",
             },
@@ -57,11 +57,11 @@ KINDS: dict[str, Kind] = {
                 "role": "Role",
                 "clients_url": "Listing of clients",
                 "tokens_url": "Listing of tokens",
-                "management_token": "Token for the listings",
+                "management_token": "Listings' token",
                 "client_id": "Client id",
                 "client_secret": "Client secret",
                 "client_auth": "How it is presented",
-                "introspection_endpoint": "Introspection endpoint",
+                "introspection_endpoint": "Introspection",
                 "tokens": "Access tokens",
                 "refresh_tokens": "Refresh tokens",
                 "bound_to": "Sent only to",
@@ -77,10 +77,10 @@ KINDS: dict[str, Kind] = {
                 "access_key_id": "Access key id",
                 "secret_access_key": "Secret access key",
                 "session_token": "Session token",
-                "use_machine_identity": "This machine's identity",
+                "use_machine_identity": "Machine's identity",
                 "bound_to": "Sent only to",
                 "roles": "Roles",
-                "own_account": "The identity's own account",
+                "own_account": "Own account",
                 "secrets": "Secrets Manager",
                 "regions": "Regions",
                 "endpoint": "Endpoint",
@@ -100,7 +100,7 @@ KINDS: dict[str, Kind] = {
                 "password": "Password",
                 "bound_to": "Sent only to",
                 "sslmode": "Encryption",
-                "sslrootcert": "Certificate authority",
+                "sslrootcert": "Authority",
                 "password_date": "Word before a date",
             },
         ),
@@ -122,15 +122,9 @@ SHOWN = frozenset(key for kind in KINDS.values() for key in kind.settings)
 def described(kind: str, settings: Mapping[str, Any]) -> tuple[list[tuple[str, list[str]]], list[str]]:
     """Settings as label and values, and the names of those whose values are not shown."""
     labels = KINDS[kind].settings
-    known, others = [], []
-    for key, value in settings.items():
-        if value in (None, "", [], {}):
-            continue
-        if key in labels:
-            known.append((labels[key], _in_words(value)))
-        else:
-            others.append(key.replace("_", " "))
-    return known, others
+    held = {key: value for key, value in settings.items() if value not in (None, "", [], {})}
+    known = [(label, _in_words(held[key])) for key, label in labels.items() if key in held]
+    return known, [key.replace("_", " ") for key in held if key not in labels]
 
 
 def _in_words(value: Any) -> list[str]:
@@ -141,3 +135,13 @@ def _in_words(value: Any) -> list[str]:
     if isinstance(value, Sequence) and not isinstance(value, str):
         return [text for each in value for text in _in_words(each)]
     return [str(value)]
+
+
+def changes(counts: dict[str, int] | None) -> str:
+    """`3 credentials added, 1 server gone`; nothing where nothing changed."""
+    parts = []
+    for name, count in sorted((counts or {}).items()):
+        noun, _, verb = name.rpartition("_")
+        words = noun.replace("_", " ")
+        parts.append(f"{count} {words[:-1] if count == 1 and words.endswith('s') else words} {verb}")
+    return ", ".join(parts)

@@ -14,14 +14,15 @@ from inventory.models import SyncRun
 from inventory.signals import synced
 from providers.errors import ProviderError
 
-Progress = Callable[[int], None]
+# How many are done, and how many there are in all where that is known.
+Progress = Callable[[int, int | None], None]
 
 
 class NoSuchListing(Exception):
     """Connections of this kind cannot be listed."""
 
 
-def unseen(_done: int) -> None:
+def unseen(_done: int, _expected: int | None) -> None:
     """Progress that nobody watches."""
 
 
@@ -62,6 +63,7 @@ def _listed(lease: Lease, listing: Reconciliation, *, clock: Clock, actor: Actor
     unread: list[str] | None = []
     further: list[Write] = []
     done, error = 0, ""
+    expected: int | None = None
     try:
         for batch in look(place):
             listing.stage(batch.rows)
@@ -69,8 +71,9 @@ def _listed(lease: Lease, listing: Reconciliation, *, clock: Clock, actor: Actor
             further.extend(batch.further)
             unread = None if batch.is_cut_short or unread is None else [*unread, *batch.unread]
             done += batch.done
-            renew(lease, now=clock(), done=done, expected=batch.expected)
-            progress(done)
+            expected = expected if batch.expected is None else batch.expected  # said once is enough
+            renew(lease, now=clock(), done=done, expected=expected)
+            progress(done, expected)
     except ProviderError as exc:
         if not done:
             raise

@@ -94,7 +94,7 @@ def complete(
     run.done = done
     run.counts = listing.counts
     run.problems = problems[:KEPT_PROBLEMS]
-    run.error = error or (f"{len(unread)} of them could not be read." if unread else "")
+    run.error = error or ("" if is_complete else _unread_in_words(unread))
     run.digest = listing.digest
     run.save(update_fields=["state", "finished_at", "done", "counts", "problems", "error", "digest"])
     record(
@@ -111,6 +111,12 @@ def complete(
         },
     )
     return run
+
+
+def _unread_in_words(unread: list[str] | None) -> str:
+    if unread is None:
+        return "A part of it could not be listed."
+    return "One of them could not be read." if len(unread) == 1 else f"{len(unread)} of them could not be read."
 
 
 @action

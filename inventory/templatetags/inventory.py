@@ -7,11 +7,11 @@ from django import template
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from inventory.connection_kinds import changes as changes_in_words
 from inventory.forms import SERVER_OWNERS
 from inventory.models import AuthorizationServer, McpServer, Owner, SyncRun
 from inventory.states import OwnerKind
 from inventory.views.authorization_servers import glance as at_a_glance
-from inventory.views.connections import changes as changes_in_words
 from inventory.views.counts import LIMIT
 from inventory.views.presence import seen_at
 from inventory.views.servers import posture_in_words
@@ -74,12 +74,15 @@ def changes(counts: dict[str, int] | None) -> str:
 
 
 @register.filter
-def length_of(interval: timedelta) -> str:
-    """An interval as people say it: `15 minutes`, `1 hour`, `2 days`."""
-    minutes = int(interval.total_seconds() // 60)
-    if minutes % 1_440 == 0 and minutes:
-        return plural(minutes // 1_440, "day")
-    return plural(minutes // 60, "hour") if minutes % 60 == 0 and minutes else plural(minutes, "minute")
+def how_often(interval: timedelta | None) -> str:
+    """An interval as people say it: `every 15 minutes`, `every hour`, `every 2 days`."""
+    if not interval:
+        return "only when asked"
+    minutes = max(int(interval.total_seconds() // 60), 1)
+    size, word = next(
+        (size, word) for size, word in ((1_440, "day"), (60, "hour"), (1, "minute")) if minutes % size == 0
+    )
+    return f"every {word}" if minutes == size else f"every {plural(minutes // size, word)}"
 
 
 @register.simple_tag

@@ -33,7 +33,7 @@ from inventory.actions.connections import (
 from inventory.actions.syncs import KEPT_PROBLEMS
 from inventory.checks import can_check, check
 from inventory.connection_forms import FORMS, ConnectionForm
-from inventory.connection_kinds import KINDS, described
+from inventory.connection_kinds import KINDS, changes, described
 from inventory.errors import HasHistory, NameTaken
 from inventory.filters import ConnectionFilter
 from inventory.listings import LISTINGS
@@ -92,16 +92,6 @@ CONNECTIONS = ListPage(
         ("due_at", attrgetter("due_at")),
     ),
 )
-
-
-def changes(counts: dict[str, int] | None) -> str:
-    """`3 credentials added, 1 server gone`; nothing where nothing changed."""
-    parts = []
-    for name, count in sorted((counts or {}).items()):
-        noun, _, verb = name.rpartition("_")
-        words = noun.replace("_", " ")
-        parts.append(f"{count} {words[:-1] if count == 1 and words.endswith('s') else words} {verb}")
-    return ", ".join(parts)
 
 
 def listed(connections: QuerySet[Connection]) -> QuerySet[Any]:

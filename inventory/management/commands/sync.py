@@ -4,27 +4,33 @@ import json
 import socket
 from argparse import ArgumentParser
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from access.actors import Actor
 from inventory.actions.connections import create_connection, this_machine
+from inventory.connection_kinds import KINDS, changes
 from inventory.engine import sync
 from inventory.errors import InventoryError
+from inventory.listings import LISTINGS
 from inventory.models import Connection, SyncRun
 from inventory.states import ConnectionKind, RunState
+from web.wording import plural
 
 SHOWN = 5  # problems; the connection's page has them all
+FAILURE = 3  # exit code; 2 is a wrong call
 ACTOR = Actor.system("command line")
 
 
 class Command(BaseCommand):
-    help = "Sync connections by name. Without a name: this machine's own MCP client configuration."
+    help = "Look at connections of any kind by name, now. Without a name: this machine's own MCP client configuration."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("connection", nargs="*", help="Names of connections.")
@@ -40,21 +46,25 @@ class Command(BaseCommand):
         console = Console(stderr=True)
         runs = []
         for connection in self.chosen(options):
-            words = TextColumn("Looking at {task.description}"), TextColumn("{task.completed} files read")
+            if connection.kind not in LISTINGS:
+                self.stderr.write(f"{connection.name} is sent what it holds; there is nothing to look at.")
+                continue
+            many = plural(0, KINDS[connection.kind].noun).removeprefix("0 ")
+            words = TextColumn("Looking at {task.description}"), TextColumn(f"{{task.completed}} {many} read")
             columns = words[0], BarColumn(), words[1]
-            with Progress(*columns, console=console, disable=not options["progress"]) as bar:
-                task = bar.add_task(connection.name, total=None)
+            with Progress(*columns, console=console, disable=not (options["progress"] or console.is_terminal)) as bar:
+                task = bar.add_task(escape(connection.name), total=None)
                 try:
                     run = sync(
                         connection.pk,
                         clock=timezone.now,
                         actor=ACTOR,
-                        progress=lambda done, b=bar, t=task: b.update(t, completed=done),  # type: ignore[misc]
+                        progress=partial(show, bar, task),
                     )
                 except InventoryError as exc:
-                    raise CommandError(str(exc), returncode=3) from exc
+                    raise CommandError(str(exc), returncode=FAILURE) from exc
             if run is None:
-                self.stderr.write(f"{connection.name} is being synced by another worker.")
+                self.stderr.write(f"{connection.name} is being synced by another worker; its page shows how far it is.")
                 continue
             runs.append((connection, run))
         if options["format"] == "json":
@@ -65,18 +75,20 @@ class Command(BaseCommand):
                     "read": run.done,
                     "changes": run.counts,
                     "problems": run.problems,
+                    "error": run.error,
                 }
                 for connection, run in runs
             ]
             self.stdout.write(json.dumps(said))
         else:
             for connection, run in runs:
-                self.stdout.write(f"{connection.name}: {sentence(run)}")
+                self.stdout.write(f"{connection.name}: {sentence(run, KINDS[connection.kind].noun)}")
                 for problem in run.problems[:SHOWN]:
-                    line = f", line {problem['line']}" if problem.get("line") else ""
-                    self.stdout.write(f"  not read: {problem['file']}{line}: {problem['reason']}")
+                    self.stdout.write(f"  not read: {where(problem)}: {problem.get('reason', 'unknown')}")
+                if len(run.problems) > SHOWN:
+                    self.stdout.write(f"  and {len(run.problems) - SHOWN} more, on the connection's page")
         if any(run.state == RunState.FAILED for _, run in runs):
-            raise SystemExit(3)
+            raise SystemExit(FAILURE)
 
     def chosen(self, options: dict[str, Any]) -> list[Connection]:
         if options["add"]:
@@ -106,10 +118,22 @@ class Command(BaseCommand):
         return [this_machine(hostname=socket.gethostname(), actor=ACTOR, now=timezone.now())]
 
 
-def sentence(run: SyncRun) -> str:
+def show(bar: Progress, task: TaskID, done: int, expected: int | None) -> None:
+    bar.update(task, completed=done, total=expected)
+
+
+def where(problem: dict[str, Any]) -> str:
+    place = str(problem.get("file", "unknown place"))
+    if problem.get("line"):
+        return f"{place}, line {problem['line']}"
+    return f"{place} {problem['pointer']}" if problem.get("pointer") else place
+
+
+def sentence(run: SyncRun, noun: str) -> str:
     """What a run brought, for people."""
     if run.state == RunState.FAILED:
-        return f"failed. {run.error}"
-    changes = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in run.counts.items())
-    text = f"read {run.done} files; {changes or 'nothing changed'}."
-    return f"{text} {run.error}" if run.error else text
+        return f"failed. {run.error} Nothing was marked gone."
+    text = f"read {plural(run.done, noun)}; {changes(run.counts) or 'nothing changed'}."
+    if run.state == RunState.PARTIAL:
+        return f"partial. {text} {run.error} What could not be read is unknown, and nothing of it was marked gone."
+    return text
