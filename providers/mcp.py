@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import itertools
+import re
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -48,6 +49,10 @@ from providers.wire import Limits
 HARMLESS = frozenset({SafetyClass.PASSIVE, SafetyClass.SAFE})
 AT_ONCE = 100
 MOST_VERSIONS = 20
+MOST_BODY = 512 * 1024
+KEPT_BODY = 4096
+
+_VERSION = re.compile(r"20[0-9]{2}-[01][0-9]-[0-3][0-9]")
 
 _NO_CREDENTIAL = "That needs a test credential, and none was given."
 _NOT_OPTED_IN = "That needs a test credential to be used, which was not opted in."
@@ -242,9 +247,9 @@ class _Probe:
     async def _ask(self, question: Question, request: Request, *, url: str = "", seconds: float = 0) -> Exchange:
         """Ask once and remember the answer. A server that does not answer its own address is asked nothing more."""
         exchange = await self._send(request, url=url, seconds=seconds)
-        self.exchanges[question] = exchange
+        self.exchanges[question] = kept(exchange)
         self.requests[question] = request
-        if exchange.status == 429:
+        if exchange.status == 429 and origin(url or self.url) == origin(self.url):
             raise _Silence("The server asked to be asked less often (429).")
         if not exchange.is_answered and not url and request.method == "POST":
             raise _Silence(exchange.error)
@@ -256,7 +261,7 @@ class _Probe:
             url or self.url,
             headers=request.headers,
             content=request.content,
-            limits=Limits(seconds=seconds or self.budget.request),
+            limits=Limits(seconds=seconds or self.budget.request, body=MOST_BODY),
         )
         session_id = exchange.header("mcp-session-id")
         if session_id and request.method == "POST" and b'"initialize"' in request.content:
@@ -291,7 +296,7 @@ class _Probe:
         questions = (Question.AUTHORIZED_DISCOVER, Question.AUTHORIZED_INITIALIZE)
         if self.token is None:
             self.skipped.update(dict.fromkeys(questions, "No credential was given for this server."))
-        elif self._gate() is None:
+        elif not self._is_closed():
             self.skipped.update(dict.fromkeys(questions, "The server asks for no credential, so none was sent."))
         else:
             await self._ask(Question.AUTHORIZED_DISCOVER, modern("server/discover").having(bearer(self.token)))
@@ -329,8 +334,12 @@ class _Probe:
                 self.issuers = (host,)
 
     async def _look_for_event_streams(self) -> None:
+        is_served = any(self._served(question) for question in _HANDSHAKES)
         stream = await self._ask(Question.EVENTS, events(), seconds=self.budget.stream)
-        if _announces_endpoint(stream) and not any(self._served(question) for question in _HANDSHAKES):
+        if self.token and stream.status in (401, 403) and not is_served:
+            asked = events().having(bearer(self.token))
+            stream = await self._ask(Question.AUTHORIZED_EVENTS, asked, seconds=self.budget.stream)
+        if stream.announces_endpoint and not is_served:
             self.transport = "sse"
         parts = split(self.url)
         if parts is None or parts.path.rstrip("/").endswith("/sse"):
@@ -350,9 +359,8 @@ class _Probe:
     # ── Tools ──────────────────────────────────────────────────────────────────────────────────
 
     async def _list_tools(self) -> None:
-        token = self.token if self._gate() is not None else None
-        needs_token = self._gate() is not None and not self._served(Question.TOOLS) and self.transport == "http"
-        if needs_token and token is None:
+        token = self.token if self._is_closed() else None
+        if token is None and self._is_closed() and not self._served(Question.TOOLS):
             self.listing = Listing(error="Its tools are listed only to who has a credential, and none was given.")
             return
         versions = self._versions()
@@ -374,7 +382,7 @@ class _Probe:
         else:
             async with client:
                 self.listing = await list_over_http(
-                    self.url, client, version=max(versions), seconds=self.budget.listing
+                    self.url, client, is_modern=MODERN in versions, seconds=self.budget.listing
                 )
         self.is_listed_anonymously = token is None and self.listing.tools is not None
 
@@ -510,6 +518,11 @@ class _Probe:
         """The first anonymous question that was refused with 401."""
         return next((q for q in _ANONYMOUS if (e := self.exchanges.get(q)) is not None and e.status == 401), None)
 
+    def _is_closed(self) -> bool:
+        """Whether any anonymous question was refused; 403 is the wrong way to say so, and is said all the same."""
+        statuses = {exchange.status for q in (*_ANONYMOUS, Question.EVENTS) if (exchange := self.exchanges.get(q))}
+        return bool(statuses & {401, 403})
+
     def _served(self, question: Question) -> bool:
         exchange = self.exchanges.get(question)
         return exchange is not None and _result(exchange) is not None
@@ -534,14 +547,15 @@ class _Probe:
             supported = answer.get("supportedVersions") if answer else None
             error = _error_data(exchange) if exchange else {}
             listed = supported if isinstance(supported, list) else error.get("supported")
-            found |= {each[:40] for each in listed if isinstance(each, str)} if isinstance(listed, list) else set()
+            texts = [each for each in listed if isinstance(each, str)] if isinstance(listed, list) else []
+            found |= {each for each in texts if _VERSION.fullmatch(each)}
             if answer is not None and "supportedVersions" in answer:
                 found.add(MODERN)
         for question in (Question.INITIALIZE, Question.AUTHORIZED_INITIALIZE):
             exchange = self.exchanges.get(question)
             if exchange is not None and (version := _version(exchange)):
                 found.add(version)
-        if self.listing.version:
+        if _VERSION.fullmatch(self.listing.version):
             found.add(self.listing.version)
         return tuple(sorted(found)[-MOST_VERSIONS:])
 
@@ -598,12 +612,22 @@ def _error_data(exchange: Exchange) -> Mapping[str, Any]:
 def _version(exchange: Exchange) -> str:
     answer = _result(exchange)
     version = answer.get("protocolVersion") if answer else None
-    return version[:40] if isinstance(version, str) else ""
+    return version if isinstance(version, str) and _VERSION.fullmatch(version) else ""
 
 
-def _announces_endpoint(exchange: Exchange) -> bool:
-    is_stream = exchange.header("content-type").lower().startswith("text/event-stream")
-    return is_stream and exchange.status == 200 and b"event: endpoint" in exchange.body[:4096].replace(b":e", b": e")
+def kept(exchange: Exchange) -> Exchange:
+    """An exchange without what nobody looks at: many are held at once, and a server may answer with much.
+
+    Of a list of tools the names stay; their definitions come by a session of the SDK.
+    """
+    document = exchange.document
+    found = _result(exchange)
+    if found is not None and isinstance(found.get("tools"), list):
+        names = [
+            {"name": str(tool["name"])[:300]} for tool in found["tools"] if isinstance(tool, dict) and "name" in tool
+        ]
+        document = {"result": {"tools": names, "nextCursor": bool(found.get("nextCursor"))}}
+    return replace(exchange, body=exchange.body[:KEPT_BODY], document=document)
 
 
 def _client_headers(revocable: Revocable) -> list[tuple[str, str | Secret]]:

@@ -71,11 +71,10 @@ class Listing:
 
 
 async def list_over_http(
-    url: str, client: httpx2.AsyncClient, *, version: str, seconds: float = LISTING_SECONDS
+    url: str, client: httpx2.AsyncClient, *, is_modern: bool, seconds: float = LISTING_SECONDS
 ) -> Listing:
-    """Over Streamable HTTP, without a negotiation where the version is known to need none."""
-    mode = MODERN if version == MODERN else "legacy"
-    return await _list(streamable_http_client(url, http_client=client), mode, seconds)
+    """Over Streamable HTTP, without a negotiation where the server is known to need none."""
+    return await _list(streamable_http_client(url, http_client=client), MODERN if is_modern else "legacy", seconds)
 
 
 async def list_over_events(url: str, client: httpx2.AsyncClient, *, seconds: float = LISTING_SECONDS) -> Listing:

@@ -39,6 +39,15 @@ class Exchange:
     def is_answered(self) -> bool:
         return self.status is not None
 
+    @property
+    def announces_endpoint(self) -> bool:
+        """Whether a GET opened the stream of HTTP+SSE: it begins by saying where messages are to be sent."""
+        is_stream = self.header("content-type").lower().startswith("text/event-stream")
+        lines = self.body[:4096].replace(b"\r", b"\n").split(b"\n")
+        return (
+            is_stream and self.status == 200 and any(line in (b"event: endpoint", b"event:endpoint") for line in lines)
+        )
+
     def all(self, name: str) -> list[str]:
         """Every value of a header, in order."""
         return [value for header, value in self.headers if header == name.lower()]

@@ -31,6 +31,7 @@ class Question(StrEnum):
     # With the credential given for this server.
     AUTHORIZED_DISCOVER = "authorized_discover"
     AUTHORIZED_INITIALIZE = "authorized_initialize"
+    AUTHORIZED_EVENTS = "authorized_events"
     SESSION_ALONE = "session_alone"  # a session that a credential opened, used without one
 
     # With test credentials, only when opted in.

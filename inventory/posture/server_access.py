@@ -74,7 +74,7 @@ def _anonymous(case: Case) -> CheckResult:
                 tools=[tool.name[:200] for tool in tools[:30]],
             )
         return case.violated("It opens its event stream to anybody.", severity=Severity.HIGH, answers=statuses)
-    return case.unknown("Nothing at this address answered as an MCP server does.", answers=statuses)
+    return case.unknown(case.seen.why_not_mcp, answers=statuses)
 
 
 @judges(

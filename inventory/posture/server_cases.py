@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from inventory.posture.drift import resource_metadata, texts
-from inventory.posture.model import Check, CheckResult, Target
+from inventory.posture.model import VERSIONS, Check, CheckResult, Target
 from inventory.states import Severity
 from providers.challenges import Challenge, for_tokens
 from providers.observations import Exchange, IssuerObservation, SafetyClass, ServerObservation
@@ -70,12 +70,24 @@ class Seen:
         return any(exchange.status == 403 or result(exchange) is not None for exchange in answers)
 
     @cached_property
+    def why_not_mcp(self) -> str:
+        """What to say of an address that does not answer as an MCP server."""
+        answer = self.exchange(Question.DISCOVER)
+        if answer is not None and 300 <= (answer.status or 0) < 400 and answer.header("location"):
+            return f"It redirects to {answer.header('location')[:500]}; probe that address instead."
+        return "Nothing at this address answered as an MCP server does."
+
+    @cached_property
     def versions(self) -> tuple[str, ...]:
         return self.observation.protocol_versions
 
     def claims(self, versions: Sequence[str]) -> bool | None:
-        """Whether the server speaks one of these versions; None when it let nobody see what it speaks."""
-        return bool(set(versions) & set(self.versions)) if self.versions else None
+        """Whether the server speaks one of these versions; None when it let nobody see what it speaks.
+
+        What is asked of the newest version that is known here is asked of those after it, too.
+        """
+        spoken = {min(version, VERSIONS[-1]) for version in self.versions}
+        return bool(set(versions) & spoken) if spoken else None
 
     @cached_property
     def gate(self) -> tuple[Question, Exchange] | None:

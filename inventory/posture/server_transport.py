@@ -266,10 +266,11 @@ def _tls(case: Case) -> CheckResult:
     remediation="Move clients to Streamable HTTP and close the SSE endpoint.",
 )
 def _sse(case: Case) -> CheckResult:
-    asked = [q for q in (Question.EVENTS, Question.EVENTS_BESIDE) if case.seen.exchange(q) is not None]
+    places = (Question.EVENTS, Question.AUTHORIZED_EVENTS, Question.EVENTS_BESIDE)
+    asked = [question for question in places if case.seen.exchange(question) is not None]
     for question in asked:
         exchange = case.seen.exchange(question)
-        if exchange is not None and _announces_endpoint(exchange):
+        if exchange is not None and exchange.announces_endpoint:
             return case.violated("It still serves HTTP+SSE.", address=exchange.url)
     if not asked:
         return case.unseen(Question.EVENTS)
@@ -364,15 +365,6 @@ def _behind_the_gate(case: Case, question: Question) -> Exchange | CheckResult:
     if exchange.status in (408, 429) or (exchange.status or 0) >= 500:
         return case.unknown(f"It answered {exchange.status}, which does not say what it makes of the version.")
     return exchange
-
-
-def _announces_endpoint(exchange: Exchange) -> bool:
-    is_stream = exchange.header("content-type").lower().startswith("text/event-stream")
-    return is_stream and any(
-        line.split(b":", 1)[-1].strip() == b"endpoint"
-        for line in exchange.body[:4096].replace(b"\r", b"\n").split(b"\n")
-        if line.startswith(b"event:")
-    )
 
 
 def _is_about_tls(error: str) -> bool:

@@ -42,7 +42,7 @@ def _verdict(judged: Judged, seen: Seen) -> CheckResult:
         first = next((q for q in (Question.DISCOVER, Question.INITIALIZE) if q in seen.observation.exchanges), None)
         return case.unknown(seen.why_unseen(first or Question.DISCOVER))
     if not seen.is_mcp and judged.needs_answer and not _needs_no_probe(judged, seen):
-        return case.unknown("Nothing at this address answered as an MCP server does.")
+        return case.unknown(seen.why_not_mcp)
     versions = judged.check.versions
     if versions and seen.claims(versions) is False:
         spoken = ", ".join(seen.versions)

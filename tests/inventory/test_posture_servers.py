@@ -21,7 +21,7 @@ from providers.base import Secret
 from providers.mcp import Revocable, TestCredentials, observe
 from providers.observations import SafetyClass
 from tests.providers.mcp_peers import ADD, METADATA_AT_ROOT, MODERN, NOW, QUICK, McpPeer, look, reaching
-from tests.providers.peers import Authority
+from tests.providers.peers import Authority, redirecting, saying, serving
 
 MET, VIOLATED, UNKNOWN, NOT_APPLICABLE = Verdict.MET, Verdict.VIOLATED, Verdict.UNKNOWN, Verdict.NOT_APPLICABLE
 GOOD, LOW_SCOPE, EXPIRED, OTHER, REVOCABLE = "good", "low", "expired", "other", "revocable"
@@ -395,6 +395,23 @@ def test_hostile_metadata_is_judged_without_complaint() -> None:
     faults = {name: {"x": [1, None, {}]} for name in ("resource", "authorization_servers", "scopes_supported")}
     results = judge_server(look(McpPeer(**gated(metadata={**faults, "bearer_methods_supported": 7}))))
     assert judged(results, "MCP-RS-06").verdict == VIOLATED
+
+
+def test_an_address_that_redirects_says_where_to() -> None:
+    async def scenario() -> list[CheckResult]:
+        async with serving(saying(redirecting("https://mcp.example/mcp/", 308))) as peer, reaching() as fetcher:
+            return judge_server(await observe(peer.url("/mcp"), fetcher=fetcher, now=NOW, budget=QUICK))
+
+    result = judged(asyncio.run(scenario()), "MCP-RS-01")
+    assert (result.verdict, result.evidence["said"]) == (
+        UNKNOWN,
+        "It redirects to https://mcp.example/mcp/; probe that address instead.",
+    )
+
+
+def test_a_version_after_the_newest_known_is_judged_as_the_newest() -> None:
+    seen = replace(look(McpPeer(versions=(MODERN,))), protocol_versions=("2031-01-01",), era="2031-01-01")
+    assert judged(judge_server(seen), "MCP-RS-23").verdict == MET
 
 
 def test_a_launched_server_is_not_judged_by_what_is_asked_of_a_network() -> None:

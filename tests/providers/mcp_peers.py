@@ -39,6 +39,7 @@ class McpPeer:
     """
 
     versions: tuple[str, ...] = BOTH
+    spoken: str = ""  # what its handshake says instead
     tokens: dict[str, int] | None = None
     takes_any_token: bool = False
     takes_unsigned: bool = False
@@ -173,7 +174,7 @@ class McpPeer:
                 session_id = self.session(next(self.sessions_opened))
                 self.live_sessions[session_id] = asked.header("authorization") or ""
                 headers.append(("Mcp-Session-Id", session_id))
-            spoken = max(version for version in self.versions if version in LEGACY)
+            spoken = self.spoken or max(version for version in self.versions if version in LEGACY)
             result = {"protocolVersion": spoken, "capabilities": {"tools": {}}, "serverInfo": self._info()}
             return self._result(message, result, *headers)
         if method == "notifications/initialized":

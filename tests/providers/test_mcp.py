@@ -108,6 +108,23 @@ def test_without_a_credential_the_reason_stands_in_place_of_tools() -> None:
     assert seen.tools_error == "Its tools are listed only to who has a credential, and none was given."
 
 
+def test_a_server_that_refuses_with_403_gets_the_credential_given_for_it_too() -> None:
+    seen = look(McpPeer(**GATED, refusal=403), token=Secret("good"))
+    assert [tool.name for tool in seen.tools or ()] == ["add"]
+
+
+def test_a_version_that_is_none_is_not_taken_for_one() -> None:
+    seen = look(McpPeer(versions=("2025-11-25",), spoken="~newest~"))
+    assert (seen.era, seen.protocol_versions) == ("", ())
+
+
+def test_what_is_kept_of_a_long_answer_is_short() -> None:
+    tools = tuple({**ADD, "name": f"add{number}", "description": "x" * 5000} for number in range(50))
+    seen = look(McpPeer(tools=tools))
+    assert len(seen.tools or ()) == 50
+    assert len(repr(seen.exchanges[Question.TOOLS])) < 20_000
+
+
 def test_a_credential_that_is_not_accepted_is_said_to_be_so() -> None:
     seen = look(McpPeer(**GATED), token=Secret("bad"))
     assert (seen.tools, seen.tools_error) == (None, "The credential was not accepted.")
@@ -460,6 +477,18 @@ def test_a_server_of_the_transport_before_is_listed_too() -> None:
     seen, recorder = probe_demo("archive")
     assert (seen.transport, [tool.name for tool in seen.tools or ()]) == ("sse", ["read_file"])
     assert {headers["user-agent"] for _, _, headers in recorder.asked} == {USER_AGENT}
+
+
+def test_the_transport_before_is_listed_behind_a_key_too() -> None:
+    async def scenario() -> ServerObservation:
+        app = demo.StaticKey(demo.archive().sse_app(), "a-static-key")
+        async with company() as setup, demo.serving(app, setup.port_base), reaching() as fetcher:
+            url = f"http://{demo.HOST}:{setup.port_base}/sse"
+            return await observe(url, fetcher=fetcher, now=NOW, token=Secret("a-static-key"), budget=QUICK)
+
+    seen = asyncio.run(scenario())
+    assert (seen.transport, [tool.name for tool in seen.tools or ()]) == ("sse", ["read_file"])
+    assert not seen.is_listed_anonymously
 
 
 def test_a_tool_that_changes_between_two_probes_has_another_digest(tmp_path: Path) -> None:
