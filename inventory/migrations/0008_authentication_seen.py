@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('inventory', '0006_grant_definitions'),
+        ('inventory', '0007_due_dates'),
     ]
 
     operations = [
