@@ -19,8 +19,10 @@ from access.actors import Actor
 from access.permissions import requires, requires_reader
 from access.roles import Role
 from inventory.actions.dates import record_dates
-from inventory.models import Credential, CredentialVersion, Exposure, McpServer, Use
+from inventory.models import Credential, CredentialVersion, Exposure, McpServer, MetadataSnapshot, PostureCheck, Use
+from inventory.posture.servers import SERVER_CHECKS
 from inventory.states import ENDED
+from inventory.views.checklist import checklist
 from inventory.views.presence import PresentUnlessAsked
 from lifecycle.filters import CredentialPageFilter
 from lifecycle.forms import DatesForm
@@ -30,6 +32,7 @@ from web.lists import Bulk, Column, Empty, ListPage, View
 from web.paging import Ordering
 from web.pictures import SHOWN_FROM, Life
 
+SNAPSHOTS = 20
 MOST = 200  # rows of one kind on a detail page
 LIVES = 6  # versions in the picture
 
@@ -266,6 +269,12 @@ def server_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
             "credentials": list(credentials.values()),
             "findings": [(finding, finding.title_now(now)) for finding in findings if finding.resolved_at is None],
             "ties": ties.of_uses(shown, about=f"Who reaches {server}") if shown else None,
+            "checks": checklist(PostureCheck.objects.filter(server=server), SERVER_CHECKS.values()),
+            "snapshots": [
+                snapshot
+                for snapshot in MetadataSnapshot.objects.filter(server=server).order_by("-id")[:SNAPSHOTS]
+                if snapshot.differences
+            ],
             "happenings": timeline.of_server(server, findings=own, uses=uses, now=now),
             "can_assign": actor.has(Role.REVIEWER) or actor.has(Role.OWNER),
             "can_classify": actor.has(Role.OPERATOR),
