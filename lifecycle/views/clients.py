@@ -13,6 +13,7 @@ from access.permissions import requires_reader
 from access.roles import Role
 from audit.models import AuditEntry
 from inventory.models import Credential, Exposure, McpClient, McpServer, Use
+from inventory.views.delegation import delegation
 from inventory.views.presence import seen_at
 from lifecycle.models import Finding
 
@@ -50,6 +51,9 @@ def client_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
         "uses": shown[:SHOWN],
         "has_more_uses": len(shown) > SHOWN,
         "known": _known(actor, shown),
+        "delegation": delegation(
+            Use.objects.filter(client=client), actor, about=f"What {client} reaches, and on whose behalf", subject=pk
+        ),
         "exposures": list(exposures[:SHOWN]),
         "history": list(AuditEntry.objects.visible_to(actor).about(client)[:HISTORY]),
         "sees_everything": actor.sees_everything,

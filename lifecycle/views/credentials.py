@@ -23,11 +23,12 @@ from inventory.models import Credential, CredentialVersion, Exposure, McpServer,
 from inventory.posture.servers import SERVER_CHECKS
 from inventory.states import ENDED
 from inventory.views.checklist import checklist
+from inventory.views.delegation import delegation
 from inventory.views.presence import PresentUnlessAsked
 from lifecycle.filters import CredentialPageFilter
 from lifecycle.forms import DatesForm
 from lifecycle.models import Finding, Obligation
-from lifecycle.views import ties, timeline
+from lifecycle.views import timeline
 from web.lists import Bulk, Column, Empty, ListPage, View
 from web.paging import Ordering
 from web.pictures import SHOWN_FROM, Life
@@ -154,7 +155,9 @@ def credential_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
             "present_exposures": [exposure for exposure in exposures if exposure.gone_at is None],
             "findings": [(finding, finding.title_now(now)) for finding in unresolved],
             "controls": violated_controls(unresolved),
-            "ties": ties.of_uses(present, about=f"What {credential} ties together") if present else None,
+            "delegation": delegation(
+                Use.objects.filter(credential=credential), actor, about=f"Who acts with {credential}", subject=pk
+            ),
             "reach": reach(present),
             "happenings": timeline.of_credential(
                 credential, findings=findings, exposures=exposures, uses=uses, now=now
@@ -268,13 +271,15 @@ def server_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
             "uses": shown,
             "credentials": list(credentials.values()),
             "findings": [(finding, finding.title_now(now)) for finding in findings if finding.resolved_at is None],
-            "ties": ties.of_uses(shown, about=f"Who reaches {server}") if shown else None,
             "checks": checklist(PostureCheck.objects.filter(server=server), SERVER_CHECKS.values()),
             "snapshots": [
                 snapshot
                 for snapshot in MetadataSnapshot.objects.filter(server=server).order_by("-id")[:SNAPSHOTS]
                 if snapshot.differences
             ],
+            "delegation": delegation(
+                Use.objects.filter(server=server), actor, about=f"Who reaches {server}, and with what", subject=pk
+            ),
             "happenings": timeline.of_server(server, findings=own, uses=uses, now=now),
             "can_assign": actor.has(Role.REVIEWER) or actor.has(Role.OWNER),
             "can_classify": actor.has(Role.OPERATOR),
