@@ -22,6 +22,7 @@ GROUPS: list[tuple[str, list[tuple[str, str, str, str]]]] = [
             ("client_list", "client", "Clients", "clients"),
             ("authorization_server_list", "lock", "Authorization", ""),
             ("credential_list", "key", "Credentials", "credentials"),
+            ("grant_matrix", "check", "Grants", ""),
             ("exposure_list", "eye", "Exposures", "exposures"),
             ("owner_list", "person", "Owners", ""),
         ],

@@ -6,6 +6,7 @@ from operator import or_
 from typing import Any
 
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
+from django.utils import timezone
 from django_filters import CharFilter, ChoiceFilter, FilterSet
 
 from inventory.models import (
@@ -14,19 +15,23 @@ from inventory.models import (
     Credential,
     Environment,
     Exposure,
+    Grant,
     McpClient,
     McpServer,
     Owner,
     PostureCheck,
     Use,
 )
+from inventory.models.reach import has_cell
 from inventory.states import (
     Admission,
     Authentication,
     ConnectionKind,
     CredentialKind,
     CredentialStatus,
+    GrantState,
     OwnerKind,
+    Reach,
     Registration,
     RunState,
     ServerRole,
@@ -208,6 +213,37 @@ class GrantFilter(FilterSet):  # type: ignore[misc]
     withdrawn = SetFilter(field_name="withdrawn_at", label="Withdrawn")
     ends_after = after("ends_at", "Ends from")
     ends_before = before("ends_at", "Ends before")
+
+
+class GrantPageFilter(GrantFilter):
+    """As people want it: what was withdrawn only when asked for."""
+
+    state = ChoicesFilter(method="in_state", choices=GrantState.choices, label="State")
+
+    def in_state(self, rows: Rows, name: str, value: list[str]) -> Rows:
+        return rows.filter(state__in=value) if value else rows
+
+    def filter_queryset(self, queryset: Rows) -> Rows:
+        found: Rows = super().filter_queryset(queryset)
+        given = self.form.cleaned_data
+        return found if given.get("state") or given.get("withdrawn") is not None else found.filter(withdrawn_at=None)
+
+
+class MatrixFilter(FilterSet):  # type: ignore[misc]
+    """Of the clients down the matrix; the server narrows the columns too."""
+
+    q = SearchFilter()
+    server = RowFilter(McpServer, offered=True, method="reaching", label="Server")
+    owner = RowFilter(Owner, offered=True, field_name="owner", label="Client's owner")
+    reach = ChoicesFilter(method="having", choices=Reach.choices, label="Has a cell that")
+
+    def reaching(self, rows: Rows, name: str, value: McpServer) -> Rows:
+        uses = Use.objects.present().filter(client=OuterRef("pk"), server=value)
+        grants = Grant.objects.current().filter(client=OuterRef("pk"), server=value)
+        return rows.filter(Exists(uses) | Exists(grants))
+
+    def having(self, rows: Rows, name: str, value: list[str]) -> Rows:
+        return rows.filter(has_cell(value, timezone.now())) if value else rows
 
 
 class CredentialFilter(FilterSet):  # type: ignore[misc]

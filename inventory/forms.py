@@ -162,3 +162,62 @@ ROLE_WORDS = {
 
 class ServerRoleForm(forms.Form):
     role = forms.ChoiceField(label="Role", choices=list(ROLE_WORDS.items()), widget=forms.RadioSelect)
+
+
+class ReasonForm(forms.Form):
+    """Why. For decisions that need no more than that."""
+
+    reason = forms.CharField(
+        max_length=500,
+        help_text="Kept in the audit chain with your name.",
+        error_messages={"required": "Say why."},
+    )
+
+
+class ApproveGrantsForm(ReasonForm):
+    """Until when, and why. The action says what is too late."""
+
+    ends_on = forms.DateField(label="Until", widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"))
+    as_seen = forms.CharField(widget=forms.HiddenInput, max_length=64, required=False)
+    field_order = ("ends_on", "reason", "as_seen")
+
+
+class ApproveToolsForm(ReasonForm):
+    as_seen = forms.CharField(widget=forms.HiddenInput, max_length=64, required=False)
+
+
+class ChangeGrantForm(ReasonForm):
+    """Which of the tools that are listed, and scopes and resources in words of their own, one a line."""
+
+    tools = forms.MultipleChoiceField(required=False, widget=forms.CheckboxSelectMultiple)
+    scopes = forms.CharField(
+        required=False, max_length=8_000, widget=forms.Textarea(attrs={"rows": 3}), help_text="One a line."
+    )
+    resources = forms.CharField(
+        required=False,
+        max_length=8_000,
+        widget=forms.Textarea(attrs={"rows": 2}),
+        help_text="Addresses that tokens may be meant for, one a line.",
+    )
+    field_order = ("tools", "scopes", "resources", "reason")
+
+    def __init__(self, *args: Any, tools: Sequence[tuple[str, str]], **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.fields["tools"].choices = list(tools)  # type: ignore[attr-defined]
+        if not tools:
+            del self.fields["tools"]
+
+    def _lines(self, name: str, longest: int) -> list[str]:
+        found = list(dict.fromkeys(line.strip() for line in self.cleaned_data[name].splitlines() if line.strip()))
+        if any(len(line) > longest for line in found):
+            raise ValidationError(f"One of them is longer than {longest} characters.")
+        return found
+
+    def clean_scopes(self) -> list[str]:
+        found = [scope for line in self._lines("scopes", 8_000) for scope in line.split()]
+        if any(len(scope) > 200 for scope in found):
+            raise ValidationError("One of them is longer than 200 characters.")
+        return found
+
+    def clean_resources(self) -> list[str]:
+        return self._lines("resources", 2_000)

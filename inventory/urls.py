@@ -1,6 +1,17 @@
 from django.urls import path
 
-from inventory.views import assignments, authorization_servers, clients, connections, exposures, owners, servers
+from inventory.views import (
+    assignments,
+    authorization_servers,
+    clients,
+    connections,
+    exposures,
+    grant_decisions,
+    grants,
+    owners,
+    servers,
+    tools,
+)
 
 urlpatterns = [
     path("servers/", servers.server_list, name="server_list"),
@@ -26,6 +37,14 @@ urlpatterns = [
         assignments.credential_assign_environment,
         name="credential_assign_environment",
     ),
+    path("grants/", grants.grant_matrix, name="grant_matrix"),
+    path("grants/list/", grants.grant_list, name="grant_list"),
+    path("grants/draft/", grant_decisions.grant_draft, name="grant_draft"),
+    path("grants/approve/", grant_decisions.grant_approve, name="grant_approve"),
+    path("grants/change/", grant_decisions.grant_change, name="grant_change"),
+    path("grants/withdraw/", grant_decisions.grant_withdraw, name="grant_withdraw"),
+    path("grants/<uuid:client_id>/<uuid:server_id>/", grants.grant_pair, name="grant_pair"),
+    path("servers/<uuid:pk>/tools/approve/", tools.tools_approve, name="tools_approve"),
     path("exposures/", exposures.exposure_list, name="exposure_list"),
     path("owners/", owners.owner_list, name="owner_list"),
     path("owners/new/", owners.owner_create, name="owner_create"),

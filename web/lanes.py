@@ -1,8 +1,8 @@
 """A picture of who reaches what: nodes in lanes from left to right, edges between neighbouring lanes.
 
 Server-rendered: this module only places things, `components/lanes.html` draws them, and a list beside it says the same.
-Whatever their number, a lane has at most `most` boxes: nodes of one group become one box with their count, and what is
-then still too many the last box counts. Within its lane a node stands where its neighbours are, so that few edges cross.
+Whatever their number, a lane has at most `most` boxes: nodes of one group become one box with their count, and what
+is then still too many the last box counts. In its lane a node stands where its neighbours are, so few edges cross.
 """
 
 from collections import defaultdict

@@ -7,6 +7,7 @@ key goes round the user and the authorization server; that is a way of its own i
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 from uuid import UUID
@@ -158,7 +159,7 @@ class _Drawing:
             self._resource(path),
         ]
         kept = [self.nodes.setdefault(node.key, node) for node in stops if node is not None]
-        for start, end in zip(kept, kept[1:], strict=False):
+        for start, end in pairwise(kept):
             self.edges[Edge(start.key, end.key, path.trust)] = None
         places = f", in {plural(path.row['places'], 'place')}" if path.row["places"] > 1 else ""
         said = " → ".join(_said(node, path) for node in kept)

@@ -29,6 +29,7 @@ class Question:
     text: str = ""
     facts: Sequence[tuple[str, str]] = ()
     ids: Sequence[str] = ()
+    hidden: Sequence[tuple[str, str]] = ()
     template: str = "inventory/_fields.html"
 
 

@@ -23,6 +23,7 @@ from inventory.models import Credential, CredentialVersion, Exposure, McpServer,
 from inventory.posture.servers import SERVER_CHECKS
 from inventory.states import ENDED
 from inventory.views.checklist import checklist
+from inventory.views import tools
 from inventory.views.delegation import delegation
 from inventory.views.presence import PresentUnlessAsked
 from lifecycle.filters import CredentialPageFilter
@@ -277,6 +278,7 @@ def server_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
                 for snapshot in MetadataSnapshot.objects.filter(server=server).order_by("-id")[:SNAPSHOTS]
                 if snapshot.differences
             ],
+            "tools": tools.panel(server, actor),
             "delegation": delegation(
                 Use.objects.filter(server=server), actor, about=f"Who reaches {server}, and with what", subject=pk
             ),

@@ -53,10 +53,11 @@ def test_a_consented_path_leads_from_the_user_over_the_authorization_server_to_t
         4: ["github"],
     }
     assert {tone for _, tone in picture.picture.paths} == {"consented"}
-    assert picture.lines == [
+    (line,) = picture.lines
+    assert line == (
         "Mira Okafor → Cursor → github-prod, stdio → https://id.halden.example → github, with Mira's token: "
         "on behalf of a user who consented"
-    ]
+    )
 
 
 def test_a_static_key_goes_round_user_and_authorization_server_and_says_so():
