@@ -22,8 +22,8 @@ from inventory.actions.dates import record_dates
 from inventory.models import Credential, CredentialVersion, Exposure, McpServer, MetadataSnapshot, PostureCheck, Use
 from inventory.posture.servers import SERVER_CHECKS
 from inventory.states import ENDED
-from inventory.views.checklist import checklist
 from inventory.views import tools
+from inventory.views.checklist import checklist
 from inventory.views.delegation import delegation
 from inventory.views.presence import PresentUnlessAsked
 from lifecycle.filters import CredentialPageFilter
