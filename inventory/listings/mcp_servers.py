@@ -19,10 +19,10 @@ from inventory.actions.probes import ProbedServer, record_probes
 from inventory.discovery.listing import IDENTITY, NAME, Discovered, fit
 from inventory.listings import recorded
 from inventory.listings.base import Batch, Clock, Place
+from inventory.listings.issuers import Look, judged
 from inventory.listings.provided import Settings
 from inventory.models import McpServer
 from inventory.outside import USER_AGENT, guard, references
-from inventory.posture.authorization_servers import is_external, judge_issuer
 from inventory.posture.drift import resource_metadata, snapshot, texts
 from inventory.posture.model import CheckResult, Target
 from inventory.posture.servers import judge_server
@@ -278,21 +278,15 @@ def _authentication(observation: ServerObservation, results: Sequence[CheckResul
 
 
 def _judged(issuers: _Issuers) -> list[SeenIssuer]:
-    judged = []
-    answers = recorded.answers(issuers.seen)
-    for issuer, observation in issuers.seen.items():
-        servers = issuers.relying[issuer]
-        external = {is_external(issuer, url) for url in servers}
-        outside = external.pop() if len(external) == 1 else None
-        results = judge_issuer(
-            observation,
-            expected_issuer=issuer,
-            newest_version=issuers.versions.get(issuer, ""),
-            servers=servers,
-            is_external=outside,
-            is_one_of_several=issuer in issuers.several,
-            answers=answers.get(issuer),
-        )
-        results = recorded.remembering(results, is_keeper=issuer in issuers.keepers)
-        judged.append(SeenIssuer(issuer=issuer, metadata=observation.metadata, is_external=outside, results=results))
-    return judged
+    return judged(
+        [
+            Look(
+                observation=observation,
+                servers=issuers.relying[issuer],
+                newest_version=issuers.versions.get(issuer, ""),
+                is_one_of_several=issuer in issuers.several,
+                is_keeper=issuer in issuers.keepers,
+            )
+            for issuer, observation in issuers.seen.items()
+        ]
+    )

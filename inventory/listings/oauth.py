@@ -5,17 +5,16 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from inventory.actions.issuers import SeenIssuer, record_issuers
+from inventory.actions.issuers import record_issuers
 from inventory.discovery.listing import FILE, IDENTITY, NAME, POINTER, Discovered, fit
 from inventory.fingerprints import fingerprint, public_hint
 from inventory.listings import recorded
 from inventory.listings.base import Batch, Place
+from inventory.listings.issuers import ROLES, Look, judged
 from inventory.listings.provided import Settings
 from inventory.listings.provided import row as described
-from inventory.models import AuthorizationServer as Known
 from inventory.models import McpServer
 from inventory.outside import USER_AGENT, guard, references
-from inventory.posture.authorization_servers import is_external, judge_issuer
 from providers.addresses import split
 from providers.authorization import observe_issuer
 from providers.base import DiscoveredCredential, Problem, Secret
@@ -33,10 +32,8 @@ from providers.oauth import (
 )
 from providers.observations import IssuerObservation
 
-ROLES = {"": None, "identity_provider": True, "delegated_layer": False}
 AUTH_METHODS = ("client_secret_basic", "client_secret_post")
 MAX_TOKENS = 500
-MAX_SERVERS = 1_000  # more of them tell nothing new about the server that they rely on
 Page = TypeVar("Page")
 
 
@@ -45,7 +42,6 @@ class Setup:
     """The settings of a connection to an authorization server, read and judged before anything is asked."""
 
     issuer: str
-    is_external: bool | None = None
     clients_url: str = ""
     tokens_url: str = ""
     manager: Presented | None = None
@@ -59,18 +55,17 @@ class Setup:
         issuer = _address(settings, "issuer")
         if not issuer:
             raise Permanent("Name the issuer.")
-        role = settings.text("role")
-        if role not in ROLES:
+        if settings.text("role") not in ROLES:  # which every look at this issuer heeds, so it is no matter of this one
             raise Permanent(f"The setting role is {' or '.join(name for name in ROLES if name)}, or left out.")
         # One host for all of it: what a listing or an endpoint elsewhere would be sent is refused.
-        bound_to = settings.text("bound_to", authority(issuer))
+        bound_to = settings.text("bound_to") or authority(issuer)
         management, client_id, secret = (
             settings.text(name) for name in ("management_token", "client_id", "client_secret")
         )
         introspector = Introspector(
             client_id=client_id,
             secret=_presented(secret, bound_to),
-            auth_method=settings.text("client_auth", "client_secret_basic"),
+            auth_method=settings.text("client_auth") or AUTH_METHODS[0],
             endpoint=_address(settings, "introspection_endpoint"),
         )
         if introspector.auth_method not in AUTH_METHODS:
@@ -86,7 +81,6 @@ class Setup:
             raise Permanent(f"Tokens are named by at most {MAX_TOKENS} references.")
         found = cls(
             issuer=issuer,
-            is_external=ROLES[role],
             clients_url=_address(settings, "clients_url"),
             tokens_url=_address(settings, "tokens_url"),
             manager=_presented(management, bound_to) if management else None,
@@ -166,7 +160,7 @@ class _Look:
         observation: IssuerObservation = self.runner.run(
             observe_issuer(setup.issuer, fetcher=self.fetcher, now=self.place.started_at, gently=is_keeper)
         )
-        seen = _judged(observation, setup, is_keeper=is_keeper)
+        seen = judged([Look(observation=observation, is_keeper=is_keeper)])
         reason = ""
         if observation.metadata is None:
             exchanges = list(observation.exchanges.values())
@@ -178,7 +172,7 @@ class _Look:
             done=1,
             problems=[_problem(setup.issuer, reason)] if reason else [],
             unread=[fit(setup.issuer, FILE)] if reason else [],
-            further=[lambda: record_issuers([seen], now=self.place.started_at)],
+            further=[lambda: record_issuers(seen, now=self.place.started_at)],
         )
 
     # ── Clients ────────────────────────────────────────────────────────────────────────────────
@@ -303,35 +297,6 @@ class _Look:
     def _batch(self, rows: Sequence[Discovered], page: Sequence[Any]) -> Batch:
         problems = [_problem(row.place, row.reason) for row in page if isinstance(row, Problem)]
         return Batch(rows=rows, done=len(page), problems=problems, is_cut_short=bool(problems))
-
-
-def _judged(observation: IssuerObservation, setup: Setup, *, is_keeper: bool) -> SeenIssuer:
-    """What the checklist says, with what the inventory knows of the servers that rely on this one."""
-    known = Known.objects.filter(issuer=setup.issuer).first()
-    relying = list(
-        McpServer.objects.present()
-        .filter(authorization_server=known, authorization_server__isnull=False)
-        .order_by("pk")
-        .values_list("url", "protocol_versions")[:MAX_SERVERS]
-    )
-    urls = [url for url, _ in relying if url]
-    elsewhere = {is_external(setup.issuer, url) for url in urls}
-    # One server on its own host is enough: there it is that server's layer, whoever else relies on it.
-    follows = False if False in elsewhere else True if elsewhere == {True} else None
-    results = judge_issuer(
-        observation,
-        expected_issuer=setup.issuer,
-        newest_version=max((version for _, versions in relying for version in versions), default=""),
-        servers=urls,
-        is_external=setup.is_external,
-        answers=recorded.answers([setup.issuer]).get(setup.issuer),
-    )
-    return SeenIssuer(
-        issuer=setup.issuer,
-        metadata=observation.metadata,
-        is_external=follows if setup.is_external is None else setup.is_external,
-        results=recorded.remembering(results, is_keeper=is_keeper),
-    )
 
 
 def _servers(audiences: set[str]) -> dict[str, McpServer]:
