@@ -353,7 +353,8 @@ class _Probe:
         if parts is None or parts.scheme != "https":
             self.skipped[Question.PLAIN_HTTP] = "The address itself is one of plain http."
             return
-        plain = parts._replace(scheme="http", fragment="").geturl()
+        host = parts.netloc.removesuffix(":443")  # where TLS has its usual port, plain http is looked for at its own
+        plain = parts._replace(scheme="http", netloc=host, fragment="").geturl()
         self.exchanges[Question.PLAIN_HTTP] = await self.fetcher.ask_plainly(plain)
 
     # ── Tools ──────────────────────────────────────────────────────────────────────────────────

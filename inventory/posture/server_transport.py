@@ -90,6 +90,8 @@ def _session_alone(case: Case) -> CheckResult:
         return case.unseen(question)
     if exchange.status == 401:
         return case.met("A session without a token is refused with 401.")
+    if is_served(exchange) and opened is Question.INITIALIZE:
+        return case.not_applicable("It opens sessions to anybody; MCP-RS-01 says so.")
     if is_served(exchange):
         return case.violated("It served a session that came without the token which opened it.", status=exchange.status)
     return case.unknown(f"It answered {exchange.status}, which does not say whether the token was missed.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,13 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inventory.posture.drift import digest, snapshot
-from inventory.posture.model import CheckResult
+from inventory.posture.model import VERSIONS, CheckResult
 from inventory.posture.servers import SERVER_CHECKS, judge_server
 from inventory.posture.sessions import weakness
 from inventory.states import Severity, Verdict
 from providers.base import Secret
 from providers.mcp import Revocable, TestCredentials, observe
-from providers.observations import SafetyClass
+from providers.observations import Exchange, SafetyClass, ServerObservation
+from providers.questions import Question
 from tests.providers.mcp_peers import ADD, METADATA_AT_ROOT, MODERN, NOW, QUICK, McpPeer, look, reaching
 from tests.providers.peers import Authority, redirecting, saying, serving
 
@@ -172,7 +174,7 @@ EXAMPLES = [
     Example("MCP-RS-20", MET, gated(), lent=LENDING),
     Example("MCP-RS-20", MET, gated(gated=("tools/list",)), said="refused with 401"),
     Example("MCP-RS-20", VIOLATED, gated(session_is_enough=True), lent=LENDING),
-    Example("MCP-RS-20", VIOLATED, gated(session_is_enough=True, metadata={}, gated=("server/discover", "tools/list"))),
+    Example("MCP-RS-20", NOT_APPLICABLE, gated(session_is_enough=True, gated=("tools/list",)), said="to anybody"),
     Example("MCP-RS-20", UNKNOWN, gated()),
     Example("MCP-RS-20", NOT_APPLICABLE, gated(session=None), lent=LENDING, said="opens no session"),
     Example("MCP-RS-21", MET, {}),
@@ -307,6 +309,32 @@ def test_an_expired_certificate_is_critical(tmp_path: Path) -> None:
     assert (result.verdict, result.severity) == (VIOLATED, Severity.CRITICAL)
 
 
+@pytest.mark.parametrize(
+    ("plain", "verdict", "said"),
+    [
+        (Exchange(method="GET", url="http://h/", status=200), VIOLATED, "answers over plain http too"),
+        (Exchange(method="GET", url="http://h/", status=401), VIOLATED, "answers over plain http too"),
+        (
+            Exchange(method="GET", url="http://h/", status=301, headers=(("location", "https://h/mcp"),)),
+            MET,
+            "leads to https",
+        ),
+        (
+            Exchange(method="GET", url="http://h/", status=302, headers=(("location", "http://h/mcp"),)),
+            VIOLATED,
+            "not https",
+        ),
+        (Exchange(method="GET", url="http://h/", status=400), MET, "refused with 400"),
+        (None, UNKNOWN, "did not come to ask"),
+    ],
+)
+def test_plain_http_beside_tls_is_judged_by_where_it_leads(plain: Exchange | None, verdict: Verdict, said: str) -> None:
+    seen = look(McpPeer())
+    exchanges = {**seen.exchanges, **({Question.PLAIN_HTTP: plain} if plain else {})}
+    result = judged(judge_server(replace(seen, url="https://h/mcp", exchanges=exchanges, skipped={})), "MCP-RS-25")
+    assert (result.verdict, said in result.evidence["said"]) == (verdict, True)
+
+
 def test_nobody_knows_the_tls_of_a_host_that_does_not_answer() -> None:
     async def scenario() -> list[CheckResult]:
         async with reaching() as fetcher:
@@ -381,6 +409,9 @@ def test_the_same_id_twice_is_found() -> None:
     assert weakness(["a" * 40, "a" * 40]) == "Two sessions got the same id."
 
 
+NAMES = ["result", "error", "code", "data", "supported", "tools", "resource", "scopes_supported", "capabilities"]
+
+
 # ── What a verdict holds ───────────────────────────────────────────────────────────────────────
 
 
@@ -395,6 +426,48 @@ def test_hostile_metadata_is_judged_without_complaint() -> None:
     faults = {name: {"x": [1, None, {}]} for name in ("resource", "authorization_servers", "scopes_supported")}
     results = judge_server(look(McpPeer(**gated(metadata={**faults, "bearer_methods_supported": 7}))))
     assert judged(results, "MCP-RS-06").verdict == VIOLATED
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=12),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES) | st.text(max_size=6), inner),
+    max_leaves=12,
+)
+HEADERS = st.lists(
+    st.tuples(
+        st.sampled_from(["www-authenticate", "content-type", "mcp-session-id", "location"]),
+        st.text(max_size=40) | st.sampled_from(['Bearer scope="*"', "application/json", "text/event-stream"]),
+    ),
+    max_size=4,
+).map(tuple)
+EXCHANGES = st.builds(
+    Exchange,
+    method=st.just("POST"),
+    url=st.sampled_from(["https://h/mcp", "http://127.0.0.1/mcp", "", "::"]),
+    status=st.none() | st.sampled_from([200, 202, 301, 400, 401, 403, 404, 405, 429, 500]),
+    headers=HEADERS,
+    body=st.binary(max_size=20),
+    document=JSON,
+    error=st.text(max_size=10),
+)
+SEEN = st.builds(
+    ServerObservation,
+    url=st.sampled_from(["https://h/mcp", "http://127.0.0.1/mcp", "http://h/", "", "::"]),
+    observed_at=st.just(NOW),
+    transport=st.sampled_from(["http", "sse", "stdio"]),
+    protocol_versions=st.lists(st.sampled_from([*VERSIONS, "2024-11-05", "2031-01-01"]), max_size=3).map(tuple),
+    exchanges=st.dictionaries(st.sampled_from(list(Question)), EXCHANGES),
+)
+
+
+@given(SEEN, st.dictionaries(st.sampled_from(["scopes", "tools", "jwks_uris", "authorization_servers"]), st.just({})))
+def test_whatever_was_seen_every_check_has_one_verdict_and_a_sentence(
+    seen: ServerObservation, previous: dict[str, Any]
+) -> None:
+    results = judge_server(seen, previous=previous, minimum="2025-06-18")
+    assert [result.check.id for result in results] == list(SERVER_CHECKS)
+    assert all(result.evidence["said"] for result in results)
+    assert json.dumps([dict(result.evidence) for result in results])
 
 
 def test_an_address_that_redirects_says_where_to() -> None:

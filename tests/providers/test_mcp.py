@@ -9,6 +9,7 @@ import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from demo import servers as demo
 from providers.base import Secret
+from providers.errors import Refused
+from providers.guard import Guard, parse_target
 from providers.mcp import Budget, TestCredentials, observe, observe_all, observe_launched
 from providers.mcp_requests import legacy, modern
 from providers.mcp_tools import PAGES
@@ -344,6 +347,34 @@ def test_a_dead_host_among_many_slows_nobody() -> None:
     seen = asyncio.run(scenario())
     assert len(seen) == 13
     assert [index for index, (stopped, _) in enumerate(seen) if stopped] == [12]
+
+
+def test_among_many_servers_a_credential_goes_to_the_one_it_was_given_for() -> None:
+    async def scenario() -> list[set[str | None]]:
+        async with contextlib.AsyncExitStack() as stack:
+            fetcher = await stack.enter_async_context(reaching())
+            servers = [McpPeer(**GATED) for _ in range(3)]
+            for server in servers:
+                server.peer = await stack.enter_async_context(serving(server))
+            tokens = {servers[1].url: Secret("good")}
+            urls = [server.url for server in servers]
+            found = observe_all(urls, fetcher=fetcher, clock=lambda: NOW, tokens=tokens, budget=QUICK)
+            assert [seen.tools is not None async for seen in found].count(True) == 1
+            return [{asked.header("authorization") for asked in server.peer.asked} for server in servers]
+
+    first, second, third = asyncio.run(scenario())
+    assert "Bearer good" in second
+    assert "Bearer good" not in first | third
+
+
+def test_asking_over_plain_http_opens_plain_http_alone() -> None:
+    public, internal = ip_address("93.184.215.14"), ip_address("10.0.0.1")
+    open_guard = Guard(allow_plain_http=True)
+    open_guard.check(parse_target("http://a.example/"), [public])
+    with pytest.raises(Refused):
+        Guard().check(parse_target("http://a.example/"), [public])
+    with pytest.raises(Refused):
+        open_guard.check(parse_target("http://a.example/"), [internal])
 
 
 def test_leaving_a_run_early_leaves_no_probe_behind() -> None:
