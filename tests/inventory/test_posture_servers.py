@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -448,7 +449,7 @@ EXCHANGES = st.builds(
     headers=HEADERS,
     body=st.binary(max_size=20),
     document=JSON,
-    error=st.text(max_size=10),
+    error=st.text(min_size=1, max_size=10),
 )
 SEEN = st.builds(
     ServerObservation,
@@ -460,6 +461,7 @@ SEEN = st.builds(
 )
 
 
+@hypothesis.settings(deadline=None, max_examples=200)
 @given(SEEN, st.dictionaries(st.sampled_from(["scopes", "tools", "jwks_uris", "authorization_servers"]), st.just({})))
 def test_whatever_was_seen_every_check_has_one_verdict_and_a_sentence(
     seen: ServerObservation, previous: dict[str, Any]
