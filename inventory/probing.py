@@ -100,18 +100,15 @@ async def _issuers(
         # What is lent for one authorization server is not for whichever one a server happens to name.
         is_meant = issuer == lent.issuer
         async with places:
-            try:
-                async with asyncio.timeout(ISSUER_SECONDS):
-                    found[issuer] = await observe_issuer(
-                        issuer,
-                        fetcher=fetcher,
-                        now=clock(),
-                        opted_in=opted_in,
-                        test_client=lent.client if is_meant else None,
-                        registration_token=lent.registration_token if is_meant else None,
-                    )
-            except TimeoutError:
-                found[issuer] = IssuerObservation(issuer=issuer, observed_at=clock())
+            found[issuer] = await observe_issuer(
+                issuer,
+                fetcher=fetcher,
+                now=clock(),
+                opted_in=opted_in,
+                test_client=lent.client if is_meant else None,
+                registration_token=lent.registration_token if is_meant else None,
+                seconds=ISSUER_SECONDS,
+            )
         progress(issuer)
 
     async with asyncio.TaskGroup() as tasks:

@@ -8,6 +8,7 @@ What an observation keeps holds no secret: tokens are reduced to what they say o
 import asyncio
 import base64
 import binascii
+import contextlib
 import json
 import re
 import secrets
@@ -81,20 +82,19 @@ async def observe_issuer(
     test_client: ProbeClient | None = None,
     registration_token: Secret | None = None,
     gently: bool = False,
+    seconds: float | None = None,
 ) -> IssuerObservation:
     """Ask an authorization server everything it may be asked. Raises nothing for what it does.
 
     `registration_token` is an initial access token (RFC 7591 §3), for class M at a guarded registration endpoint.
-    `gently` is for one that kept a client which a check made: it is shown nothing that it could make one of.
+    `gently` is for one that kept a client which a check made: it is shown nothing that it could make one of. After
+    `seconds` no more is asked, and what was made until then is removed all the same.
     """
     asking = _Asking(issuer, fetcher, is_gentle=gently)
-    await asking.find_metadata()
-    if asking.metadata is not None:
-        await asking.without_effect(test_client)
-        if SafetyClass.MODIFYING in opted_in and not gently:
-            await asking.by_registering(registration_token)
-        if SafetyClass.CREDENTIALED in opted_in and test_client is not None:
-            await asking.by_tokens(test_client)
+    # When time is up, what it answered so far is worth having, and what it kept has to be told.
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await asking.everything(opted_in, test_client, registration_token)
     return IssuerObservation(
         issuer=issuer,
         observed_at=now,
@@ -147,6 +147,18 @@ class _Asking:
     exchanges: dict[Q, Exchange] = field(default_factory=dict)
     leftovers: list[Leftover] = field(default_factory=list)
     _answering: set[str] = field(default_factory=set)  # origins that answered anything
+
+    async def everything(
+        self, opted_in: frozenset[SafetyClass], client: ProbeClient | None, registration_token: Secret | None
+    ) -> None:
+        await self.find_metadata()
+        if self.metadata is None:
+            return
+        await self.without_effect(client)
+        if SafetyClass.MODIFYING in opted_in and not self.is_gentle:
+            await self.by_registering(registration_token)
+        if SafetyClass.CREDENTIALED in opted_in and client is not None:
+            await self.by_tokens(client)
 
     async def find_metadata(self) -> None:
         for question, address in metadata_addresses(self.issuer).items():
@@ -473,6 +485,8 @@ def _public(document: Any) -> Any:
     shown = {name: _withheld(name, value) if name in _CONFIDENTIAL else value for name, value in document.items()}
     if isinstance(keys := shown.get("keys"), list):
         shown["keys"] = [_public_key(key) for key in keys]
+    if isinstance(key_set := shown.get("jwks"), dict) and isinstance(keys := key_set.get("keys"), list):
+        shown["jwks"] = key_set | {"keys": [_public_key(key) for key in keys]}
     return shown
 
 

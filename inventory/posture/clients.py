@@ -10,6 +10,7 @@ from inventory.posture.issuer_cases import (
     document,
     effective,
     is_loopback,
+    is_private,
     listed,
     may_answer_later,
     seen,
@@ -190,7 +191,7 @@ def judge_client(
     "The client's id is an address that a metadata document can have",
     level="MUST",
     severity=Severity.HIGH,
-    section="MCP Authorization, Client ID Metadata Documents; OAuth CIMD draft §3",
+    section="MCP Authorization, Client ID Metadata Documents; OAuth Client ID Metadata Document draft-02 §3",
     versions=since("2025-11-25"),
     of_document=True,
     remediation="Use an https address with a path, and without fragment, user name and dot segments.",
@@ -206,7 +207,7 @@ def id_is_an_address(check: Check, case: _Case) -> CheckResult:
         faults.append(f"the scheme is {shown(parts.scheme) or 'missing'} and not https")
     if not parts.hostname:
         faults.append("there is no host")
-    if parts.path in ("", "/"):
+    if not parts.path:
         faults.append("there is no path")
     if {".", ".."} & {_plain(segment) for segment in parts.path.split("/")}:
         faults.append("the path holds a dot segment")
@@ -218,6 +219,8 @@ def id_is_an_address(check: Check, case: _Case) -> CheckResult:
         return check.violated(case.client_id, sentence(faults))
     if "?" in case.client_id:
         return check.violated(case.client_id, "The address has a query, which it should not.", severity=Severity.LOW)
+    if parts.path == "/":
+        return check.violated(case.client_id, "The path is only a slash, which it should not.", severity=Severity.LOW)
     return check.met(case.client_id, "An https address with a path.")
 
 
@@ -230,7 +233,7 @@ def _plain(segment: str) -> str:
     "The document is there, as JSON, small and without a redirect",
     level="MUST",
     severity=Severity.MEDIUM,
-    section="OAuth CIMD draft §4",
+    section="OAuth Client ID Metadata Document draft-02 §5 and §8.7",
     versions=since("2025-11-25"),
     of_document=True,
     remediation="Answer the client's id itself with 200 and a JSON document of at most 5 KB.",
@@ -278,7 +281,7 @@ def _read(check: Check, case: _Case) -> Mapping[str, Any] | CheckResult:
     "The document names the address it stands at as its client",
     level="MUST",
     severity=Severity.HIGH,
-    section="MCP Authorization, Client ID Metadata Documents; OAuth CIMD draft §4.1",
+    section="MCP Authorization, Client ID Metadata Documents; OAuth Client ID Metadata Document draft-02 §4",
     versions=since("2025-11-25"),
     of_document=True,
     remediation="Put the very address of the document into client_id.",
@@ -323,7 +326,7 @@ def document_is_complete(check: Check, case: _Case) -> CheckResult:
     "The document holds no shared secret and asks for none",
     level="MUST NOT",
     severity=Severity.HIGH,
-    section="OAuth CIMD draft §4.1",
+    section="OAuth Client ID Metadata Document draft-02 §4.1",
     versions=since("2025-11-25"),
     of_document=True,
     remediation="Take the secret out, consider it public and revoke it; authenticate with private_key_jwt or none.",
@@ -335,6 +338,10 @@ def document_holds_no_secret(check: Check, case: _Case) -> CheckResult:
     faults = [
         f"{name} is there" for name in ("client_secret", "client_secret_expires_at") if found.get(name) is not None
     ]
+    key_set = found.get("jwks")
+    keys = key_set.get("keys") if isinstance(key_set, Mapping) else None
+    if any(isinstance(key, Mapping) and is_private(key) for key in (keys if isinstance(keys, list) else ())):
+        faults.append("a key in jwks is private")
     method = found.get("token_endpoint_auth_method")
     if method is None:
         faults.append("token_endpoint_auth_method is missing, which means client_secret_basic")
@@ -403,7 +410,7 @@ def _redirect_fault(address: str) -> tuple[Severity, str] | None:
     "Its keys are published where it authenticates by key, and nothing changed since they were last seen",
     level="MAY, watched",
     severity=Severity.MEDIUM,
-    section="MCP Authorization, Client ID Metadata Documents; OAuth CIMD draft §8.2",
+    section="MCP Authorization, Client ID Metadata Documents; OAuth Client ID Metadata Document draft-02 §8.2 and §8.4",
     versions=since("2025-11-25"),
     of_document=True,
     remediation="Find out who changed the document; if nobody of yours did, suspend the client.",

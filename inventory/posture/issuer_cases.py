@@ -16,6 +16,7 @@ from providers.questions import IssuerQuestion as Question
 METADATA = (Question.METADATA_OAUTH, Question.METADATA_OPENID_INSERTED, Question.METADATA_OPENID)
 
 _MOST_NAMED = 10
+_PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 _MOST_READ = 500
 _MOST_SHOWN = 200
 _VERSION = re.compile(r"\d{4}-\d{2}-\d{2}\Z")
@@ -223,6 +224,11 @@ def split(url: Any) -> SplitResult | None:
     except ValueError:
         return None
     return parts
+
+
+def is_private(key: Mapping[str, Any]) -> bool:
+    """A key (RFC 7517) that is published with the half that signs, or that has no other half."""
+    return key.get("kty") == "oct" or any(key.get(member) is not None for member in _PRIVATE_MEMBERS)
 
 
 def is_loopback(host: str | None) -> bool:

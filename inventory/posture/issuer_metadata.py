@@ -15,6 +15,7 @@ from inventory.posture.issuer_cases import (
     document,
     is_internal,
     is_loopback,
+    is_private,
     issuer_check,
     judges,
     listed,
@@ -40,7 +41,6 @@ JWT_BEARER_GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 KEY_METHODS = frozenset({"private_key_jwt", "tls_client_auth", "self_signed_tls_client_auth"})
 
 _OPTIONAL = ("2025-03-26", "2025-06-18")  # where PKCE metadata was advice
-_PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 _SMALLEST_RSA = 2048
 _MOST_KEYS = 200
 _MOST_MODULUS = 8192  # characters; a longer one is no RSA key anybody uses
@@ -398,7 +398,7 @@ def has_sound_keys(check: Check, case: Case) -> CheckResult:
         return check.violated(case.subject, f"jwks_uri leads to no keys: {why}.", **seen(exchange))
     if len(keys) > _MOST_KEYS:
         return check.unknown(case.subject, f"{len(keys)} keys are more than are looked at.", **seen(exchange))
-    private = [key for key in keys if isinstance(key, Mapping) and _is_private(key)]
+    private = [key for key in keys if isinstance(key, Mapping) and is_private(key)]
     ids = [text(key.get("kid")) for key in keys if isinstance(key, Mapping)]
     told = {"key_ids": sorted({shown(kid) for kid in ids if kid})[:20], **seen(exchange)}
     if private:
@@ -414,10 +414,6 @@ def has_sound_keys(check: Check, case: Case) -> CheckResult:
     if not keys:
         return check.violated(case.subject, "The key set is empty.", **told)
     return check.met(case.subject, f"{counted(len(keys), 'public key')}, each with a kid of its own.", **told)
-
-
-def _is_private(key: Mapping[str, Any]) -> bool:
-    return key.get("kty") == "oct" or any(key.get(member) is not None for member in _PRIVATE_MEMBERS)
 
 
 def _key_faults(keys: list[Any], ids: list[str]) -> list[str]:

@@ -122,7 +122,7 @@ def audience_is_bound(check: Check, case: Case) -> CheckResult:
         level="SHOULD",
         safety=SafetyClass.CREDENTIALED,
         severity=Severity.MEDIUM,
-        section="MCP Authorization, Token Theft; RFC 9700 §2.2",
+        section="MCP Authorization, Token Theft",
         remediation="Issue access tokens for an hour at most, and refresh them.",
     )
 )

@@ -267,6 +267,15 @@ def test_a_secret_in_a_document_is_seen_and_not_kept(authority):
     assert {result.check.id: result.verdict for result in found}["MCP-CL-05"] is VIOLATED
 
 
+def test_a_private_key_in_a_document_is_seen_and_not_kept(authority):
+    keys = {"keys": [rsa_key(d="the-half-that-signs")]}
+    observation = observed_document(with_(jwks=keys), authority=authority)
+    assert "the-half-that-signs" not in repr(observation)
+    found = {result.check.id: result for result in judge_client(now=NOW, observation=observation)}
+    assert found["MCP-CL-05"].verdict is VIOLATED
+    assert found["MCP-CL-05"].evidence["said"] == "A key in jwks is private."
+
+
 def test_an_endless_secret_may_be_young_but_not_old():
     young = judge_client(now=NOW, record=record(is_secret_endless=True))
     old = judge_client(now=NOW, record=record(is_secret_endless=True, registered_at=NOW - 400 * DAY))

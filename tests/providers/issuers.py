@@ -268,6 +268,7 @@ def observed(
     client: ProbeClient | None = None,
     registration_token: str = "",
     gently: bool = False,
+    seconds: float | None = None,
     limits: Limits | None = None,
 ) -> tuple[IssuerObservation, Peer]:
     """Let an authorization server be asked. Returns what was seen, and what it was asked."""
@@ -286,6 +287,7 @@ def observed(
                 test_client=client,
                 registration_token=Secret(registration_token) if registration_token else None,
                 gently=gently,
+                seconds=seconds,
             )
         return observation, peer
 

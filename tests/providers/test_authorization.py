@@ -352,3 +352,16 @@ def test_a_server_is_asked_gently_with_what_nothing_can_be_made_of(faults, statu
     assert not issuer.registered
     assert paths(peer).count("/register") == 1
     assert observation.exchanges[Question.REGISTRATION_INVALID].status == status
+
+
+def test_when_time_is_up_what_was_seen_and_what_stayed_behind_is_told():
+    issuer = Issuer(faults=frozenset({"open", "any_redirect", "unmanaged"}))
+
+    async def silent(asked: Asked, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(60)
+
+    issuer.answers = {"/introspect": silent}
+    observation, _ = observed(issuer, seconds=0.3)
+    assert observation.metadata is not None
+    assert [leftover.client_id for leftover in observation.leftovers] == issuer.registered
+    assert Question.INTROSPECTION_ANONYMOUS not in observation.exchanges
