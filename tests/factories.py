@@ -5,6 +5,7 @@ from itertools import count
 from typing import Any
 
 from inventory.models import (
+    AuthorizationServer,
     Connection,
     Credential,
     Environment,
@@ -14,10 +15,22 @@ from inventory.models import (
     McpClient,
     McpServer,
     Owner,
+    PostureCheck,
+    SyncRun,
     Tool,
     Use,
 )
-from inventory.states import ConnectionKind, CredentialKind, CredentialStatus, Storage, Transport, TrustModel
+from inventory.states import (
+    ConnectionKind,
+    CredentialKind,
+    CredentialStatus,
+    RunState,
+    Severity,
+    Storage,
+    Transport,
+    TrustModel,
+    Verdict,
+)
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 ADDED = NOW + timedelta(days=4_000)  # connections: after all that tests look at, so that none has missed a sync
@@ -145,3 +158,27 @@ def manifest(**values: Any) -> Manifest:
         "first_seen_at": NOW - timedelta(days=5),
     }
     return Manifest.objects.create(**{**defaults, **values})
+
+
+def authorization_server(**values: Any) -> AuthorizationServer:
+    defaults = {"issuer": f"https://issuer-{next(_numbers)}.example.org", "first_seen_at": NOW - timedelta(days=30)}
+    return AuthorizationServer.objects.create(**{**defaults, **values})
+
+
+def check(
+    of: McpServer | AuthorizationServer | McpClient,
+    check_id: str,
+    verdict: Verdict,
+    severity: Severity = Severity.NONE,
+    **values: Any,
+) -> PostureCheck:
+    """What a check of the checklist said of a server, an authorization server or a client."""
+    subject = {McpServer: "server", AuthorizationServer: "authorization_server", McpClient: "client"}[type(of)]
+    said = {"check_id": check_id, "verdict": verdict, "severity": severity, "checked_at": NOW, subject: of}
+    return PostureCheck.objects.create(**{**said, **values})
+
+
+def run(of: Connection, state: RunState, **values: Any) -> SyncRun:
+    """A sync of `of` that has ended so."""
+    said = {"state": state, "started_at": NOW - timedelta(minutes=1), "finished_at": NOW, "requested_by": "sweeper"}
+    return SyncRun.objects.create(connection=of, **{**said, **values})

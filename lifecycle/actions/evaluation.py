@@ -266,7 +266,8 @@ def _changed_since(after: int, until: int) -> Keys:
     columns = ("event", "subject_kind", "subject_id", "detail__changes", "detail__run")
     for event, kind, subject_id, changes, run in entries.order_by("seq").values_list(*columns).iterator():
         if event == Event.CONNECTION_SYNCED.value:
-            looks[str(run)] = bool(changes)
+            if run:
+                looks[run] = bool(changes)
             kind = "synced connection" if changes else "connection"  # noqa: PLW2901  narrower than its model
         named.setdefault(kind, set()).add(subject_id)
         if len(named[kind]) > LARGEST_SCOPE or len(looks) > LARGEST_SCOPE:
@@ -346,8 +347,10 @@ def _behind(issuers: Iterable[UUID]) -> Keys:
 
 def _seen_live(looks: dict[str, bool]) -> Keys:
     """Subjects that looks at live places said something new about, whichever connection listed them."""
-    runs = SyncRun.objects.filter(pk__in=[run for run in looks if run != "None"], connection__kind__in=LIVE_KINDS)
-    begun = dict(runs.values_list("pk", "started_at"))
+    kept = SyncRun.objects.filter(pk__in=looks).values_list("pk", "started_at", "connection__kind")
+    begun = {run: started for run, started, kind in kept if kind in LIVE_KINDS}
+    if len(kept) < len(looks):
+        raise _TooLarge  # nobody can say any more when one of them looked
     if not begun:
         return
     said_the_same = [started for run, started in begun.items() if not looks[str(run)]]

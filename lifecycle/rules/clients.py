@@ -12,7 +12,7 @@ _IS_REGISTERED = f"v.registration <> '{Registration.CONFIG_FILE.value}'"
 
 
 def _unreviewed(e: Evidence) -> str:
-    return f"Registered itself and waits for a review since {e.since('quarantined_at')}"
+    return f"Registered itself, and has waited {e.since('quarantined_at')} for a review"
 
 
 def _needless(e: Evidence) -> str:

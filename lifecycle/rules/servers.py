@@ -29,6 +29,11 @@ def _changed_tools(e: Evidence) -> str:
     return f"{e.text('tool')}{others} no longer defined as approved"
 
 
+def _ungranted(e: Evidence) -> str:
+    verb = "reaches" if e.values["clients"] == 1 else "reach"
+    return f"{e.count('clients', 'client')} {verb} tools that no grant in force covers"
+
+
 def _not_probed(e: Evidence) -> str:
     if e.has("probed_at"):
         return f"Last answered a probe {e.since('probed_at')} ago"
@@ -192,7 +197,7 @@ SERVER_RULES = (
         violated="v.ungranted_clients > 0",
         unknown="v.tools_listed_at IS NULL OR v.tools_error <> ''",
         evidence={"clients": "v.ungranted_clients", "tools": "v.tools"},
-        title=lambda e: f"{e.count('clients', 'client')} reach tools that no grant in force covers",
+        title=_ungranted,
     ),
     Rule(
         slug="third-party-exposure",

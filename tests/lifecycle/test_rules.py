@@ -10,27 +10,16 @@ from lifecycle.models import Finding, RuleState
 from lifecycle.rules import RULES, Subject
 from tests import factories
 from tests.factories import NOW
+from tests.lifecycle.verdicts import finding_of, judged
 
 pytestmark = pytest.mark.django_db
 DAY = timedelta(days=1)
-
-
-def judged(rule: str) -> Verdict:
-    """What the rule said of the only subject, read from its counts."""
-    state = RuleState.objects.get(rule=rule)
-    assert state.population <= 1
-    counts = {Verdict.MET: state.met, Verdict.VIOLATED: state.violated, Verdict.UNKNOWN: state.unknown}
-    return next((verdict for verdict, number in counts.items() if number), Verdict.NOT_APPLICABLE)
 
 
 def populations(subject: Subject) -> int:
     """How many verdicts there are on subjects of one kind."""
     rules = [rule.slug for rule in RULES.values() if rule.subject is subject]
     return sum(state.population for state in RuleState.objects.filter(rule__in=rules))
-
-
-def finding_of(rule: str) -> Finding:
-    return Finding.objects.unresolved().get(rule=rule)
 
 
 @pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
