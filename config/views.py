@@ -22,7 +22,8 @@ from audit.models import AuditEntry
 from config import overview as parts
 from config.actions import forget_view, save_view
 from config.forms import SavedViewForm
-from inventory.models import Connection, Credential, Exposure, McpClient, McpServer, Owner, SyncRun
+from inventory.models import AuthorizationServer, Connection, Credential, Exposure, McpClient, McpServer, Owner, SyncRun
+from inventory.views.authorization_servers import role_of
 from lifecycle.models import EvaluationMark, Finding
 from lifecycle.models.breakdowns import DAYS_AHEAD
 from lifecycle.views.timeline import from_audit
@@ -91,6 +92,14 @@ def search(request: HttpRequest) -> HttpResponse:
             ("Credentials", "key", "credential_detail", "credential_list", Credential.objects, known_by),
             ("Servers", "server", "server_detail", "server_list", McpServer.objects, run_as),
             ("Clients", "client", "client_detail", "client_list", McpClient.objects, attrgetter("host")),
+            (
+                "Authorization servers",
+                "lock",
+                "authorization_server_detail",
+                "authorization_server_list",
+                AuthorizationServer.objects,
+                role_of,
+            ),
             ("Owners", "person", "owner_detail", "owner_list", Owner.objects, attrgetter("email")),
         ]
         for label, icon, detail, listing, manager, note in nouns:
