@@ -4,6 +4,7 @@ from django.db.models import DateField, F, Q, Value
 from django.db.models.functions import Cast
 from rest_framework import serializers
 
+from inventory.connection_kinds import SHOWN
 from inventory.models import (
     AuthorizationServer,
     Connection,
@@ -20,7 +21,7 @@ from inventory.models import (
     Use,
 )
 from inventory.states import Severity
-from web.shapes import Flag, Joined, Length, Level, Link, Shape, Text, Url
+from web.shapes import Flag, Joined, Length, Level, Link, Members, Shape, Text, Url
 
 SEEN = ("first_seen_at", "last_seen_at", "gone_at")
 PLACE = Joined(F("file"), Value("#"), F("pointer"))
@@ -53,6 +54,7 @@ class ConnectionSerializer(Shape):
     url = Url()
     display = Text(F("name"))
     environment = Link("environments", "environment", allow_null=True)
+    settings = Members("settings", SHOWN, help_text="Where it looks, and references to secrets; never a secret.")
     interval = Length("interval", allow_null=True, help_text="Seconds between two syncs; null where it is only asked.")
     risk = Level(Severity, "risk")
 

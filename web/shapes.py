@@ -4,10 +4,11 @@ A serializer declares the shape once. It never runs: its fields say which SQL gi
 document is read from the same declaration. A page of a hundred objects is then one query and no work in Python.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache, lru_cache
 from typing import Any, ClassVar
 
+from django.contrib.postgres.fields import ArrayField
 from django.db.models import Case, F, Func, JSONField, Model, Q, TextField, Value, When
 from django.db.models.expressions import Combinable, Expression
 from drf_spectacular.utils import extend_schema_field
@@ -105,6 +106,27 @@ class Texts(serializers.ListField):
     def __init__(self, sql: Sql, **kwargs: Any) -> None:
         super().__init__(read_only=True, **kwargs)
         self.expression = sql
+
+    def sql(self, root: str, noun: str) -> Sql:
+        return self.expression
+
+
+class OnlyMembers(Func):
+    """A JSON object without the members that are not named."""
+
+    def as_sql(self, compiler: Any, connection: Any, **_: Any) -> tuple[str, list[Any]]:  # type: ignore[override]
+        (whole, params), (names, more) = (compiler.compile(each) for each in self.get_source_expressions())
+        kept = f"SELECT jsonb_object_agg(m.key, m.value) FROM jsonb_each({whole}) m WHERE m.key = ANY({names})"
+        return f"coalesce(({kept}), '{{}}'::jsonb)", [*params, *more]
+
+
+class Members(serializers.JSONField):
+    """Those members of a JSON object that have one of these names; whatever else it holds is not told."""
+
+    def __init__(self, column: str, names: Iterable[str], **kwargs: Any) -> None:
+        super().__init__(read_only=True, **kwargs)
+        texts = Value(sorted(names), output_field=ArrayField(TextField()))
+        self.expression = OnlyMembers(F(column), texts, output_field=JSONField())
 
     def sql(self, root: str, noun: str) -> Sql:
         return self.expression

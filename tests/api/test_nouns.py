@@ -7,7 +7,7 @@ import json
 import pytest
 
 from config.api import NOUNS
-from inventory.models import Credential
+from inventory.models import Connection, Credential
 from tests.api.conftest import ROOT, Caller, Estate, problem_of
 
 every_noun = pytest.mark.parametrize("noun", NOUNS)
@@ -171,6 +171,17 @@ def test_a_finding_names_its_rule_and_controls(auditor: Caller, estate: Estate):
 def test_lengths_of_time_are_whole_seconds(auditor: Caller, estate: Estate):
     (said,) = auditor.json("connections/")["results"]
     assert said["interval"] == 3_600
+
+
+def test_a_connection_tells_where_it_looks_and_nothing_that_no_form_asks_for(auditor: Caller, estate: Estate):
+    settings = {"paths": ["/srv/a"], "host": "build-07", "pasted": "something of somebody"}
+    Connection.objects.update(settings=settings, interval=None)
+    (said,) = auditor.json("connections/")["results"]
+    assert said["settings"] == {"paths": ["/srv/a"], "host": "build-07"}
+    assert said["interval"] is None
+    Connection.objects.update(settings={})
+    (said,) = auditor.json("connections/")["results"]
+    assert said["settings"] == {}
 
 
 def test_a_row_of_csv_holds_a_link_as_two_columns(auditor: Caller, estate: Estate):
