@@ -23,6 +23,7 @@ from access.actors import Actor
 from access.models import ApiToken, User
 from audit.models import AuditEntry
 from inventory.actions.connections import create_connection
+from inventory.connection_forms import FORMS
 from inventory.engine import sync
 from inventory.models import Connection, Credential, Exposure, McpClient, McpServer, Owner
 from inventory.states import ConnectionKind
@@ -211,7 +212,7 @@ def test_no_secret_is_on_a_page_in_the_api_or_in_an_export(synced: Connection, c
             wanted = [url.replace(part, str(seq)) for seq in seqs]
         elif "<slug:" in url:
             part = url[url.index("<") : url.index(">") + 1]
-            wanted = [url.replace(part, slug) for slug in RULES]
+            wanted = [url.replace(part, slug) for slug in (*RULES, *FORMS)]
         elif "<" in url:
             continue
         else:
@@ -225,6 +226,46 @@ def test_no_secret_is_on_a_page_in_the_api_or_in_an_export(synced: Connection, c
             leaks |= {(each, door) for door in canaries.found_in(str(response.headers))}
     assert asked > 50
     assert leaks == set()
+
+
+@pytest.fixture
+def operator() -> Client:
+    user = User.objects.create_user("operator", "operator@example.org", random_text(20))
+    user.groups.add(Group.objects.get(name="operator"))
+    browser = Client()
+    browser.force_login(user)
+    return browser
+
+
+PASTED = {
+    "a token": lambda: "ghp_" + random_text(36),
+    "noise": lambda: random_text(64),
+    "an address with a password": lambda: f"https://robot:{random_text(30)}@mcp.example/mcp",
+    "a token behind env://": lambda: "env://ghp_" + random_text(36),
+}
+
+
+@pytest.mark.parametrize("kind", FORMS)
+def test_secrets_pasted_into_every_field_of_a_connection_come_out_nowhere(
+    operator: Client, canaries: Canaries, caplog: pytest.LogCaptureFixture, kind: str
+) -> None:
+    existing = create_connection(
+        kind=ConnectionKind(kind), name="existing", settings={}, actor=ACTOR, now=timezone.now()
+    )
+    said = ""
+    with caplog.at_level(logging.DEBUG):
+        for address in (f"/connections/new/{kind}/", f"/connections/{existing.pk}/edit/"):
+            for door, make in PASTED.items():
+                form = {name: make() for name in [*FORMS[kind].base_fields, "next", "kind"]}
+                for name, value in form.items():
+                    canaries.plant(f"{door} as {name} at {address}", value.partition("://ghp_")[2] or value)
+                for asked in ({}, {"test": "yes"}):
+                    answer = operator.post(address, {**form, **asked})
+                    assert answer.status_code == 422
+                    said += answer.content.decode() + str(answer.headers)
+    assert canaries.found_in(said) == []
+    assert canaries.found_in(caplog.text) == []
+    assert {(table, door) for table, row in whole_database() for door in canaries.found_in(row)} == set()
 
 
 def test_no_secret_is_in_the_log(estate: Path, canaries: Canaries, caplog: pytest.LogCaptureFixture) -> None:
