@@ -19,8 +19,7 @@ from providers.base import Secret
 from providers.mcp import TestCredentials
 from providers.observations import SafetyClass
 from tests.authorization_server import ROOT, AuthorizationServer
-from tests.providers.mcp_peers import NOW, reaching
-from tests.providers.test_mcp import free_ports
+from tests.providers.mcp_peers import NOW, free_ports, reaching
 
 CREDENTIALED = frozenset({SafetyClass.CREDENTIALED})
 

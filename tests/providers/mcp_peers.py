@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import os
+import socket
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,6 +21,7 @@ from providers.mcp import Budget, observe
 from providers.observations import ServerObservation
 from tests.providers.peers import Asked, Peer, json_answer, response, serving
 
+HOST = "127.0.0.1"
 USER_AGENT = "Keyreeve/test (+posture probe)"
 NOW = datetime(2026, 11, 27, tzinfo=UTC)
 LEGACY = ("2025-03-26", "2025-06-18", "2025-11-25")
@@ -27,7 +31,8 @@ METADATA_AT_PATH = "/.well-known/oauth-protected-resource/mcp"
 METADATA_AT_ROOT = "/.well-known/oauth-protected-resource"
 ISSUER = "https://id.halden.example"
 ADD = {"name": "add", "description": "Add.", "inputSchema": {"type": "object"}, "annotations": {"readOnlyHint": True}}
-QUICK = Budget(request=2, stream=0.3, whole=20, listing=5, revocation=0, pause=0.01)
+# Generous where an answer comes, for machines with much to do; what waits for nothing has budgets of its own.
+QUICK = Budget(request=10, stream=3, whole=60, listing=20, revocation=0, pause=0.01)
 
 
 @dataclass(kw_only=True)
@@ -245,3 +250,17 @@ def reaching(trusted: ssl.SSLContext | None = None) -> Fetcher:
 
 def look(server: McpPeer, **asked: Any) -> ServerObservation:
     return asyncio.run(observed(server, **asked))
+
+
+def free_ports(number: int) -> int:
+    """The first of some ports in a row that nothing listens on."""
+    for first in range(20_000 + os.getpid() % 10_000, 60_000, number):
+        with contextlib.ExitStack() as stack:
+            try:
+                for port in range(first, first + number):
+                    bound = stack.enter_context(socket.socket())
+                    bound.bind((HOST, port))
+            except OSError:
+                continue
+            return first
+    raise RuntimeError("no ports are free")
