@@ -216,13 +216,15 @@ class _Probe:
     is_listed_anonymously: bool = False
 
     async def run(self, *, lists_tools: bool) -> ServerObservation:
+        # Whoever lends a token to revoke wants to know how long it goes on working.
+        seconds = self.budget.whole + (self.budget.revocation if self.credentials.revocable else 0)
         try:
-            with anyio.fail_after(self.budget.whole):
+            with anyio.fail_after(seconds):
                 await self._ask_everything(lists_tools)
         except _Silence as silence:
             self.stopped = str(silence)
         except TimeoutError:
-            self.stopped = f"The probe was ended after {self.budget.whole:g} s."
+            self.stopped = f"The probe was ended after {seconds:g} s."
         finally:
             with anyio.CancelScope(shield=True), anyio.move_on_after(self.budget.request):
                 await self._end_sessions()

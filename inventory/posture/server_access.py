@@ -7,7 +7,6 @@ from inventory.posture.server_cases import (
     ANONYMOUS,
     Case,
     counted,
-    is_refused,
     is_served,
     judges,
     result,
@@ -31,21 +30,16 @@ _SAFE, _CREDENTIALED = SafetyClass.SAFE, SafetyClass.CREDENTIALED
 )
 def _anonymous(case: Case) -> CheckResult:
     answer = result(case.seen.exchange(Question.TOOLS))
+    if names := _listed_to_anybody(case):
+        said = f"It lists {counted(len(names), 'tool')} to anybody, without any credential."
+        return case.violated(said, tools=names[:30])
     if answer is not None:
-        listed = answer.get("tools")
-        names = (
-            [str(t.get("name", ""))[:200] for t in listed if isinstance(t, dict)] if isinstance(listed, list) else []
-        )
-        if names:
-            more = " and more" if answer.get("nextCursor") else ""
-            said = f"It lists {counted(len(names), 'tool')}{more} to anybody, without any credential."
-            return case.violated(said, tools=names[:30])
         return case.violated("It answers anybody, without any credential. It lists no tool.", severity=Severity.HIGH)
     answers = {str(q): e for q in ANONYMOUS if (e := case.seen.exchange(q)) is not None}
     statuses = {name: exchange.status for name, exchange in answers.items()}
     handshake = next((q for q in (Question.DISCOVER, Question.INITIALIZE) if result(case.seen.exchange(q))), None)
     refused = case.seen.exchange(Question.TOOLS)
-    if handshake is not None and refused is not None and is_refused(refused):
+    if handshake is not None and refused is not None and refused.status in (401, 403):
         return case.violated(
             "It answers the handshake of anybody, and refuses only what follows.",
             severity=Severity.HIGH,
@@ -67,12 +61,6 @@ def _anonymous(case: Case) -> CheckResult:
         )
     events = case.seen.exchange(Question.EVENTS)
     if case.seen.observation.transport == "sse" and events is not None and is_served(events):
-        tools = case.seen.observation.tools
-        if tools and case.seen.observation.is_listed_anonymously:
-            return case.violated(
-                f"It lists {counted(len(tools), 'tool')} to anybody, without any credential.",
-                tools=[tool.name[:200] for tool in tools[:30]],
-            )
         return case.violated("It opens its event stream to anybody.", severity=Severity.HIGH, answers=statuses)
     return case.unknown(case.seen.why_not_mcp, answers=statuses)
 
@@ -223,6 +211,15 @@ def _revoked(case: Case) -> CheckResult:
     if exchange.status == 401:
         return case.met(f"It refused the token {seconds:g} s after it was revoked.", seconds=seconds)
     return case.unknown(f"It answered {exchange.status}, which does not say whether the token still works.")
+
+
+def _listed_to_anybody(case: Case) -> list[str]:
+    """The names of the tools that were listed without a credential: the whole listing where there is one."""
+    if case.seen.observation.is_listed_anonymously:
+        return [tool.name for tool in case.seen.observation.tools or ()]
+    answer = result(case.seen.exchange(Question.TOOLS)) or {}
+    listed = answer.get("tools")
+    return [str(t.get("name", ""))[:300] for t in listed if isinstance(t, dict)] if isinstance(listed, list) else []
 
 
 def _gated(case: Case, question: Question) -> Exchange | CheckResult:
