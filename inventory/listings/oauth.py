@@ -18,7 +18,7 @@ from inventory.outside import USER_AGENT, guard, references
 from providers.addresses import split
 from providers.authorization import observe_issuer
 from providers.base import DiscoveredCredential, Problem, Secret
-from providers.errors import Permanent, ProviderError, Transient
+from providers.errors import Denied, Permanent, ProviderError, Transient
 from providers.fetch import Fetcher
 from providers.oauth import (
     ACCESS_TOKEN,
@@ -215,11 +215,20 @@ class _Look:
     def at_tokens(self) -> Iterator[Batch]:
         kept: list[DiscoveredCredential] = []
         problems: list[Mapping[str, Any]] = []
+        stopped = ""
         for token in self.setup.tokens:
+            if stopped:
+                problems.append(_problem(token.reference, stopped))
+                continue
             try:
                 found = self.runner.run(
                     self.server.introspect(token, metadata=self.metadata, mark=self._mark(), now=self.place.started_at)
                 )
+            except (Denied, Transient) as exc:
+                # It is not this token that is refused, so the next one would only meet the same.
+                stopped = "It was not asked about, after an answer that stands for all."
+                problems.append(_problem(token.reference, str(exc)))
+                continue
             except ProviderError as exc:
                 problems.append(_problem(token.reference, str(exc)))
                 continue
@@ -227,13 +236,14 @@ class _Look:
                 self.held[found.external_id] = found
             else:
                 kept.append(found)
+            yield Batch(done=1)  # many that answer slowly must not outlast the claim
         if self.setup.tokens_url:
             yield from self._pages(
                 lambda: self.server.tokens(now=self.place.started_at), self._token_batch, self.setup.tokens_url
             )
         kept.extend(self.held.values())
         if self.setup.tokens:
-            yield Batch(rows=self._token_rows(kept), done=len(kept), problems=problems, is_cut_short=bool(problems))
+            yield Batch(rows=self._token_rows(kept), problems=problems, is_cut_short=bool(problems))
 
     def _mark(self) -> Callable[[Secret], tuple[str, str]]:
         key = self.place.fingerprint_key()

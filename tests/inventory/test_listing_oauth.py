@@ -394,6 +394,26 @@ def test_an_error_half_way_keeps_what_was_listed_and_marks_nothing_gone(authoriz
     assert set(McpClient.objects.present().values_list("client_id", flat=True)) == {"one", "two"}
 
 
+def test_an_answer_that_stands_for_all_tokens_is_not_asked_for_again(authorization_server: Demo) -> None:
+    secrets = authorization_server.places["tokens"]
+    with half_way(lambda _path: 200) as issuer:  # which takes no POST
+        run = synced(
+            connected(
+                {
+                    "issuer": issuer,
+                    "client_id": "keyreeve",
+                    "client_secret": f"file://{authorization_server.places['files']['introspection_secret']}",
+                    "introspection_endpoint": f"{issuer}/introspect",
+                    "tokens": [f"file://{secrets['mira-desktop']}", f"file://{secrets['ci-runner']}"],
+                }
+            )
+        )
+    assert run.state == RunState.PARTIAL
+    first, second = [problem["reason"] for problem in run.problems]
+    assert first == "The introspection endpoint answers 501 for now."
+    assert second == "It was not asked about, after an answer that stands for all."
+
+
 def test_a_client_of_whom_nobody_says_how_it_came_waits_for_a_decision(authorization_server: Demo) -> None:
     token = authorization_server.places["files"]["management_token"]
     with half_way(lambda _path: 200) as issuer:
