@@ -114,16 +114,18 @@ BROKERS = {"the database": database_queue, "Redis": redis, "RabbitMQ": rabbitmq}
 
 
 @contextmanager
-def worker(folder: Path, broker: str) -> Iterator[subprocess.Popen[bytes]]:
+def worker(
+    folder: Path, broker: str, queues: str = "default,files,sync,evaluate,operate"
+) -> Iterator[subprocess.Popen[bytes]]:
     known = database.settings_dict
     environment = {
         "DATABASE_URL": f"postgresql://postgres@/{known['NAME']}?host={known['HOST']}",
         "KEYREEVE_BROKER_URL": broker,
         "KEYREEVE_SCANNER_CACHE": str(settings.SCANNER_CACHE_DIR),
     }
-    command = [sys.executable, "-m", "celery", "-A", "config", "worker", "-Q", "default,files,sync,evaluate,operate"]
+    command = [sys.executable, "-m", "celery", "-A", "config", "worker", "-Q", queues]
     options = ["-c", "1", "--without-gossip", "--without-mingle", "-n", f"w{uuid4().hex[:8]}@tests", "-l", "WARNING"]
-    with process([*command, *options], folder / "worker.log", **environment) as child:
+    with process([*command, *options], folder / f"worker-{uuid4().hex[:8]}.log", **environment) as child:
         yield child
 
 
