@@ -140,16 +140,20 @@ def readable_places() -> str:
     """Where a reference may lead here, for people; and which setting opens more."""
     folders = [str(folder) for folder in settings.REFERENCE_FOLDERS]
     names = list(settings.REFERENCE_VARIABLES)
-    if not folders and not names:
+    region = settings.REFERENCE_AWS_REGION
+    if not folders and not names and not region:
         return (
-            "Nothing may be read by reference here yet: the operator lists folders in KEYREEVE_REFERENCE_FOLDERS or "
-            "variables in KEYREEVE_REFERENCE_VARIABLES and starts Keyreeve again."
+            "Nothing may be read by reference here yet: the operator lists folders in KEYREEVE_REFERENCE_FOLDERS, "
+            "variables in KEYREEVE_REFERENCE_VARIABLES or a region in KEYREEVE_REFERENCE_AWS_REGION, and starts "
+            "Keyreeve again."
         )
     parts = []
     if folders:
         parts.append(f"files under {', '.join(folders[:5])}{' and more' if len(folders) > 5 else ''}")
     if names:
         parts.append(f"the variables {', '.join(names[:10])}{' and more' if len(names) > 10 else ''}")
+    if region:
+        parts.append(f"AWS Secrets Manager in {region}, as this machine")
     return f"Readable here: {'; '.join(parts)}."
 
 

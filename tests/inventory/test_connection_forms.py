@@ -185,6 +185,16 @@ def test_without_a_secret_nothing_is_bound():
     assert "bound_to" not in form.settings()
 
 
+def test_a_reference_to_aws_is_taken_where_a_region_is_named_for_it(settings):
+    settings.REFERENCE_AWS_REGION = ""
+    assert "cannot be read here" in str(postgres(password="aws-sm://prod/ledger").errors["password"])
+    settings.REFERENCE_AWS_REGION = "eu-central-1"
+    form = postgres(password="aws-sm://prod/ledger#password")
+    assert form.is_valid(), form.errors
+    assert form.settings()["password"] == "aws-sm://prod/ledger#password"
+    assert "AWS Secrets Manager in eu-central-1" in form.places_note
+
+
 # ── Kinds ──
 
 
