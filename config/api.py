@@ -22,6 +22,7 @@ VIEWSETS: tuple[type[ReadOnlyViewSet], ...] = (
     inventory.AuthorizationServerViewSet,
     inventory.ToolViewSet,
     inventory.GrantViewSet,
+    inventory.ManifestViewSet,
     lifecycle.CredentialViewSet,
     inventory.ExposureViewSet,
     inventory.OwnerViewSet,

@@ -13,6 +13,7 @@ from inventory.models import (
     Environment,
     Exposure,
     Grant,
+    Manifest,
     McpClient,
     McpServer,
     Owner,
@@ -114,6 +115,15 @@ class GrantViewSet(ReadOnlyViewSet):
 
     def visible(self, actor: Actor) -> Rows:
         return _within(self.queryset.all(), actor, Q(server__in=_servers(actor)) | Q(client__in=_clients(actor)))
+
+
+class ManifestViewSet(ReadOnlyViewSet):
+    queryset = Manifest.objects.all()
+    serializer_class = serializers.ManifestSerializer
+    filterset_class = filters.ManifestFilter
+
+    def visible(self, actor: Actor) -> Rows:
+        return _within(self.queryset.all(), actor, Q(connection__in=Connection.objects.visible_to(actor).values("pk")))
 
 
 class CredentialViewSet(ReadOnlyViewSet):

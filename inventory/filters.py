@@ -215,6 +215,18 @@ class GrantFilter(FilterSet):  # type: ignore[misc]
     ends_before = before("ends_at", "Ends before")
 
 
+class ManifestFilter(FilterSet):  # type: ignore[misc]
+    connection = RowFilter(Connection, offered=True, field_name="connection", label="Connection")
+    name = CharFilter(field_name="name", label="Name", max_length=300)
+    version = CharFilter(field_name="version", label="Version", max_length=200)
+    file = CharFilter(field_name="file", label="File", max_length=4000)
+    package = CharFilter(method="with_package", label="Package", max_length=400)
+    gone = gone()
+
+    def with_package(self, rows: Rows, name: str, value: str) -> Rows:
+        return rows.filter(packages__contains=[value])
+
+
 class GrantPageFilter(GrantFilter):
     """As people want it: what was withdrawn only when asked for."""
 

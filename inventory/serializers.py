@@ -12,6 +12,7 @@ from inventory.models import (
     Environment,
     Exposure,
     Grant,
+    Manifest,
     McpClient,
     McpServer,
     Owner,
@@ -182,9 +183,20 @@ class GrantSerializer(Shape):
     class Meta:
         model = Grant
         fields = (
-            "id", "url", "display", "client", "server", "tools", "scopes", "resources", "drafted_by", "drafted_at",
-            "approved_by", "approved_at", "ends_at", "reason", "withdrawn_by", "withdrawn_at",
+            "id", "url", "display", "client", "server", "tools", "tool_digests", "scopes", "resources", "drafted_by",
+            "drafted_at", "approved_by", "approved_at", "ends_at", "reason", "withdrawn_by", "withdrawn_at",
         )  # fmt: skip
+
+
+class ManifestSerializer(Shape):
+    noun = "manifests"
+    url = Url()
+    display = Text(F("name"))
+    connection = Link("connections", "connection")
+
+    class Meta:
+        model = Manifest
+        fields = ("id", "url", "display", "connection", "file", "name", "version", "packages", "urls", "inputs", *SEEN)
 
 
 class CredentialSerializer(Shape):

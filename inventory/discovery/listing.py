@@ -149,7 +149,8 @@ def rows(file: FoundFile, *, scope: str, host: str) -> Iterator[Discovered]:
     for loose in file.credentials:
         if loose.class_ is not Class.PLACEHOLDER:
             yield at(place, loose, file.path.rsplit("/", 1)[-1], loose.pointer)
-    if file.is_template:  # it starts nothing, but a secret in it is as open as anywhere
+    # Neither starts anything, but a secret in it is as open as anywhere.
+    if file.is_template or file.manifest is not None:
         for server in file.servers:
             for found in server.credentials:
                 if found.class_ is Class.LITERAL:

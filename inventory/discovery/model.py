@@ -35,7 +35,7 @@ class Confidence(StrEnum):
     LOW = "low"
 
 
-class _Sent:
+class Sent:
     """Crosses between processes by its fields in order, several times faster than what dataclasses do by themselves."""
 
     __slots__: tuple[str, ...] = ()
@@ -45,7 +45,7 @@ class _Sent:
 
 
 @dataclass(frozen=True, slots=True)
-class FoundCredential(_Sent):
+class FoundCredential(Sent):
     """One place that holds a secret, refers to one or waits for one."""
 
     pointer: str
@@ -69,7 +69,7 @@ class FoundCredential(_Sent):
 
 
 @dataclass(frozen=True, slots=True)
-class FoundServer(_Sent):
+class FoundServer(Sent):
     """One server definition in one file."""
 
     name: str
@@ -96,7 +96,7 @@ class FoundServer(_Sent):
 
 
 @dataclass(frozen=True, slots=True)
-class EntryError(_Sent):
+class EntryError(Sent):
     """A server entry that could not be understood; its siblings were read."""
 
     pointer: str
@@ -104,7 +104,30 @@ class EntryError(_Sent):
 
 
 @dataclass(frozen=True, slots=True)
-class FoundFile(_Sent):
+class DeclaredInput(Sent):
+    """One value that the server wants to be given."""
+
+    name: str
+    place: str
+    is_required: bool
+    is_secret: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FoundManifest(Sent):
+    """One published manifest."""
+
+    name: str
+    version: str
+    packages: tuple[str, ...]
+    """As `package_key` writes them."""
+    urls: tuple[str, ...]
+    """As `address_key` writes them."""
+    inputs: tuple[DeclaredInput, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FoundFile(Sent):
     """One file that was looked at."""
 
     path: str
@@ -119,5 +142,7 @@ class FoundFile(_Sent):
     mode: int | None = None
     modified_at: datetime | None = None
     is_template: bool = False
+    manifest: FoundManifest | None = None
+    """When the file declares what a server needs, instead of configuring one."""
     projects: tuple[str, ...] = field(default=(), repr=False)
     """Folders that this client remembers as projects; where to look next."""

@@ -24,7 +24,8 @@ from inventory.discovery import clients
 from inventory.discovery.catalogue import Catalogue
 from inventory.discovery.classify import Judge, pair_up
 from inventory.discovery.decode import MAX_FILE_BYTES, ParseError, decode, to_text
-from inventory.discovery.model import FoundFile
+from inventory.discovery.manifests import manifest_in
+from inventory.discovery.model import FoundFile, FoundManifest
 from inventory.discovery.parse import Parsed, format_of, is_template, parse, token_store
 from inventory.discovery.servers import ServerDraft, finish
 
@@ -456,8 +457,10 @@ class _FileReader:
         )
         if target.client == "docker-mcp":
             parsed = self._only_enabled(target.path, parsed)
+        manifest = _manifest(data) if target.client == "mcp-registry" and not parsed.error else None
         if shared and not (
             parsed.servers
+            or manifest
             or parsed.projects
             or parsed.entry_errors
             or parsed.error  # what it held may still be there: to say nothing would be to say that it is gone
@@ -476,6 +479,7 @@ class _FileReader:
             mode=mode,
             modified_at=modified,
             is_template=template,
+            manifest=manifest,
             projects=parsed.projects,
         )
 
@@ -519,6 +523,13 @@ class _FileReader:
         if enabled is None:
             return replace(parsed, servers=tuple(replace(server, disabled=True) for server in parsed.servers))
         return replace(parsed, servers=tuple(server for server in parsed.servers if server.name in enabled))
+
+
+def _manifest(data: bytes) -> FoundManifest | None:
+    try:
+        return manifest_in(decode(to_text(data), "json").tree)
+    except ParseError:
+        return None  # it was read otherwise, so it is no manifest
 
 
 def _registry_names(path: str) -> frozenset[str] | None:

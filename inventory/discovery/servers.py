@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from inventory.discovery import formats
 from inventory.discovery.classify import Draft, Judge, Where, pair_up
 from inventory.discovery.decode import dotenv
+from inventory.discovery.identities import address_key, package_key
 from inventory.discovery.launchers import Launch, Word, identify, image, unwrap, words_of
 from inventory.discovery.model import Class, FoundServer, Kind
 from inventory.discovery.names import Sense, sense_of
@@ -737,24 +738,9 @@ def _identity(entry: Entry, launch: Launch, url: str | None) -> str:
     """The same for two definitions of one server, whatever their names, versions and credentials."""
     address = launch.bridged_url or url
     if address:
-        try:
-            parts = urlsplit(address)
-            host = (parts.hostname or "").lower()
-            port = parts.port
-        except ValueError:
-            return f"url:{address.lower()}"
-        default = {"http": 80, "https": 443, "ws": 80, "wss": 443}.get(parts.scheme)
-        where = host if port in (None, default) else f"{host}:{port}"
-        return f"url:{parts.scheme}://{where}{parts.path.rstrip('/')}"
+        return f"url:{address_key(address)}"
     if launch.package and launch.registry:
-        package = launch.package
-        if launch.registry == "pypi":
-            package = re.sub(r"[-_.]+", "-", package).lower()
-        elif launch.registry == "oci":
-            package = re.sub(r"\A(?:docker\.io/)?(?:library/)?", "", package).lower()
-        elif launch.registry == "npm":
-            package = package.lower()
-        return f"{launch.registry}:{package}"
+        return package_key(launch.registry, launch.package)
     if launch.launcher == "local":
         return f"local:{launch.command or entry.name}"
     if launch.launcher:

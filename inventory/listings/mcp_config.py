@@ -9,8 +9,9 @@ from typing import Any
 
 from django.conf import settings
 
+from inventory.actions.manifests import record_manifests
 from inventory.discovery.listing import FILE, POINTER, Discovered, fit, rows
-from inventory.discovery.model import FoundFile
+from inventory.discovery.model import FoundFile, FoundManifest
 from inventory.discovery.scan import scan
 from inventory.listings.base import Batch, Place
 from providers.errors import Permanent
@@ -29,13 +30,20 @@ def look(place: Place) -> Iterator[Batch]:
         environ=settings.MACHINE_ENVIRONMENT,
         cache_dir=settings.SCANNER_CACHE_DIR,
     )
+    manifests: dict[str, FoundManifest] = {}
+    unread: list[str] = []
     for batch in _batches(files):
+        missed = [fit(file.path, FILE) for file in batch if file.error]  # as its rows name it
         yield Batch(
             rows=[row for file in batch for row in _rows(file, place)],
             done=len(batch),
             problems=[problem for file in batch for problem in _problems(file)],
-            unread=[fit(file.path, FILE) for file in batch if file.error],  # as its rows name it
+            unread=missed,
         )
+        unread += missed
+        manifests.update((fit(file.path, FILE), file.manifest) for file in batch if file.manifest)
+    # Only now is it known which are no longer there.
+    yield Batch(further=[lambda: record_manifests(place.connection, manifests, unread=unread, now=place.started_at)])
 
 
 def check(place: Place) -> str:

@@ -24,6 +24,7 @@ from inventory.posture.servers import SERVER_CHECKS
 from inventory.states import ENDED
 from inventory.views import tools
 from inventory.views.checklist import checklist
+from inventory.views.declared import comparison
 from inventory.views.delegation import delegation
 from inventory.views.presence import PresentUnlessAsked
 from lifecycle.filters import CredentialPageFilter
@@ -279,6 +280,7 @@ def server_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
                 if snapshot.differences
             ],
             "tools": tools.panel(server, actor),
+            "declared": comparison(server),
             "delegation": delegation(
                 Use.objects.filter(server=server), actor, about=f"Who reaches {server}, and with what", subject=pk
             ),

@@ -19,7 +19,7 @@ from inventory.models import AuthorizationServer, Credential, Grant, Owner, Post
 from inventory.states import RunState, Severity, Verdict
 from lifecycle.models import Finding, Waiver
 from lifecycle.states import FindingState
-from tests.factories import NOW, client, connection, credential, environment, exposure, owner, server, use
+from tests.factories import NOW, client, connection, credential, environment, exposure, manifest, owner, server, use
 
 ROOT = "http://testserver/api/v1/"
 SYSTEM = Actor.system("test")
@@ -134,6 +134,7 @@ def estate(db: None) -> Estate:
     PostureCheck.objects.create(server=one, check_id="MCP-01", verdict=Verdict.MET, checked_at=NOW)
     program = client(name="Cursor", connection=place, owner=mira)
     Grant.objects.create(client=program, server=one, tools=["search"], drafted_by="Mira", drafted_at=NOW)
+    manifest(connection=place, packages=["npm:@halden/one"])
     mine = credential(
         name="github / token", connection=place, owner=mira, environment=environment("prod"), hint="ghp_…9f2c",
         fingerprint="kf1:00ff", scopes=["repo"], risk=Severity.HIGH, issued_at=None,

@@ -120,6 +120,7 @@ def test_an_owner_sees_their_own_and_nothing_else(estate: Estate):
     assert caller.names("owners/") == ["Mira Okafor"]
     assert caller.json("connections/")["results"] == []
     assert caller.json("sync-runs/")["results"] == []
+    assert caller.json("manifests/")["results"] == []
     for noun in ("servers", "clients", "tools", "grants", "exposures", "uses", "waivers", "posture-checks"):
         assert len(caller.json(f"{noun}/")["results"]) == 1
     assert caller.names("authorization-servers/") == ["https://login.example.org"]
