@@ -320,7 +320,7 @@ class _Probe:
         challenge = for_tokens(self.exchanges[gate].all("www-authenticate")) if gate else None
         named = challenge.parameters.get("resource_metadata", "") if challenge else ""
         if named:
-            places = {Question.METADATA_NAMED: urljoin(self.url, named), **places}
+            places = {Question.METADATA_NAMED: _joined(self.url, named), **places}
         for question, place in places.items():
             exchange = await self._ask(question, document(), url=place)
             if exchange.status == 200 and isinstance(exchange.document, Mapping):
@@ -401,8 +401,8 @@ class _Probe:
         resource, scopes = metadata.get("resource"), metadata.get("scopes_supported")
         unsigned, forged = forged_tokens(
             self.issuers[0] if self.issuers else origin(self.url),
-            resource if isinstance(resource, str) else self.url,
-            [scope for scope in scopes if isinstance(scope, str)][:30] if isinstance(scopes, list) else [],
+            resource[:2000] if isinstance(resource, str) else self.url,
+            [scope[:200] for scope in scopes if isinstance(scope, str)][:10] if isinstance(scopes, list) else [],
             now=self.now,
         )
         await self._ask(Question.UNSIGNED_TOKEN, refused.having(bearer(unsigned)))
@@ -631,6 +631,14 @@ def kept(exchange: Exchange) -> Exchange:
         ]
         document = {"result": {"tools": names, "nextCursor": bool(found.get("nextCursor"))}}
     return replace(exchange, body=exchange.body[:KEPT_BODY], document=document)
+
+
+def _joined(url: str, reference: str) -> str:
+    """Where a reference leads from an address. What cannot be joined stays as it is, for the fetcher to refuse."""
+    try:
+        return urljoin(url, reference)
+    except ValueError:
+        return reference
 
 
 def _client_headers(revocable: Revocable) -> list[tuple[str, str | Secret]]:

@@ -305,6 +305,7 @@ def test_a_probe_as_a_whole_takes_a_bounded_time() -> None:
         response(200, (("Content-Type", "text/event-stream"),), b"data: {broken\n\n"),
         response(200, (("Content-Type", "text/html"), ("Mcp-Session-Id", "x" * 5000)), b"<html>"),
         response(401, (("WWW-Authenticate", 'Bearer resource_metadata="://"'),)),
+        response(401, (("WWW-Authenticate", 'Bearer resource_metadata="http://[x"'),)),
         response(401, (("WWW-Authenticate", 'Bearer resource_metadata="file:///etc/passwd"'),)),
         response(401, (("WWW-Authenticate", 'Bearer resource_metadata="http://169.254.169.254/latest"'),)),
         response(302, (("Location", "http://169.254.169.254/"),)),
