@@ -13,7 +13,7 @@ from inventory.listings.base import Batch, Place
 from inventory.listings.issuers import ROLES, Look, judged
 from inventory.listings.provided import Settings
 from inventory.listings.provided import row as described
-from inventory.models import McpServer
+from inventory.models import McpClient, McpServer
 from inventory.outside import USER_AGENT, guard, references
 from providers.addresses import split
 from providers.authorization import observe_issuer
@@ -148,7 +148,7 @@ class _Look:
         self.fetcher = fetcher
         self.server = setup.server(fetcher)
         self.metadata: Mapping[str, Any] = {}
-        self.clients: set[str] = set()
+        self.clients: dict[str, str] = {}  # names by id
         self.held: dict[str, DiscoveredCredential] = {}  # by the id that the server gives them
 
     # ── What it publishes ──────────────────────────────────────────────────────────────────────
@@ -184,7 +184,7 @@ class _Look:
 
     def _client_batch(self, page: Sequence[ListedClient | Problem]) -> Batch:
         found = [row for row in page if isinstance(row, ListedClient)]
-        self.clients.update(client.client_id for client in found)
+        self.clients.update((client.client_id, client.name) for client in found)
         return self._batch([self._client(client) for client in found], page)
 
     def _client(self, client: ListedClient) -> Discovered:
@@ -263,12 +263,22 @@ class _Look:
 
     def _token_rows(self, tokens: Sequence[DiscoveredCredential]) -> list[Discovered]:
         servers = _servers({audience for token in tokens for audience in token.details.get("audiences", [])})
-        return [row for token in tokens for row in self._token(token, servers)]
+        names = self._names({token.principal for token in tokens if token.principal})
+        return [row for token in tokens for row in self._token(token, servers, names)]
 
-    def _token(self, token: DiscoveredCredential, servers: Mapping[str, McpServer]) -> Iterator[Discovered]:
+    def _names(self, client_ids: set[str]) -> Mapping[str, str]:
+        """What people call these clients: as listed now, or as an earlier look listed them."""
+        keys = {self._client_key(client_id): client_id for client_id in client_ids - self.clients.keys()}
+        known = McpClient.objects.filter(identity_key__in=keys).values_list("identity_key", "name")
+        return {**self.clients, **{keys[key]: name for key, name in known}}
+
+    def _token(
+        self, token: DiscoveredCredential, servers: Mapping[str, McpServer], names: Mapping[str, str]
+    ) -> Iterator[Discovered]:
         """The token, once for each server that it is for. Who holds it is known only of a client that was listed."""
         row = replace(
             described(token),
+            credential_name=fit(_named(token, names.get(token.principal, "")), NAME),
             file=fit(token.reference or self.setup.tokens_url, FILE),
             pointer=fit(token.external_id, POINTER),
         )
@@ -307,6 +317,10 @@ class _Look:
     def _batch(self, rows: Sequence[Discovered], page: Sequence[Any]) -> Batch:
         problems = [_problem(row.place, row.reason) for row in page if isinstance(row, Problem)]
         return Batch(rows=rows, done=len(page), problems=problems, is_cut_short=bool(problems))
+
+
+def _named(token: DiscoveredCredential, client: str) -> str:
+    return f"{client}{token.name.removeprefix(token.principal)}" if client and token.principal else token.name
 
 
 def _servers(audiences: set[str]) -> dict[str, McpServer]:

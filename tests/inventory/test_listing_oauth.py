@@ -320,6 +320,12 @@ def test_what_changed_is_kept_and_said_in_words(tmp_path: Path, settings: Settin
     assert changed.changed_at == changed.checked_at
 
 
+def test_a_token_is_called_after_its_client(authorization_server: Demo) -> None:
+    synced(connected(known(authorization_server)))
+    assert Credential.objects.filter(name__startswith="Claude Desktop (managed) / ").exists()
+    assert not Credential.objects.filter(name__startswith="claude-desktop-managed").exists()
+
+
 # ── As it fails ────────────────────────────────────────────────────────────────────────────────
 
 
