@@ -1,20 +1,28 @@
 """The people of the demo company, and what they have decided so far: owners, environments, dates, a waiver."""
 
-from datetime import timedelta
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime, timedelta
+from typing import Any
 
+from django.db.models import Q
 from django.utils import timezone
 
 from access.actors import Actor
 from inventory.actions.dates import record_dates
+from inventory.actions.grants import approve_grants, definitions_of, draft_grants, seen
 from inventory.actions.ownership import (
+    assign_client_owner,
     assign_environment,
     assign_owner,
     assign_server_owner,
     assign_server_role,
+    change_owner,
     create_owner,
 )
-from inventory.models import Credential, Environment, McpServer
-from inventory.states import OwnerKind, ServerRole
+from inventory.errors import NothingChosen
+from inventory.models import Credential, Environment, Grant, McpClient, McpServer, Owner, Use
+from inventory.states import CredentialKind, OwnerKind, ServerRole, Storage
 from lifecycle.actions.evaluation import evaluate
 from lifecycle.actions.findings import acknowledge, waive
 from lifecycle.actions.snapshots import take_snapshot
@@ -27,6 +35,11 @@ PEOPLE = [
     (OwnerKind.TEAM, "Payments", "payments@halden.example"),
     (OwnerKind.TEAM, "Platform", "platform@halden.example"),
     (OwnerKind.TEAM, "Workplace IT", "it@halden.example"),
+    (OwnerKind.TEAM, "Routing", "routing@halden.example"),
+    (OwnerKind.TEAM, "Data", "data@halden.example"),
+    (OwnerKind.TEAM, "Customs", "customs@halden.example"),
+    (OwnerKind.PERSON, "Jonas Weber", "jonas@halden.example"),
+    (OwnerKind.PERSON, "Priya Raman", "priya@halden.example"),
 ]
 OWNED = {
     "github-prod": "Mira Okafor",
@@ -51,10 +64,76 @@ AGES = {
 }
 
 
+# The live estate: who answers for which system, for which server, and where accounts run. Much is still nobody's.
+SYSTEMS = {
+    "billing": "Payments",
+    "invoices": "Payments",
+    "routing": "Routing",
+    "fleet": "Routing",
+    "maps": "Routing",
+    "telemetry": "Data",
+    "warehouse": "Data",
+    "customs": "Customs",
+    "partner": "Jonas Weber",
+    "search": "Platform",
+}
+LEFT = "Jonas Weber"
+SERVERS = {
+    "notes": ("Workplace IT", "dev"),
+    "billing": ("Payments", "prod"),
+    "payroll": ("Mira Okafor", "prod"),
+    "analytics": ("Data", "prod"),
+    "operations": ("Platform", "prod"),
+    "search": ("Platform", "staging"),
+}
+ACCOUNTS = {"417230985611": "prod", "528341096722": "prod", "639452107833": "dev"}
+CLIENTS = {"Cursor": "Priya Raman", "Claude Code": "Ana Duarte", "CI runner": "Platform", "Nightly reports": "Data"}
+GRANTED = ("Cursor", "Claude Code", "Gemini CLI", "CI runner")
+
+
+def populate_live(now: datetime) -> None:
+    """What the people decided about what a look at the live estate brought, before `populate`."""
+    owners = {name: create_owner(kind=kind, name=name, email=email, actor=ACTOR) for kind, name, email in PEOPLE}
+    environments = {row.name: row for row in Environment.objects.all()}
+    provided = Credential.objects.filter(storage=Storage.PROVIDER)
+    for system, owner in SYSTEMS.items():
+        known = Q(name__contains=system) | Q(name__contains=system.replace("-", "_"))
+        decided(assign_owner, provided.filter(known, owner=None), owners[owner], reason="It is their system.")
+    for account, name in ACCOUNTS.items():
+        of_account = Q(external_id__isnull=False, details__account=account)
+        decided(assign_environment, provided.filter(of_account), environments[name])
+    decided(assign_environment, provided.filter(kind=CredentialKind.DATABASE_PASSWORD), environments["prod"])
+    for server, (owner, name) in SERVERS.items():
+        rows = McpServer.objects.filter(name=server, url__gt="")
+        for role in ("iam_owner", "application_owner"):
+            decided(assign_server_owner, rows, role, owners[owner], reason="They run it.")
+        decided(assign_server_owner, rows, "platform_owner", owners["Platform"], reason="They host it.")
+        decided(assign_server_role, rows, ServerRole.TOOL_ENDPOINT)
+        decided(assign_environment, rows, environments[name])
+    tickets = McpServer.objects.filter(name="tickets", url__gt="")
+    decided(assign_server_role, tickets, ServerRole.DELEGATED_LAYER)
+    for client, owner in CLIENTS.items():
+        decided(assign_client_owner, McpClient.objects.filter(name=client), owners[owner], reason="They use it.")
+    draft_grants(Use.objects.present(), actor=ACTOR, now=now, reason="What is reached today.")
+    drafts = Grant.objects.current().filter(client__name__in=GRANTED, server__url__gt="")
+    shown = seen(drafts, definitions_of(drafts.values_list("server", flat=True)))
+    approve_grants(
+        drafts, as_seen=shown, ends_at=now + timedelta(days=80), actor=ACTOR, now=now, reason="Needed for the work."
+    )
+    change_owner(owners[LEFT], is_active=False, actor=ACTOR, reason="Left the company.")
+
+
+def decided(action: Callable[..., int], *args: Any, **kwargs: Any) -> None:
+    """Decide about rows where there are any."""
+    with suppress(NothingChosen):
+        action(*args, actor=ACTOR, **kwargs)
+
+
 def populate() -> None:
     """Decide what a company decides in its first weeks. Meant for a fresh estate of `demo.estate`."""
     now = timezone.now()
-    owners = {name: create_owner(kind=kind, name=name, email=email, actor=ACTOR) for kind, name, email in PEOPLE}
+    known = {row.name: row for row in Owner.objects.all()}
+    owners = known or {n: create_owner(kind=kind, name=n, email=email, actor=ACTOR) for kind, n, email in PEOPLE}
     for server, owner in OWNED.items():
         credentials = Credential.objects.filter(name__startswith=f"{server} /")
         assign_owner(credentials, owners[owner], actor=ACTOR, reason="They run it.")

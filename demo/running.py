@@ -33,6 +33,7 @@ from lifecycle.errors import EvaluationUnderWay  # noqa: E402
 
 PATIENCE = 60  # seconds until the estate's own parts must answer
 FOUNDED = "founded"
+LIVE = "Live MCP servers"
 
 
 class Command(up.Command):
@@ -75,6 +76,9 @@ class Command(up.Command):
             if run is not None:
                 how = "" if run.state == RunState.COMPLETE else f" ({run.state}: {run.error})"
                 self.say(f"  {connection.name}: {run.done} looked at{how}")
+        company.populate_live(timezone.now())
+        self.estate.change.touch()  # a definition changes behind its approval
+        sync(Connection.objects.get(name=LIVE).pk, clock=timezone.now, actor=company.ACTOR)
         with suppress(EvaluationUnderWay):  # a worker was quicker
             company.populate()
         founded.touch()
@@ -136,7 +140,7 @@ def connections(estate: Places, issuer: dict[str, Any]) -> list[Connection]:
         (ConnectionKind.MCP_CONFIG, "Repositories", {"paths": [str(estate.machine / "src")], "host": "repositories"}),
         (
             ConnectionKind.MCP_SERVER,
-            "Live MCP servers",
+            LIVE,
             {
                 "urls": [url(estate, name) for name in NAMES],
                 "tokens": [
