@@ -3,16 +3,18 @@
 from uuid import UUID
 
 from celery import shared_task
+from django.db.models import Q
 from django.utils import timezone
 
 from access.actors import Actor
 from inventory.engine import sync
+from inventory.listings import LISTINGS
 from inventory.models import Connection
 from inventory.states import ConnectionKind
 
 ACTOR = Actor.system("scheduled sync")
 FILES, SYNC = "files", "sync"  # queues
-AT_ONCE = 100  # of those that are due; the next sweep finds the others
+AT_ONCE = 100  # of those that are due for a queue; the next sweep finds the others
 
 
 @shared_task(acks_late=True, ignore_result=True)
@@ -28,6 +30,9 @@ def ring(connection_id: UUID, kind: str) -> None:
 
 @shared_task(ignore_result=True)
 def sweep_due_connections() -> None:
-    due = Connection.objects.due(timezone.now()).order_by("due_at", "pk")
-    for pk, kind in due.values_list("pk", "kind")[:AT_ONCE]:
-        ring(pk, kind)
+    due = Connection.objects.due(timezone.now()).filter(kind__in=LISTINGS).order_by("due_at", "pk")
+    files = Q(kind=ConnectionKind.MCP_CONFIG)
+    # Of each queue by itself: a hundred places that hang would else be all that is ever rung for.
+    for rows in (due.filter(files), due.exclude(files)):
+        for pk, kind in rows.values_list("pk", "kind")[:AT_ONCE]:
+            ring(pk, kind)
