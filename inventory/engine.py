@@ -7,11 +7,12 @@ from uuid import UUID
 from access.actors import Actor
 from inventory.actions.reconcile import Reconciliation
 from inventory.actions.syncs import Lease, claim, complete, fail, renew
-from inventory.errors import NoFingerprintKey
+from inventory.errors import NoFingerprintKey, Told
 from inventory.listings import LISTINGS, Clock, Place
 from inventory.listings.base import Write
-from inventory.models import SyncRun
+from inventory.models import Connection, SyncRun
 from inventory.signals import synced
+from inventory.states import ConnectionKind
 from providers.errors import ProviderError
 
 # How many are done, and how many there are in all where that is known.
@@ -29,10 +30,12 @@ def unseen(_done: int, _expected: int | None) -> None:
 def sync(
     connection_id: UUID, *, clock: Clock, actor: Actor, due_only: bool = False, progress: Progress = unseen
 ) -> SyncRun | None:
-    """Sync a connection now. None when another worker has it, or when it is not due after all.
+    """Sync a connection now. None when another worker has it, or when it is not due after all. Raises Told for a feed.
 
     What fails outside ends in the run that is returned, failed or partial; anything else also raises.
     """
+    if feed := Connection.objects.filter(pk=connection_id, kind=ConnectionKind.FEED).first():
+        raise Told(feed)
     lease = claim(connection_id, now=clock(), actor=actor, due_only=due_only)
     if lease is None:
         return None

@@ -44,6 +44,27 @@ class LeaseLost(InventoryError):
         super().__init__(LeaseLost.__doc__)
 
 
+class Told(InventoryError):
+    """A feed is sent what it holds; there is nothing to look at."""
+
+    def __init__(self, feed: object) -> None:
+        super().__init__(f"{feed} is a feed: it is sent what it holds, so there is nothing to look at.")
+
+
+class UnderWay(InventoryError):
+    """Another delivery to this feed is being taken; send this one again when it has ended."""
+
+    def __init__(self) -> None:
+        super().__init__(UnderWay.__doc__)
+
+
+class KeyReused(InventoryError):
+    """This Idempotency-Key came with another body before. A new body needs a new key."""
+
+    def __init__(self) -> None:
+        super().__init__(KeyReused.__doc__)
+
+
 class NoFingerprintKey(InventoryError):
     """A sync without a lasting key would take every secret for a new one."""
 

@@ -9,7 +9,7 @@ from django.db.models import ProtectedError
 from access.actors import Actor
 from audit.actions import action, record
 from audit.events import Event
-from inventory.errors import HasHistory, NameTaken
+from inventory.errors import HasHistory, NameTaken, Told
 from inventory.models import Connection, Environment, SyncRun
 from inventory.states import ConnectionKind, RunState
 
@@ -27,9 +27,17 @@ def create_connection(
     environment: Environment | None = None,
     interval: timedelta | None = EVERY,
 ) -> Connection:
-    """Add a place to look. It is due at once; without an interval it is due again only when somebody asks."""
+    """Add a place to look. It is due at once; without an interval it is due again only when somebody asks.
+
+    A feed is never due: its interval says how often something should arrive.
+    """
     connection = Connection(
-        kind=kind, name=name, settings=settings, environment=environment, interval=interval, due_at=now
+        kind=kind,
+        name=name,
+        settings=settings,
+        environment=environment,
+        interval=interval,
+        due_at=None if kind == ConnectionKind.FEED else now,
     )
     _save(connection, force_insert=True)
     record(Event.CONNECTION_CREATED, actor=actor, subject=connection, detail={"kind": kind, "settings": settings})
@@ -78,10 +86,11 @@ def change_connection(
     if not changed:
         return False
     held.name, held.settings, held.environment = name, settings, environment
+    is_asked = held.kind != ConnectionKind.FEED
     if "interval" in changed:
         held.interval = interval
-        held.due_at = now + interval if interval else None
-    if "settings" in changed and held.is_enabled:
+        held.due_at = now + interval if interval and is_asked else None
+    if "settings" in changed and held.is_enabled and is_asked:
         held.due_at = now
     _save(held, update_fields=["name", "settings", "environment", "interval", "due_at"])
     record(
@@ -132,7 +141,9 @@ def this_machine(*, hostname: str, actor: Actor, now: datetime) -> Connection:
 
 @action
 def request_sync(connection: Connection, *, actor: Actor, now: datetime) -> None:
-    """Make a connection due now."""
+    """Make a connection due now. Raises Told for a feed."""
+    if connection.kind == ConnectionKind.FEED:
+        raise Told(connection)
     Connection.objects.filter(pk=connection.pk).update(due_at=now)
     record(Event.CONNECTION_SYNC_REQUESTED, actor=actor, subject=connection)
 
@@ -141,6 +152,6 @@ def request_sync(connection: Connection, *, actor: Actor, now: datetime) -> None
 def set_enabled(connection: Connection, is_enabled: bool, *, actor: Actor, now: datetime) -> None:
     """Stop or resume scheduled syncs. Nothing that was listed is lost."""
     connection.is_enabled = is_enabled
-    connection.due_at = now if is_enabled else connection.due_at
+    connection.due_at = now if is_enabled and connection.kind != ConnectionKind.FEED else connection.due_at
     connection.save(update_fields=["is_enabled", "due_at"])
     record(Event.CONNECTION_CHANGED, actor=actor, subject=connection, detail={"is_enabled": is_enabled})

@@ -4,7 +4,8 @@ New rows are inserted, rows that differ are updated, rows that are the same are 
 listing no longer names is marked gone. What could not be read marks nothing.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 from datetime import datetime
 from hashlib import sha256
 from operator import attrgetter
@@ -36,6 +37,25 @@ TYPES = {
     "scopes": "varchar[]",
     "details": "jsonb",
 }
+# What a row that somebody sent says beyond a listed one. A reference names things that other rows describe.
+SENT = {
+    "line": "integer",
+    "is_reference": "boolean NOT NULL DEFAULT false",
+    "owner": "text NOT NULL DEFAULT ''",
+    "environment": "text NOT NULL DEFAULT ''",
+}
+KEYS = ("client_key", "server_key", "credential_key")
+OWNERS = {
+    "line": "integer",
+    "owner_name": "text",
+    "owner_email": "text",
+    "owner_external_id": "text",
+    "owner_kind": "text",
+    "owner_is_active": "boolean",
+}
+MOST_PROBLEMS = 200
+# What the planner has to know of the staged rows. All fifty columns would cost more than they tell.
+ANALYZED = (*KEYS, "file", "pointer", "is_exposed", "authorization_server", "owner", "environment")
 
 # Table, identity column in the staging table, described columns (inventory name → staging column, or expression over
 # its row `s`). A column in NULLABLE or KEPT keeps what is known when the listing does not say; a date in LATEST never
@@ -126,13 +146,17 @@ NEW_ROW = {
         "tools_error": "''",
         "risk": "0",
         "open_findings": "0",
-        "environment_id": "%(environment)s::uuid",
     },
     "inventory_credential": {
         "risk": "0",
         "open_findings": "0",
-        "environment_id": "%(environment)s::uuid",
     },
+}
+# What a sender may say of whom a new row belongs to. On a row that is there it fills what is empty, and no more.
+ASSIGNED = {
+    "inventory_mcpclient": {"owner_id": "s.owner_id"},
+    "inventory_mcpserver": {"environment_id": "s.environment_id"},
+    "inventory_credential": {"owner_id": "s.owner_id", "environment_id": "s.environment_id"},
 }
 # When a row passes to the connection that lists it now: what a provider says of its own beats what a file let guess.
 TAKES_OVER = {
@@ -152,34 +176,100 @@ def _listed(column: str, staged: str) -> str:
     return f"coalesce({value}, t.{column})" if column in NULLABLE else value
 
 
+# One row for each place, of rows that say the same place the first.
+PLACES = """SELECT DISTINCT ON (s.file, s.pointer, k.id, m.id, c.id)
+      s.file, s.pointer, k.id AS client_id, m.id AS server_id, c.id AS credential_id, s.is_disabled,
+      CASE WHEN c.id IS NULL THEN '' ELSE s.storage END AS held_as
+    FROM pg_temp.staging s
+    JOIN inventory_mcpclient k ON k.identity_key = s.client_key AND k.gone_at IS NULL
+    JOIN inventory_mcpserver m ON m.identity_key = s.server_key AND m.gone_at IS NULL
+    LEFT JOIN inventory_credential c ON c.identity_key = s.credential_key AND c.gone_at IS NULL
+    WHERE s.credential_key IS NULL OR c.id IS NOT NULL
+    ORDER BY s.file, s.pointer, k.id, m.id, c.id, s.n"""
+EXPOSED = """SELECT DISTINCT ON (s.file, s.pointer, c.id)
+      s.host, s.file, s.pointer, s.is_readable_by_others, c.id AS credential_id
+    FROM pg_temp.staging s
+    JOIN inventory_credential c ON c.identity_key = s.credential_key AND c.gone_at IS NULL
+    WHERE s.is_exposed
+    ORDER BY s.file, s.pointer, c.id, s.n"""
+NOUNS = ("clients", "servers", "credentials")
+# How many ids, and a mark of which: the order in which they come does not matter, so nothing is sorted for it.
+TALLY = "count(*), coalesce(bit_xor(uuid_hash_extended(id, 0)), 0)"
+# The staged rows with the owner and the environment that they name. Nobody who has left becomes an owner.
+NAMED = """SELECT s.*, coalesce(e.id, x.id) AS owner_id, v.id AS environment_id FROM ({listed}) s
+    LEFT JOIN inventory_owner e ON e.is_active AND s.owner <> '' AND lower(e.email) = lower(s.owner)
+    LEFT JOIN inventory_owner x ON x.is_active AND s.owner <> '' AND x.external_id = s.owner
+    LEFT JOIN inventory_environment v ON s.environment <> '' AND v.name = s.environment"""
+
+
+def _default(value: Any) -> str:
+    """A literal for the default of a staging column. Every default is a constant of ours."""
+    match value:
+        case None:
+            return "NULL"
+        case bool():
+            return str(value).lower()
+        case tuple():
+            return "'{}'"
+    return f"'{value}'"
+
+
+STAGING = ", ".join(
+    [
+        "n bigint GENERATED ALWAYS AS IDENTITY",
+        *(
+            f"{each.name} {TYPES.get(each.name, 'text')} DEFAULT {_default(each.default)}"
+            for each in fields(Discovered)
+        ),
+        *(f"{name} {kind}" for name, kind in SENT.items()),
+    ]
+)
+
+
 class Reconciliation:
     """One listing on its way into the inventory. Use one instance per run, on one database connection.
 
-    `stage` may be called many times outside a transaction; `apply` belongs inside the action that ends the run.
+    `stage` may be called many times outside a transaction; `apply` belongs inside the action that ends the run. Of rows
+    that describe the same thing the first place counts, in the order of files; of what somebody sent, the last row.
     """
 
-    def __init__(self, connection: Connection, *, now: datetime) -> None:
+    def __init__(self, connection: Connection, *, now: datetime, last_wins: bool = False) -> None:
         self.connection = connection
         self.now = now
         self.counts: dict[str, int] = {}
+        self.repeated = 0
+        self.problems: list[dict[str, Any]] = []
+        self.unresolved = 0
+        self._order = "n DESC" if last_wins else "file, pointer, n"
+        self._places, self._exposed = (f"{each} DESC" if last_wins else each for each in (PLACES, EXPOSED))
         self._digest = sha256()
+        self._staged: dict[str, int] = {}
 
     def open(self) -> None:
-        columns = ", ".join(f"{name} {TYPES.get(name, 'text')}" for name in COLUMNS)
         with database.cursor() as cursor:
             cursor.execute("DROP TABLE IF EXISTS pg_temp.staging")
-            cursor.execute(f"CREATE TEMP TABLE staging (n bigint GENERATED ALWAYS AS IDENTITY, {columns})")
+            cursor.execute(f"CREATE TEMP TABLE staging ({STAGING})")
+            owners = ", ".join(f"{name} {kind}" for name, kind in OWNERS.items())
+            cursor.execute("DROP TABLE IF EXISTS pg_temp.staging_owners")
+            cursor.execute(f"CREATE TEMP TABLE staging_owners (n bigint GENERATED ALWAYS AS IDENTITY, {owners})")
 
     def stage(self, rows: Iterable[Discovered]) -> None:
+        self.stage_values(COLUMNS, map(VALUES, rows))
+
+    def stage_values(self, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, table: str = "staging") -> None:
+        """Stage rows of which only some columns are said; the others are as in a `Discovered` without them.
+
+        Owners have a table of their own, `staging_owners`.
+        """
         with database.cursor() as cursor:
             cursor.adapters.register_dumper(tuple, ListDumper)  # of this cursor alone: a tuple is an array
-            with cursor.copy(f"COPY pg_temp.staging ({', '.join(COLUMNS)}) FROM STDIN") as copy:
+            with cursor.copy(f"COPY pg_temp.{table} ({', '.join(columns)}) FROM STDIN") as copy:
                 for row in rows:
-                    copy.write_row(VALUES(row))
+                    copy.write_row(row)
 
     def close(self) -> None:
         with database.cursor() as cursor:
-            cursor.execute("DROP TABLE IF EXISTS pg_temp.staging")
+            cursor.execute("DROP TABLE IF EXISTS pg_temp.staging, pg_temp.staging_owners")
 
     @property
     def digest(self) -> str:
@@ -193,65 +283,110 @@ class Reconciliation:
     def note(self, counts: Mapping[str, int]) -> None:
         """Count what was written beside the reconciliation, in the same transaction."""
         for name, count in counts.items():
-            if count:
-                self.counts[name] = self.counts.get(name, 0) + count
-                self._digest.update(f"{name} {count}\n".encode())
+            self._count(name, count)
 
     def apply(self, *, unread: Iterable[str] | None) -> None:
         """Reconcile. `unread` are files and folders that could not be read; None when the listing was cut short."""
         with database.cursor() as cursor:
             cursor.execute("SET LOCAL enable_nestloop = off")
-            cursor.execute("ANALYZE pg_temp.staging")
-            self._issuers(cursor)
+            cursor.execute(f"ANALYZE pg_temp.staging ({', '.join(ANALYZED)})")
+            self._survey(cursor)
+            if self._staged["owners"]:
+                self._owners(cursor)
+            if self._staged["issuers"]:
+                self._issuers(cursor)
             for noun, (table, key, columns) in {
                 "clients": CLIENT,
                 "servers": SERVER,
                 "credentials": CREDENTIAL,
             }.items():
-                self._upsert(cursor, noun, table, key, columns)
-            self._versions(cursor)
-            self._uses(cursor)
-            self._exposures(cursor)
-            if unread is not None:
+                if self._staged[noun]:
+                    self._upsert(cursor, noun, table, key, columns)
+            if self._staged["uses"]:
+                self._uses(cursor)
+            if self._staged["exposures"]:
+                self._exposures(cursor)
+            if self._staged["assigned"] or self._staged["references"]:
+                self._resolve(cursor)
+            # A row that names something unknown was not taken, and what it stood for may well be there.
+            if unread is not None and not self.unresolved:
                 self._gone(cursor, list(unread))
 
+    def _survey(self, cursor: CursorWrapper) -> None:
+        """How much of each there is, so that no statement runs for what nobody listed."""
+        described = {noun: f"{key} IS NOT NULL AND NOT is_reference" for noun, key in zip(NOUNS, KEYS, strict=True)}
+        wanted = {
+            **described,
+            "uses": "client_key IS NOT NULL AND server_key IS NOT NULL",
+            "exposures": "is_exposed",
+            "issuers": "authorization_server <> ''",
+            "assigned": "owner <> '' OR environment <> ''",
+            "references": "is_reference",
+        }
+        counts = ", ".join(f"count(*) FILTER (WHERE {condition})" for condition in wanted.values())
+        owners = "(SELECT count(*) FROM pg_temp.staging_owners)"
+        cursor.execute(f"SELECT {counts}, {owners} FROM pg_temp.staging")
+        self._staged = dict(zip([*wanted, "owners"], cursor.fetchone(), strict=True))
+
     # ── One statement each ─────────────────────────────────────────────────────────────────────
-    def _run(self, cursor: CursorWrapper, name: str, statement: str, **more: Any) -> None:
-        """Run a writing statement that returns ids; count them and add them to the digest."""
-        cursor.execute(
-            f"WITH changed AS ({statement}) SELECT count(*),"
-            " encode(sha256(convert_to(coalesce(string_agg(id::text, '' ORDER BY id), ''), 'UTF8')), 'hex')"
-            " FROM changed",
-            {
-                "connection": self.connection.pk,
-                "environment": self.connection.environment_id,
-                "now": self.now,
-                "seen": self.connection.last_complete_at or self.now,
-                **more,
-            },
-        )
-        count, digest = cursor.fetchone()
+    def _parameters(self, **more: Any) -> dict[str, Any]:
+        return {
+            "connection": self.connection.pk,
+            "environment": self.connection.environment_id,
+            "now": self.now,
+            "seen": self.connection.last_complete_at or self.now,
+            **more,
+        }
+
+    def _count(self, name: str, count: int, mark: object = "") -> None:
         if count:
             self.counts[name] = self.counts.get(name, 0) + count
-            self._digest.update(f"{name} {digest}\n".encode())
+            self._digest.update(f"{name} {count} {mark}\n".encode())
+
+    def _run(self, cursor: CursorWrapper, name: str, statement: str, **more: Any) -> int:
+        """Run a writing statement that returns ids; count them and add them to the digest."""
+        cursor.execute(f"WITH changed AS ({statement}) SELECT {TALLY} FROM changed", self._parameters(**more))
+        count, mark = cursor.fetchone()
+        self._count(name, count, mark)
+        return int(count)
+
+    def _rows(self, cursor: CursorWrapper, key: str, staged: int) -> tuple[str, int]:
+        """The staged rows that describe something, one for each thing, and how many things that are.
+
+        Sorting a million wide rows to find repetitions costs more than counting the keys first, and mostly there is
+        no repetition to find.
+        """
+        described = f"FROM pg_temp.staging WHERE {key} IS NOT NULL AND NOT is_reference"
+        cursor.execute(f"SELECT count(*) FROM (SELECT 1 {described} GROUP BY {key}) things")
+        (things,) = cursor.fetchone()
+        if things == staged:
+            return f"SELECT * {described}", things
+        return f"SELECT DISTINCT ON ({key}) * {described} ORDER BY {key}, {self._order}", things
 
     def _upsert(self, cursor: CursorWrapper, noun: str, table: str, key: str, columns: dict[str, str]) -> None:
-        rows = f"SELECT DISTINCT ON ({key}) * FROM pg_temp.staging WHERE {key} IS NOT NULL"
-        listed = f"{rows} ORDER BY {key}, file, pointer, n"
-        extra = NEW_ROW[table]
-        self._run(
-            cursor,
-            f"{noun}_added",
-            f"""
-            INSERT INTO {table} (identity_key, connection_id, first_seen_at, {", ".join([*columns, *extra])})
+        listed, things = self._rows(cursor, key, self._staged[noun])
+        self.repeated += self._staged[noun] - things
+        if self._staged["assigned"]:
+            listed = NAMED.format(listed=listed)
+            new = {**NEW_ROW[table], **ASSIGNED[table]}
+        else:
+            new = {**NEW_ROW[table], **dict.fromkeys(ASSIGNED[table], "NULL::uuid")}
+        if "environment_id" in new:
+            new["environment_id"] = f"coalesce({new['environment_id']}, %(environment)s::uuid)"
+        insert = f"""
+            INSERT INTO {table} (identity_key, connection_id, first_seen_at, {", ".join([*columns, *new])})
             SELECT s.{key}, %(connection)s, %(now)s,
-              {", ".join([*(c if "(" in c else f"s.{c}" for c in columns.values()), *extra.values()])}
+              {", ".join([*(c if "(" in c else f"s.{c}" for c in columns.values()), *new.values()])}
             FROM ({listed}) s LEFT JOIN {table} t ON t.identity_key = s.{key}
             WHERE t.id IS NULL
             ON CONFLICT (identity_key) DO NOTHING  -- another connection listed it first, a moment ago
-            RETURNING id
-            """,
-        )
+            """
+        if table == "inventory_credential":
+            added = self._add_credentials(cursor, insert)
+        else:
+            added = self._run(cursor, f"{noun}_added", f"{insert} RETURNING id")
+        if added == things:
+            return  # nothing was there that could differ
         values = {column: _listed(column, staged) for column, staged in columns.items()}
         taken = TAKES_OVER[table]
         # Only the connection that a row belongs to describes it; any connection that names it makes it present.
@@ -271,6 +406,114 @@ class Reconciliation:
             RETURNING t.id
             """,
         )
+        if table == "inventory_credential":
+            self._versions(cursor)
+        if self._staged["assigned"]:
+            self._assign(cursor, noun, table, key, listed)
+
+    def _add_credentials(self, cursor: CursorWrapper, insert: str) -> int:
+        """New credentials with their first versions, in one pass over what is new."""
+        cursor.execute(
+            f"""
+            WITH new AS ({insert} RETURNING id, external_id, fingerprint, hint, issued_at),
+            versions AS (
+              INSERT INTO inventory_credentialversion
+                (credential_id, external_id, fingerprint, hint, issued_at, first_seen_at, is_current)
+              SELECT id, external_id, fingerprint, hint, issued_at, %(now)s, true
+              FROM new WHERE fingerprint <> '' OR external_id <> ''
+              RETURNING id)
+            SELECT * FROM (SELECT {TALLY} FROM new) a, (SELECT {TALLY} FROM versions) b
+            """,
+            self._parameters(),
+        )
+        added, mark, versions, versions_mark = cursor.fetchone()
+        self._count("credentials_added", added, mark)
+        self._count("versions_added", versions, versions_mark)
+        return int(added)
+
+    def _assign(self, cursor: CursorWrapper, noun: str, table: str, key: str, listed: str) -> None:
+        """Fill in an owner or an environment that nobody has given yet."""
+        filled = {column: f"coalesce(t.{column}, {value})" for column, value in ASSIGNED[table].items()}
+        empty = " OR ".join(f"t.{column} IS NULL AND {value} IS NOT NULL" for column, value in ASSIGNED[table].items())
+        self._run(
+            cursor,
+            f"{noun}_assigned",
+            f"""
+            UPDATE {table} t SET {", ".join(f"{c} = {v}" for c, v in filled.items())}
+            FROM ({listed}) s WHERE t.identity_key = s.{key} AND ({empty})
+            RETURNING t.id
+            """,
+        )
+
+    def _owners(self, cursor: CursorWrapper) -> None:
+        """Add whom nobody knew. Of whom is known, take over whether they are active; what people entered stays."""
+        key = "coalesce(nullif(owner_external_id, ''), lower(owner_email))"
+        listed = f"SELECT DISTINCT ON ({key}) * FROM pg_temp.staging_owners ORDER BY {key}, n DESC"
+        cursor.execute(f"SELECT count(*) - count(DISTINCT {key}) FROM pg_temp.staging_owners")
+        self.repeated += cursor.fetchone()[0]
+        by_id = "s.owner_external_id <> '' AND o.external_id = s.owner_external_id"
+        by_email = "s.owner_email <> '' AND lower(o.email) = lower(s.owner_email)"
+        self._run(
+            cursor,
+            "owners_changed",
+            f"""
+            UPDATE inventory_owner t SET is_active = coalesce(m.owner_is_active, t.is_active),
+              external_id = CASE WHEN t.external_id = '' THEN m.owner_external_id ELSE t.external_id END
+            FROM (
+              SELECT DISTINCT ON (id) * FROM (
+                SELECT o.id, s.* FROM ({listed}) s JOIN inventory_owner o ON {by_id}
+                UNION ALL
+                SELECT o.id, s.* FROM ({listed}) s JOIN inventory_owner o ON {by_email}
+                WHERE (s.owner_external_id = '' OR o.external_id = '')
+                  AND NOT EXISTS (SELECT 1 FROM inventory_owner o WHERE {by_id})
+              ) matched ORDER BY id, n DESC
+            ) m
+            WHERE m.id = t.id AND (m.owner_is_active IS DISTINCT FROM t.is_active AND m.owner_is_active IS NOT NULL
+              OR t.external_id = '' AND m.owner_external_id <> '')
+            RETURNING t.id
+            """,
+        )
+        self._run(
+            cursor,
+            "owners_added",
+            f"""
+            INSERT INTO inventory_owner (kind, name, email, external_id, is_active)
+            SELECT s.owner_kind, s.owner_name, s.owner_email, s.owner_external_id, coalesce(s.owner_is_active, true)
+            FROM ({listed}) s
+            WHERE NOT EXISTS (SELECT 1 FROM inventory_owner o WHERE {by_id})
+              AND NOT EXISTS (SELECT 1 FROM inventory_owner o WHERE {by_email})
+            ON CONFLICT DO NOTHING  -- two rows of one e-mail address, or somebody was faster by a moment
+            RETURNING id
+            """,
+        )
+
+    def _resolve(self, cursor: CursorWrapper) -> None:
+        """Find what rows name and the inventory does not have: something referred to, an owner, an environment."""
+        things = " OR ".join(
+            f"s.{key} IS NOT NULL AND NOT EXISTS"
+            f" (SELECT 1 FROM {table} t WHERE t.identity_key = s.{key} AND t.gone_at IS NULL)"
+            for table, key, _ in (CLIENT, SERVER, CREDENTIAL)
+        )
+        owner = """NOT EXISTS (SELECT 1 FROM inventory_owner o WHERE o.is_active AND lower(o.email) = lower(s.owner))
+            AND NOT EXISTS (SELECT 1 FROM inventory_owner o WHERE o.is_active AND o.external_id = s.owner)"""
+        environment = "NOT EXISTS (SELECT 1 FROM inventory_environment v WHERE v.name = s.environment)"
+        for condition, field, sentence in (
+            (
+                f"s.is_reference AND ({things})",
+                "",
+                "It names something that the inventory does not have any more, or yet.",
+            ),
+            (f"s.owner <> '' AND {owner}", "owner", "Nobody who is active has this e-mail address or external id."),
+            (f"s.environment <> '' AND {environment}", "environment", "There is no environment of this name."),
+        ):
+            cursor.execute(
+                f"SELECT line, count(*) OVER () FROM pg_temp.staging s WHERE {condition} ORDER BY line LIMIT %s",
+                [MOST_PROBLEMS],
+            )
+            found = cursor.fetchall()
+            self.problems.extend({"line": line, "pointer": field, "reason": sentence} for line, _ in found)
+            if found and not field:
+                self.unresolved = found[0][1]
 
     def _issuers(self, cursor: CursorWrapper) -> None:
         self._run(
@@ -309,16 +552,6 @@ class Reconciliation:
             """,
         )
 
-    PLACES = """
-        SELECT DISTINCT ON (s.file, s.pointer, k.id, m.id, c.id)
-          s.file, s.pointer, k.id AS client_id, m.id AS server_id, c.id AS credential_id, s.is_disabled,
-          CASE WHEN c.id IS NULL THEN '' ELSE s.storage END AS held_as
-        FROM pg_temp.staging s
-        JOIN inventory_mcpclient k ON k.identity_key = s.client_key
-        JOIN inventory_mcpserver m ON m.identity_key = s.server_key
-        LEFT JOIN inventory_credential c ON c.identity_key = s.credential_key
-        ORDER BY s.file, s.pointer, k.id, m.id, c.id, s.n
-    """
     SAME_USE = """x.connection_id = %(connection)s AND x.gone_at IS NULL AND x.file = p.file AND x.pointer = p.pointer
         AND x.client_id = p.client_id AND x.server_id = p.server_id
         AND x.credential_id IS NOT DISTINCT FROM p.credential_id"""
@@ -332,7 +565,7 @@ class Reconciliation:
               is_disabled, first_seen_at)
             SELECT %(connection)s, p.client_id, p.server_id, p.credential_id, p.file, p.pointer, p.held_as,
               p.is_disabled, %(now)s
-            FROM ({self.PLACES}) p LEFT JOIN inventory_use x ON {self.SAME_USE}
+            FROM ({self._places}) p LEFT JOIN inventory_use x ON {self.SAME_USE}
             WHERE x.id IS NULL
             RETURNING id
             """,
@@ -341,19 +574,12 @@ class Reconciliation:
             cursor,
             "uses_changed",
             f"""
-            UPDATE inventory_use x SET is_disabled = p.is_disabled, held_as = p.held_as FROM ({self.PLACES}) p
+            UPDATE inventory_use x SET is_disabled = p.is_disabled, held_as = p.held_as FROM ({self._places}) p
             WHERE {self.SAME_USE} AND (x.is_disabled, x.held_as) IS DISTINCT FROM (p.is_disabled, p.held_as)
             RETURNING x.id
             """,
         )
 
-    EXPOSED = """
-        SELECT DISTINCT ON (s.file, s.pointer, c.id)
-          s.host, s.file, s.pointer, s.is_readable_by_others, c.id AS credential_id
-        FROM pg_temp.staging s JOIN inventory_credential c ON c.identity_key = s.credential_key
-        WHERE s.is_exposed
-        ORDER BY s.file, s.pointer, c.id, s.n
-    """
     SAME_EXPOSURE = """x.connection_id = %(connection)s AND x.gone_at IS NULL AND x.file = p.file
         AND x.pointer = p.pointer AND x.credential_id = p.credential_id"""
 
@@ -365,7 +591,7 @@ class Reconciliation:
             INSERT INTO inventory_exposure (credential_id, connection_id, host, file, pointer, is_readable_by_others,
               first_seen_at)
             SELECT p.credential_id, %(connection)s, p.host, p.file, p.pointer, p.is_readable_by_others, %(now)s
-            FROM ({self.EXPOSED}) p LEFT JOIN inventory_exposure x ON {self.SAME_EXPOSURE}
+            FROM ({self._exposed}) p LEFT JOIN inventory_exposure x ON {self.SAME_EXPOSURE}
             WHERE x.id IS NULL
             RETURNING id
             """,
@@ -374,7 +600,7 @@ class Reconciliation:
             cursor,
             "exposures_changed",
             f"""
-            UPDATE inventory_exposure x SET is_readable_by_others = p.is_readable_by_others FROM ({self.EXPOSED}) p
+            UPDATE inventory_exposure x SET is_readable_by_others = p.is_readable_by_others FROM ({self._exposed}) p
             WHERE {self.SAME_EXPOSURE} AND x.is_readable_by_others IS DISTINCT FROM p.is_readable_by_others
             RETURNING x.id
             """,
@@ -394,7 +620,7 @@ class Reconciliation:
             f"""
             UPDATE inventory_use x SET {ended}
             WHERE x.connection_id = %(connection)s AND x.gone_at IS NULL AND {read}
-              AND NOT EXISTS (SELECT 1 FROM ({self.PLACES}) p WHERE {self.SAME_USE})
+              AND NOT EXISTS (SELECT 1 FROM ({self._places}) p WHERE {self.SAME_USE})
             RETURNING x.id
             """,
             unread=unread,
@@ -406,7 +632,7 @@ class Reconciliation:
             f"""
             UPDATE inventory_exposure x SET {ended}
             WHERE x.connection_id = %(connection)s AND x.gone_at IS NULL AND {read}
-              AND NOT EXISTS (SELECT 1 FROM ({self.EXPOSED}) p WHERE {self.SAME_EXPOSURE})
+              AND NOT EXISTS (SELECT 1 FROM ({self._exposed}) p WHERE {self.SAME_EXPOSURE})
             RETURNING x.id
             """,
             unread=unread,

@@ -14,7 +14,7 @@ from audit.events import Event
 from inventory.actions.reconcile import Reconciliation
 from inventory.errors import LeaseLost
 from inventory.models import Connection, SyncRun
-from inventory.states import RunState
+from inventory.states import ConnectionKind, RunState
 
 LEASE = timedelta(minutes=5)
 KEPT_PROBLEMS = 200
@@ -29,11 +29,25 @@ class Lease:
     token: UUID
 
 
-def claim(connection_id: UUID, *, now: datetime, actor: Actor, due_only: bool = False) -> Lease | None:
-    """Claim a connection and begin its run. None when another worker holds it, or when it is not due after all."""
+def claim(
+    connection_id: UUID,
+    *,
+    now: datetime,
+    actor: Actor,
+    due_only: bool = False,
+    take_over: bool = False,
+    idempotency_key: str = "",
+) -> Lease | None:
+    """Claim a connection and begin its run. None when another worker holds it, or when it is not due after all.
+
+    `take_over` is for who knows that the holder of a lease is dead before the lease has run out. A run of the same
+    idempotency key that failed is begun again as the same run.
+    """
     token = uuid4()
     with transaction.atomic():
-        free = Connection.objects.filter(pk=connection_id).exclude(lease_until__gt=now)
+        free = Connection.objects.filter(pk=connection_id)
+        if not take_over:
+            free = free.exclude(lease_until__gt=now)
         if due_only:
             free = free.filter(is_enabled=True, due_at__lte=now)
         if not free.update(lease_token=token, lease_until=now + LEASE):
@@ -43,8 +57,13 @@ def claim(connection_id: UUID, *, now: datetime, actor: Actor, due_only: bool = 
         SyncRun.objects.filter(connection=connection, finished_at=None).update(
             state=RunState.FAILED, finished_at=now, error="The worker died before the run ended."
         )
-        run = SyncRun(connection=connection, started_at=now, requested_by=actor.label)
-        run.save(force_insert=True)
+        run = SyncRun(connection=connection, started_at=now, requested_by=actor.label, idempotency_key=idempotency_key)
+        again = SyncRun.objects.filter(connection=connection, idempotency_key=idempotency_key, state=RunState.FAILED)
+        if idempotency_key and (failed := again.first()):
+            run.pk = failed.pk
+            run.save(force_update=True)
+        else:
+            run.save(force_insert=True)
     return Lease(connection, run, token)
 
 
@@ -59,7 +78,8 @@ def renew(lease: Lease, *, now: datetime, done: int, expected: int | None = None
 
 def _release(lease: Lease, *, now: datetime, **values: Any) -> None:
     held = Connection.objects.filter(pk=lease.connection.pk, lease_token=lease.token)
-    due = now + lease.connection.interval if lease.connection.interval else None
+    is_asked = lease.connection.kind != ConnectionKind.FEED
+    due = now + lease.connection.interval if lease.connection.interval and is_asked else None
     if not held.update(lease_token=None, lease_until=None, due_at=due, **values):
         raise LeaseLost
 
@@ -76,16 +96,22 @@ def complete(
     actor: Actor,
     error: str = "",
     further: Sequence[Callable[[], Mapping[str, int]]] = (),
+    is_part: bool = False,
+    received: Mapping[str, int] | None = None,
+    body_digest: str = "",
 ) -> SyncRun:
     """Apply the listing and end the run, in one transaction with its single audit entry.
 
     `unread` names what could not be read; None when the listing was cut short, which `error` explains. `further` are
-    writes that belong to the same look, each of which answers with what it counted.
+    writes that belong to the same look, each of which answers with what it counted. Where `is_part`, the listing says
+    nothing of what it leaves out. `received` counts the rows of a delivery; what came of them here is added to it.
     """
-    is_complete = unread is not None and not unread
-    # What could not be read was not seen, so a partial run is no later sight of anything.
-    _release(lease, now=now, **({"last_complete_at": now} if is_complete else {}))
-    listing.apply(unread=unread)
+    _release(lease, now=now)
+    listing.apply(unread=None if is_part else unread)
+    is_complete = unread is not None and not unread and not listing.unresolved
+    if is_complete or is_part:
+        # What could not be read was not seen, so a partial run is no later sight of anything.
+        Connection.objects.filter(pk=lease.connection.pk).update(last_complete_at=now)
     for write in further:
         listing.note(write())
     run = lease.run
@@ -93,10 +119,14 @@ def complete(
     run.finished_at = now
     run.done = done
     run.counts = listing.counts
-    run.problems = problems[:KEPT_PROBLEMS]
+    run.problems = [*problems, *listing.problems][:KEPT_PROBLEMS]
     run.error = error or ("" if is_complete else _unread_in_words(unread))
+    if received is not None:
+        run.received = {**received, "repeated": listing.repeated, "unresolved": listing.unresolved}
+        run.body_digest = body_digest
     run.digest = listing.digest
-    run.save(update_fields=["state", "finished_at", "done", "counts", "problems", "error", "digest"])
+    outcome = ["state", "finished_at", "done", "counts", "problems", "error", "digest", "received", "body_digest"]
+    run.save(update_fields=outcome)
     record(
         Event.CONNECTION_SYNCED,
         actor=actor,
@@ -108,6 +138,7 @@ def complete(
             "unread": None if unread is None else len(unread),
             "changes": run.counts,
             "digest": run.digest,
+            **({"received": run.received} if received is not None else {}),
         },
     )
     return run
@@ -120,14 +151,15 @@ def _unread_in_words(unread: list[str] | None) -> str:
 
 
 @action
-def fail(lease: Lease, *, now: datetime, error: str, actor: Actor) -> SyncRun:
+def fail(lease: Lease, *, now: datetime, error: str, actor: Actor, problems: Sequence[dict[str, Any]] = ()) -> SyncRun:
     """End the run without touching the inventory."""
     _release(lease, now=now)
     run = lease.run
     run.state = RunState.FAILED
     run.finished_at = now
     run.error = error
-    run.save(update_fields=["state", "finished_at", "error"])
+    run.problems = list(problems[:KEPT_PROBLEMS])
+    run.save(update_fields=["state", "finished_at", "error", "problems"])
     record(
         Event.CONNECTION_SYNCED,
         actor=actor,

@@ -48,7 +48,7 @@ class McpClientQuerySet(models.QuerySet["McpClient"]):
 class McpClient(Row):
     """A host program or registered OAuth client that reaches MCP servers."""
 
-    identity_key = models.TextField(unique=True, editable=False)
+    identity_key = models.TextField(editable=False)
     connection = models.ForeignKey(Connection, models.PROTECT, related_name="+")
     name = models.CharField(max_length=300)
     product = models.CharField(max_length=60, blank=True)
@@ -88,6 +88,8 @@ class McpClient(Row):
     class Meta(Row.Meta):
         verbose_name = "MCP client"
         constraints: ClassVar = [
+            # Not `unique=True`, which would bring a second index along, for a search by beginnings that nobody makes.
+            models.UniqueConstraint(fields=["identity_key"], name="client_identity_is_unique"),
             models.CheckConstraint(
                 condition=models.Q(admission__in=Admission.values), name="client_admission_is_known"
             ),

@@ -16,9 +16,9 @@ class ConnectionQuerySet(models.QuerySet["Connection"]):
         return self if actor.sees_everything else self.none()
 
     def due(self, now: datetime) -> Self:
-        """Enabled, due, and not held by a live worker."""
+        """Enabled, due, and not held by a live worker. A feed is told, not asked."""
         free = models.Q(lease_until=None) | models.Q(lease_until__lte=now)
-        return self.filter(free, is_enabled=True, due_at__lte=now)
+        return self.filter(free, is_enabled=True, due_at__lte=now).exclude(kind=ConnectionKind.FEED)
 
 
 class Connection(Row):
@@ -57,6 +57,12 @@ class Connection(Row):
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def last_whole_look_at(self) -> datetime | None:
+        """When all that is there was last seen. A feed that sends only parts says nothing of what it leaves out."""
+        is_partial = self.kind == ConnectionKind.FEED and not self.settings.get("complete")
+        return None if is_partial else self.last_complete_at
+
 
 class SyncRun(Row):
     """One look at a connection: how far it got, what it changed, what it could not read."""
@@ -69,6 +75,10 @@ class SyncRun(Row):
     done = models.PositiveIntegerField(default=0)
     expected = models.PositiveIntegerField(null=True, blank=True, help_text="How many there are, when that is known.")
     idempotency_key = models.CharField(max_length=200, blank=True, editable=False)
+    body_digest = models.CharField(max_length=64, blank=True, editable=False, help_text="Of what was sent.")
+    received = models.JSONField(
+        default=dict, help_text="Of what was sent: how many rows were read, taken, refused and repeated."
+    )
     counts = models.JSONField(default=dict)
     problems = models.JSONField(default=list)
     error = models.TextField(blank=True)

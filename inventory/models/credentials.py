@@ -50,7 +50,7 @@ class Credential(Row):
     `open_findings` are written by the evaluation, so that rules and lists need no join.
     """
 
-    identity_key = models.TextField(unique=True, editable=False)
+    identity_key = models.TextField(editable=False)
     connection = models.ForeignKey(Connection, models.PROTECT, related_name="+")
     name = models.CharField(max_length=300)
     kind = models.CharField(max_length=30, choices=CredentialKind)
@@ -58,7 +58,9 @@ class Credential(Row):
     principal = models.CharField(max_length=300, blank=True, help_text="The provider's own name for the identity.")
     trust_model = models.CharField(max_length=20, choices=TrustModel, default=TrustModel.UNKNOWN)
     subject = models.CharField("on behalf of", max_length=200, blank=True)
-    owner = models.ForeignKey(Owner, models.SET_NULL, null=True, blank=True, related_name="+")
+    owner = models.ForeignKey(
+        Owner, models.SET_NULL, null=True, blank=True, related_name="+", db_index=False
+    )  # credential_by_owner
     custodian = models.ForeignKey(Owner, models.SET_NULL, null=True, blank=True, related_name="+")
     environment = models.ForeignKey(Environment, models.SET_NULL, null=True, blank=True, related_name="+")
     storage = models.CharField(max_length=20, choices=Storage)
@@ -86,6 +88,8 @@ class Credential(Row):
 
     class Meta(Row.Meta):
         constraints: ClassVar = [
+            # Not `unique=True`, which would bring a second index along, for a search by beginnings that nobody makes.
+            models.UniqueConstraint(fields=["identity_key"], name="credential_identity_is_unique"),
             models.CheckConstraint(condition=models.Q(kind__in=CredentialKind.values), name="credential_kind_is_known"),
             models.CheckConstraint(
                 condition=models.Q(status__in=CredentialStatus.values), name="credential_status_is_known"
@@ -120,7 +124,9 @@ class Credential(Row):
 class CredentialVersion(Row):
     """One issued value of a credential, as metadata."""
 
-    credential = models.ForeignKey(Credential, models.CASCADE, related_name="+")
+    credential = models.ForeignKey(
+        Credential, models.CASCADE, related_name="+", db_index=False
+    )  # version_by_credential
     external_id = models.CharField(max_length=200, blank=True)
     fingerprint = models.CharField(max_length=80, blank=True)
     hint = models.CharField(max_length=40, blank=True)
@@ -163,7 +169,9 @@ class ExposureQuerySet(models.QuerySet["Exposure"]):
 class Exposure(Row):
     """A literal secret seen at a place. The secret itself is never kept."""
 
-    credential = models.ForeignKey(Credential, models.CASCADE, related_name="+")
+    credential = models.ForeignKey(
+        Credential, models.CASCADE, related_name="+", db_index=False
+    )  # exposure_by_credential
     connection = models.ForeignKey(Connection, models.PROTECT, related_name="+")
     host = models.CharField(max_length=200, blank=True)
     file = models.TextField()

@@ -71,7 +71,7 @@ class McpServerQuerySet(models.QuerySet["McpServer"]):
 class McpServer(Row):
     """A server that some client is configured to reach, or that was seen live."""
 
-    identity_key = models.TextField(unique=True, editable=False)
+    identity_key = models.TextField(editable=False)
     connection = models.ForeignKey(Connection, models.PROTECT, related_name="+")
     name = models.CharField(max_length=300)
     transport = models.CharField(max_length=10, choices=Transport)
@@ -108,6 +108,8 @@ class McpServer(Row):
     class Meta(Row.Meta):
         verbose_name = "MCP server"
         constraints: ClassVar = [
+            # Not `unique=True`, which would bring a second index along, for a search by beginnings that nobody makes.
+            models.UniqueConstraint(fields=["identity_key"], name="server_identity_is_unique"),
             models.CheckConstraint(
                 condition=models.Q(transport__in=Transport.values), name="server_transport_is_known"
             ),

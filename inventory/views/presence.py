@@ -33,5 +33,5 @@ def suited(page: ListPage, actor: Actor, role: Role) -> ListPage:
 
 def seen_at(row: Any) -> datetime | None:
     """When it was last seen. What is still there was seen when its connection was last read completely."""
-    found: datetime | None = row.last_seen_at or row.connection.last_complete_at or row.first_seen_at
+    found: datetime | None = row.last_seen_at or row.connection.last_whole_look_at or row.first_seen_at
     return found

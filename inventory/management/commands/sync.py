@@ -108,7 +108,7 @@ class Command(BaseCommand):
                 )
             ]
         if options["all"]:
-            return list(Connection.objects.filter(is_enabled=True).order_by("name"))
+            return list(Connection.objects.filter(is_enabled=True).exclude(kind=ConnectionKind.FEED).order_by("name"))
         if options["connection"]:
             found = list(Connection.objects.filter(name__in=options["connection"]).order_by("name"))
             missing = set(options["connection"]) - {connection.name for connection in found}
