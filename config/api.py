@@ -13,6 +13,7 @@ from rest_framework.views import APIView
 
 from audit import api as audit
 from inventory import api as inventory
+from inventory.intake_api import Intake, RowSchema
 from lifecycle import api as lifecycle
 from web.api import ByHeader, CsvRenderer, NdjsonRenderer, ReadOnlyViewSet, answer, as_body, check_parameters
 
@@ -116,6 +117,8 @@ def routes(noun: str, viewset: type[ReadOnlyViewSet]) -> list[URLPattern]:
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", Root.as_view(), name="api_root"),
     path("schema/", Schema.as_view(), name="api_schema"),
+    path("intake/", Intake.as_view(), name="api_intake"),
+    path("intake/schema/", RowSchema.as_view(), name="api_intake_schema"),
     *(route for noun, viewset in NOUNS.items() for route in routes(noun, viewset)),
     # Only with a slash at the end: a path without one is first tried again with it.
     re_path(r"^.*/$", NotFound.as_view()),

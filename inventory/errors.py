@@ -1,6 +1,7 @@
 """What can go wrong in the inventory, in sentences that are safe to show."""
 
 from collections.abc import Sequence
+from typing import Any
 
 
 class InventoryError(Exception):
@@ -56,6 +57,32 @@ class UnderWay(InventoryError):
 
     def __init__(self) -> None:
         super().__init__(UnderWay.__doc__)
+
+
+class NotAFeed(InventoryError):
+    """Rows can only be sent to a connection of the kind feed."""
+
+    def __init__(self, connection: object) -> None:
+        super().__init__(f"{connection} is no feed. Rows can only be sent to a connection of that kind.")
+
+
+class Disabled(InventoryError):
+    """A feed that is switched off takes nothing."""
+
+    def __init__(self, feed: object) -> None:
+        super().__init__(f"{feed} is switched off and takes nothing.")
+
+
+class NothingTaken(InventoryError):
+    """Every row of a delivery was refused."""
+
+    def __init__(self, run: object, refused: int, problems: Sequence[dict[str, Any]]) -> None:
+        self.run = run
+        self.refused = refused
+        self.problems = problems
+        super().__init__(
+            "No row could be taken: " + ("the only one was" if refused == 1 else f"all {refused} were") + " refused."
+        )
 
 
 class KeyReused(InventoryError):

@@ -120,7 +120,9 @@ def complete(
     run.done = done
     run.counts = listing.counts
     run.problems = [*problems, *listing.problems][:KEPT_PROBLEMS]
-    run.error = error or ("" if is_complete else _unread_in_words(unread))
+    run.error = error or ("" if is_complete or listing.unresolved else _unread_in_words(unread))
+    if listing.unresolved:
+        run.error = f"{run.error} {_unresolved_in_words(listing.unresolved)}".strip()
     if received is not None:
         run.received = {**received, "repeated": listing.repeated, "unresolved": listing.unresolved}
         run.body_digest = body_digest
@@ -142,6 +144,11 @@ def complete(
         },
     )
     return run
+
+
+def _unresolved_in_words(count: int) -> str:
+    rows = "One row names" if count == 1 else f"{count} rows name"
+    return f"{rows} something that the inventory does not have."
 
 
 def _unread_in_words(unread: list[str] | None) -> str:
