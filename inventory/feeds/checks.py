@@ -65,7 +65,8 @@ def text(longest: int) -> Check:
             raise Refused(f"This has at most {longest} characters.")
         if not value.isprintable() and any(char < " " or "\ud800" <= char <= "\udfff" for char in value):
             raise Refused("This holds a control character, or half of one that needs two.")
-        return value.strip()
+        stripped: str = value.strip()
+        return stripped
 
     return check
 

@@ -401,7 +401,7 @@ def _words(each: Field) -> str:
         return f"up to {schema['maxItems']} texts"
     if schema["type"] == ["object", "string"]:
         return f"up to {schema['maxProperties']} plain members"
-    return f"text, {schema['maxLength']:,}".replace(",", "\u202f")
+    return f"text, {schema['maxLength']}"
 
 
 __all__ = ["SHAPES", "BadSettings", "Identity", "Shape", "identity_of", "json_schema", "tables"]

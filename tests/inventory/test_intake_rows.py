@@ -8,9 +8,11 @@ from typing import Any
 
 import jsonschema
 import pytest
+from django.conf import settings as django_settings
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from docs import rows as documentation
 from inventory.feeds.bodies import PIECE, CutShort, pieces
 from inventory.feeds.rows import CSV, LONGEST_LINE, NDJSON, Malformed, Parser, Portion, Refusal
 from inventory.feeds.shapes import SHAPES, Identity, identity_of, json_schema
@@ -376,6 +378,11 @@ def test_what_the_schema_forbids_is_refused(row: dict[str, Any]) -> None:
 
 def test_every_kind_of_row_has_an_example() -> None:
     assert {row.get("type", "credential") for row in EXAMPLES} == set(SHAPES)
+
+
+def test_the_manual_shows_the_rows_as_they_are() -> None:
+    manual = (django_settings.BASE_DIR / "docs" / "intake.md").read_text()
+    assert manual == documentation.written(manual), "run python docs/rows.py"
 
 
 def test_a_rule_names_a_field_once() -> None:
