@@ -13,6 +13,7 @@ app.autodiscover_tasks()
 # name, task, seconds between two beats
 BEATS = [
     ("connections that are due", "inventory.tasks.sweep_due_connections", 30),
+    ("client removals that are due", "inventory.tasks.sweep_due_removals", 60),
     ("findings", "lifecycle.tasks.evaluate_findings", 300),
     ("waivers that end", "lifecycle.tasks.expire_waivers", 300),
     ("the posture of the day", "lifecycle.tasks.take_snapshot", 3600),

@@ -132,6 +132,7 @@ CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_DEFAULT_QUEUE = "default"
 CELERY_TASK_ROUTES = {
     "inventory.tasks.sync_connection": {"queue": "sync"},
+    "inventory.tasks.advance_removal": {"queue": "sync"},
     "lifecycle.tasks.evaluate_findings": {"queue": "evaluate"},
 }
 CELERY_TIMEZONE = "UTC"

@@ -139,3 +139,35 @@ class NotOffered(InventoryError):
 
     def __init__(self, tools: Sequence[str]) -> None:
         super().__init__(f"The server lists no tool called {', '.join(tools[:3])}.")
+
+
+class OwnClient(InventoryError):
+    """You answer for this client; somebody else has to let it in."""
+
+    def __init__(self, client: object) -> None:
+        super().__init__(f"You answer for {client} yourself. Somebody else has to let it in.")
+
+
+class RemovalUnderWay(InventoryError):
+    """A client that is being removed is let in by withdrawing its removal first."""
+
+    def __init__(self, client: object) -> None:
+        super().__init__(f"{client} is being removed. Withdraw its removal first.")
+
+
+class DeletionUnderWay(InventoryError):
+    """A deletion that has been asked for cannot be taken back."""
+
+    def __init__(self, client: object) -> None:
+        super().__init__(f"The registration of {client} is being deleted this moment. It cannot be taken back.")
+
+
+class NeedsReviewer(InventoryError):
+    """Only a reviewer may do this."""
+
+    def __init__(self) -> None:
+        super().__init__("Only a reviewer may remove a client although it is used.")
+
+
+class ReferenceMisplaced(InventoryError):
+    """A reference to a registration token belongs to a registration that its issuer manages."""

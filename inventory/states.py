@@ -85,11 +85,17 @@ class RemovalStage(TextChoices):
 
     ANNOUNCED = "announced", "Owner told"
     SUSPENDED = "suspended", "Suspended"
+    DELETING = "deleting", "Deletion under way"
+    WAITING = "waiting", "Waits for a sync"
+    STALLED = "stalled", "Stalled"
     REMOVED = "removed", "Removed"
     WITHDRAWN = "withdrawn", "Withdrawn"
+    STOPPED = "stopped", "Stopped"
 
 
-REMOVAL_ENDED = (RemovalStage.REMOVED, RemovalStage.WITHDRAWN)
+REMOVAL_ENDED = (RemovalStage.REMOVED, RemovalStage.WITHDRAWN, RemovalStage.STOPPED)
+# Their next step is taken at a time; the other open ones wait for a sync or for a person.
+REMOVAL_TIMED = (RemovalStage.ANNOUNCED, RemovalStage.SUSPENDED, RemovalStage.DELETING)
 
 
 class CredentialKind(TextChoices):

@@ -7,12 +7,14 @@ from django.db.models import Q
 from django.utils import timezone
 
 from access.actors import Actor
+from inventory import removing
 from inventory.engine import sync
 from inventory.listings import LISTINGS
 from inventory.models import Connection
 from inventory.states import ConnectionKind
 
 ACTOR = Actor.system("scheduled sync")
+REMOVER = Actor.system("client removal")
 FILES, SYNC = "files", "sync"  # queues
 AT_ONCE = 100  # of those that are due for a queue; the next sweep finds the others
 
@@ -36,3 +38,14 @@ def sweep_due_connections() -> None:
     for rows in (due.filter(files), due.exclude(files)):
         for pk, kind in rows.values_list("pk", "kind")[:AT_ONCE]:
             ring(pk, kind)
+
+
+@shared_task(acks_late=True, ignore_result=True)
+def advance_removal(removal_id: str) -> None:
+    removing.advance(UUID(removal_id), clock=timezone.now, actor=REMOVER)
+
+
+@shared_task(ignore_result=True)
+def sweep_due_removals() -> None:
+    for pk in removing.due(timezone.now(), AT_ONCE):
+        advance_removal.delay(str(pk))

@@ -173,6 +173,13 @@ class AuthorizationServer:
             raise Permanent(found.reason)
         return found
 
+    async def has_registration(self, uri: str, token: Presented) -> bool:
+        """Whether the registration is still there. Raises `Denied` where the server takes the token no more."""
+        exchange = await self._manage("GET", uri, token)
+        if exchange.status not in {200, 404, 410}:
+            refuse(exchange, "The registration")
+        return exchange.status == 200
+
     async def delete_registration(self, uri: str, token: Presented) -> None:
         """Delete one registration; one that is already gone is a success.
 

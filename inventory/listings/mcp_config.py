@@ -9,6 +9,7 @@ from typing import Any
 
 from django.conf import settings
 
+from inventory.actions.client_posture import judge_configured
 from inventory.actions.manifests import record_manifests
 from inventory.discovery.listing import FILE, POINTER, Discovered, fit, rows
 from inventory.discovery.model import FoundFile, FoundManifest
@@ -40,10 +41,13 @@ def look(place: Place) -> Iterator[Batch]:
             problems=[problem for file in batch for problem in _problems(file)],
             unread=missed,
         )
-        unread += missed
-        manifests.update((fit(file.path, FILE), file.manifest) for file in batch if file.manifest)
     # Only now is it known which are no longer there.
-    yield Batch(further=[lambda: record_manifests(place.connection, manifests, unread=unread, now=place.started_at)])
+    yield Batch(
+        further=[
+            lambda: record_manifests(place.connection, manifests, unread=unread, now=place.started_at),
+            lambda: judge_configured(place.connection.pk, now=place.started_at),
+        ]
+    )
 
 
 def check(place: Place) -> str:

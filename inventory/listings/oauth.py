@@ -5,7 +5,11 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
+from access.actors import Actor
+from inventory.actions.client_posture import judge_registered
+from inventory.actions.hygiene import score_clients
 from inventory.actions.issuers import record_issuers
+from inventory.actions.removals import settle_removals
 from inventory.discovery.listing import FILE, IDENTITY, NAME, POINTER, Discovered, fit
 from inventory.fingerprints import fingerprint, public_hint
 from inventory.listings import recorded
@@ -16,7 +20,7 @@ from inventory.listings.provided import row as described
 from inventory.models import McpClient, McpServer
 from inventory.outside import USER_AGENT, guard, references
 from providers.addresses import split
-from providers.authorization import observe_issuer
+from providers.authorization import observe_client_document, observe_issuer
 from providers.base import DiscoveredCredential, Problem, Secret
 from providers.errors import Denied, Permanent, ProviderError, Transient
 from providers.fetch import Fetcher
@@ -30,10 +34,14 @@ from providers.oauth import (
     Presented,
     authority,
 )
-from providers.observations import IssuerObservation
+from providers.observations import ClientObservation, IssuerObservation
 
 AUTH_METHODS = ("client_secret_basic", "client_secret_post")
 MAX_TOKENS = 500
+MAX_DOCUMENTS = 500  # of clients that are known by one; the others keep what was last said of them
+DOCUMENTS_AT_ONCE = 16
+DOCUMENT = "https://"  # what the id of a client begins with that is the address of its document
+ACTOR = Actor.system("sync")
 Page = TypeVar("Page")
 
 
@@ -134,6 +142,7 @@ def look(place: Place) -> Iterator[Batch]:
             yield looking.at_metadata()
             yield from looking.at_clients()
             yield from looking.at_tokens()
+            yield from looking.at_documents()
         finally:
             runner.run(fetcher.__aexit__())
 
@@ -149,6 +158,7 @@ class _Look:
         self.server = setup.server(fetcher)
         self.metadata: Mapping[str, Any] = {}
         self.clients: dict[str, str] = {}  # names by id
+        self.documents: dict[str, ClientObservation] = {}  # by client id, what is looked for
         self.held: dict[str, DiscoveredCredential] = {}  # by the id that the server gives them
 
     # ── What it publishes ──────────────────────────────────────────────────────────────────────
@@ -189,7 +199,7 @@ class _Look:
 
     def _client(self, client: ListedClient) -> Discovered:
         # One that nobody says how it came is waited for like one that registered itself: somebody decides about it.
-        is_document = client.client_id.startswith("https://")
+        is_document = client.client_id.startswith(DOCUMENT)
         return Discovered(
             client_key=self._client_key(client.client_id),
             client_name=fit(client.name or f"Unnamed client {client.client_id}", NAME),
@@ -296,6 +306,42 @@ class _Look:
                 transport=server.transport,
                 url=server.url,
             )
+
+    # ── What its clients publish, and what all of it says about them ───────────────────────────
+
+    def at_documents(self) -> Iterator[Batch]:
+        """The documents of clients that are known by one, and the writes that follow from the whole look."""
+        if not self.setup.clients_url:
+            return
+        known = McpClient.objects.present().filter(authorization_server__issuer=self.setup.issuer)
+        by_document = known.filter(client_id__startswith=DOCUMENT).values_list("client_id", flat=True)
+        listed = {client for client in self.clients if client.startswith(DOCUMENT)}
+        asked = sorted(listed | set(by_document[:MAX_DOCUMENTS]))[:MAX_DOCUMENTS]
+        self.documents = self.runner.run(self._observed(asked))
+        yield Batch(further=[self._judge, self._score, self._settle])
+
+    async def _observed(self, clients: Sequence[str]) -> dict[str, ClientObservation]:
+        room = asyncio.Semaphore(DOCUMENTS_AT_ONCE)
+
+        async def one(client: str) -> ClientObservation:
+            async with room:
+                return await observe_client_document(client, fetcher=self.fetcher, now=self.place.started_at)
+
+        return dict(zip(clients, await asyncio.gather(*(one(client) for client in clients)), strict=True))
+
+    def _judge(self) -> Mapping[str, int]:
+        return judge_registered(
+            self.setup.issuer,
+            documents=self.documents,
+            are_uses_known=bool(self.setup.tokens_url),
+            now=self.place.started_at,
+        )
+
+    def _score(self) -> Mapping[str, int]:
+        return score_clients(self.setup.issuer, now=self.place.started_at)
+
+    def _settle(self) -> Mapping[str, int]:
+        return settle_removals(self.setup.issuer, looked_at=self.place.started_at, actor=ACTOR, now=self.place.clock())
 
     # ── Page by page ───────────────────────────────────────────────────────────────────────────
 

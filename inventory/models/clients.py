@@ -1,12 +1,12 @@
 """MCP clients, what they use and what they may use."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import ClassVar, Self
 
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex
 from django.db import models
-from django.db.models.functions import Coalesce
+from django.db.models.functions import Coalesce, Now
 
 from access.actors import Actor
 from access.roles import Role
@@ -17,6 +17,7 @@ from inventory.models.owners import Environment, Owner
 from inventory.models.servers import AuthorizationServer, McpServer
 from inventory.states import (
     REMOVAL_ENDED,
+    REMOVAL_TIMED,
     Admission,
     GrantState,
     Hygiene,
@@ -37,8 +38,16 @@ class McpClientQuerySet(models.QuerySet["McpClient"]):
         """Clients of which this person is the owner."""
         return self.filter(owner__in=Owner.objects.being(actor).values("pk"))
 
+    def narrowable_by(self, actor: Actor) -> Self:
+        """An owner may take away from what is theirs; a reviewer from everything."""
+        return self if actor.has(Role.REVIEWER) else self.answered_for_by(actor)
+
     def present(self) -> Self:
         return self.filter(gone_at=None)
+
+    def registered(self) -> Self:
+        """Known to an authorization server. One that only a file names is a program that nobody registered."""
+        return self.exclude(registration=Registration.CONFIG_FILE)
 
     def matching(self, text: str) -> Self:
         query = prefix_query(text)
@@ -113,6 +122,16 @@ class McpClient(Row):
             models.Index(
                 fields=["hygiene_key", "id"], condition=~models.Q(hygiene_key=""), name="client_by_hygiene_key"
             ),
+            models.Index(
+                fields=["hygiene_key"],
+                condition=models.Q(hygiene__in=["duplicate", "dead"], gone_at=None),
+                name="client_needless",
+            ),
+            models.Index(
+                fields=["authorization_server", "id"],
+                condition=models.Q(gone_at=None, authorization_server__isnull=False),
+                name="client_present_by_issuer",
+            ),
             models.Index(fields=["risk", "id"], name="client_by_risk"),
             models.Index(
                 Coalesce("admission_changed_at", "first_seen_at"),
@@ -127,11 +146,24 @@ class McpClient(Row):
 
 
 class ClientRemovalQuerySet(models.QuerySet["ClientRemoval"]):
+    def visible_to(self, actor: Actor) -> Self:
+        if actor.sees_everything:
+            return self
+        return self.filter(client__in=McpClient.objects.visible_to(actor).values("pk"))
+
+    def withdrawable_by(self, actor: Actor) -> Self:
+        """Whoever answers for a client may keep it, unless a reviewer wants it gone though it is used."""
+        if actor.has(Role.REVIEWER):
+            return self
+        own = McpClient.objects.answered_for_by(actor).values("pk")
+        return self.filter(client__in=own, is_despite_use=False)
+
     def open(self) -> Self:
         return self.filter(ended_at=None)
 
     def due(self, now: datetime) -> Self:
-        return self.open().filter(next_at__lte=now)
+        """Their next step is due, and no worker is taking it."""
+        return self.open().filter(next_at__lte=now).exclude(lease_until__gt=now)
 
 
 class ClientRemoval(Row):
@@ -142,10 +174,23 @@ class ClientRemoval(Row):
     reason = models.TextField()
     requested_by = models.CharField(max_length=200)
     announced_at = models.DateTimeField()
+    stage_at = models.DateTimeField("in this stage since", db_default=Now())
     suspended_at = models.DateTimeField(null=True, blank=True)
+    quiet = models.DurationField(default=timedelta(days=14), help_text="Between suspension and deletion.")
+    known_use_at = models.DateTimeField(
+        "last use known then", null=True, blank=True, help_text="A later use stops the removal."
+    )
+    is_despite_use = models.BooleanField("even while it is used", default=False)
+    admission_before = models.CharField(
+        max_length=20, choices=Admission, blank=True, help_text="What the suspension replaced."
+    )
+    attempts = models.PositiveIntegerField(default=0, help_text="Deletions begun, whatever became of them.")
     next_at = models.DateTimeField(null=True, blank=True, help_text="When the next step is due.")
     ended_at = models.DateTimeField(null=True, blank=True)
+    ended_reason = models.TextField(blank=True, help_text="How it is known to be removed, or why it is not.")
     error = models.TextField(blank=True, help_text="Why the last step could not be taken.")
+    lease_token = models.UUIDField(null=True, blank=True, editable=False)
+    lease_until = models.DateTimeField(null=True, blank=True, editable=False)
 
     objects = ClientRemovalQuerySet.as_manager()
 
@@ -158,6 +203,18 @@ class ClientRemoval(Row):
                 condition=models.Q(stage__in=REMOVAL_ENDED, ended_at__isnull=False)
                 | ~models.Q(stage__in=REMOVAL_ENDED) & models.Q(ended_at=None),
                 name="client_removal_ended_exactly_when_final",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(stage__in=RemovalStage.values), name="client_removal_stage_is_known"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(stage__in=REMOVAL_TIMED, next_at__isnull=False)
+                | ~models.Q(stage__in=REMOVAL_TIMED) & models.Q(next_at=None),
+                name="client_removal_timed_exactly_when_by_itself",
+            ),
+            models.CheckConstraint(
+                condition=~models.Q(stage__in=REMOVAL_ENDED) | ~models.Q(ended_reason=""),
+                name="client_removal_ended_says_why",
             ),
         ]
         indexes: ClassVar = [

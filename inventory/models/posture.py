@@ -68,12 +68,13 @@ class PostureCheck(Row):
 
 
 class MetadataSnapshot(Row):
-    """What a server or an authorization server published at one time. A new row only when it said something else."""
+    """What a subject of the checklist published at one time. A new row only when it said something else."""
 
     server = models.ForeignKey(McpServer, models.CASCADE, null=True, blank=True, related_name="+")
     authorization_server = models.ForeignKey(
         AuthorizationServer, models.CASCADE, null=True, blank=True, related_name="+"
     )
+    client = models.ForeignKey(McpClient, models.CASCADE, null=True, blank=True, related_name="+")
     digest = models.CharField(max_length=64)
     document = models.JSONField(default=dict)
     differences = models.JSONField(default=list, help_text="From the snapshot before: field, from, to.")
@@ -82,14 +83,16 @@ class MetadataSnapshot(Row):
     class Meta(Row.Meta):
         constraints: ClassVar = [
             models.CheckConstraint(
-                condition=models.Q(server__isnull=False, authorization_server=None)
-                | models.Q(server=None, authorization_server__isnull=False),
+                condition=models.Q(server__isnull=False, authorization_server=None, client=None)
+                | models.Q(server=None, authorization_server__isnull=False, client=None)
+                | models.Q(server=None, authorization_server=None, client__isnull=False),
                 name="metadata_snapshot_has_one_subject",
             ),
         ]
         indexes: ClassVar = [
             models.Index(fields=["server", "-id"], name="metadata_by_server"),
             models.Index(fields=["authorization_server", "-id"], name="metadata_by_issuer"),
+            models.Index(fields=["client", "-id"], condition=models.Q(client__isnull=False), name="metadata_by_client"),
         ]
 
     def __str__(self) -> str:
