@@ -65,8 +65,18 @@ def client(application: Application) -> dict[str, Any]:
         "registration_type": REGISTRATIONS[application.registration_source],
         "last_used_at": seconds(used),
         **({"client_secret_expires_at": 0} if application.client_type == "confidential" else {}),
+        **(
+            {"registration_client_uri": registration_uri(application)}
+            if application.registration_source == "dcr"
+            else {}
+        ),
         **extra(application),
     }
+
+
+def registration_uri(application: Application) -> str:
+    """Where the registration is managed (RFC 7592), as its answer said it."""
+    return f"{settings.ISSUER}/register/{application.client_id}/"
 
 
 @for_managers

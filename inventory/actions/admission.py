@@ -22,8 +22,6 @@ from inventory.models import ClientRemoval, McpClient, Owner
 from inventory.outside import references
 from inventory.states import Admission
 from providers.addresses import origin
-from providers.errors import Permanent
-from providers.oauth import authority
 
 Clients = QuerySet[McpClient]
 
@@ -71,31 +69,31 @@ def _let_in(clients: Clients, was: Admission, event: Event, *, actor: Actor, now
 
 
 @action
-def refer_to_registration(client: McpClient, reference: str, *, actor: Actor, reason: str) -> bool:
+def refer_to_registration(client: McpClient, reference: str, *, uri: str = "", actor: Actor, reason: str) -> bool:
     """Say where the registration access token of a client is kept, or that nobody keeps it; whether it changed.
 
-    The reference must be one that may be read here, and the registration must be managed at the issuer: the token is
-    sent to that host and to no other. The token itself is not read now. Raises `ProviderError` or ReferenceMisplaced.
+    `uri` says where the registration is managed, where no listing does. It must be at the issuer: the token is sent
+    to that host and to no other. The token itself is not read now. Raises `Refused`, `Permanent` or
+    ReferenceMisplaced.
     """
     chosen = locked(McpClient.objects.filter(pk=client.pk).select_related("authorization_server"))[0]
+    uri = uri or chosen.registration_uri
     if reference:
         reference = str(references().check(reference))
         issuer = chosen.authorization_server
-        if issuer is None or not chosen.registration_uri:
-            raise ReferenceMisplaced("Where its registration is managed is not known, so no token can be used for it.")
-        if origin(chosen.registration_uri) != origin(issuer.issuer):
+        if issuer is None or not uri:
+            raise ReferenceMisplaced("Where its registration is managed is not known. Say it, too.")
+        if not origin(uri) or origin(uri) != origin(issuer.issuer):
             raise ReferenceMisplaced("Its registration is managed at another host than its issuer's.")
-        if not authority(chosen.registration_uri):
-            raise Permanent("The address of its registration has no host.")
-    if chosen.registration_reference == reference:
+    if (chosen.registration_reference, chosen.registration_uri) == (reference, uri):
         return False
-    before, chosen.registration_reference = chosen.registration_reference, reference
-    chosen.save(update_fields=["registration_reference"])
+    before, chosen.registration_reference, chosen.registration_uri = chosen.registration_reference, reference, uri
+    chosen.save(update_fields=["registration_reference", "registration_uri"])
     record(
         Event.CLIENT_REGISTRATION_REFERENCED,
         actor=actor,
         subject=chosen,
-        detail={"from": before or None, "to": reference or None, "reason": reason},
+        detail={"from": before or None, "to": reference or None, "at": uri, "reason": reason},
     )
     return True
 

@@ -39,7 +39,9 @@ def judge_registered(
     newest = max(
         (version for (versions,) in relying.values_list("protocol_versions") for version in versions), default=""
     )
+    # Where the server says it of any client, it would say so of the others.
     is_use_known = listed.filter(last_used_at__isnull=False).exists()
+    is_type_known = listed.exclude(application_type="").exists()
     counts = {"verdicts_changed": 0, "client_documents_changed": 0}
     for chunk in _chunks(listed.select_related("authorization_server").order_by("pk")):
         uses = _uses([client.pk for client in chunk])
@@ -58,7 +60,7 @@ def judge_registered(
                     registration=client.registration,
                     redirect_uris=tuple(client.redirect_uris),
                     application_type=client.application_type or None,
-                    is_metadata_known=True,
+                    is_metadata_known=is_type_known,
                     registered_at=client.issued_at,
                     secret_expires_at=client.secret_expires_at,
                     last_used_at=client.last_used_at,
@@ -110,10 +112,11 @@ def _chunks(clients: Any) -> Iterator[list[McpClient]]:
 def _uses(clients: Sequence[UUID]) -> dict[UUID, tuple[RecordedUse, ...]]:
     """By client, every present use of the credentials that it has, also those by other clients."""
     present = Use.objects.present().filter(credential__isnull=False)
-    own = list(present.filter(client__in=clients).values_list("client", "credential").distinct())
+    own = list(present.filter(client__in=clients).values_list("client_id", "credential_id").distinct())
     held: defaultdict[UUID, list[UUID]] = defaultdict(list)
     for client, credential in own:
-        held[client].append(credential)
+        if credential is not None:
+            held[client].append(credential)
     columns = {
         "kind": F("credential__kind"),
         "trust": F("credential__trust_model"),
@@ -121,7 +124,7 @@ def _uses(clients: Sequence[UUID]) -> dict[UUID, tuple[RecordedUse, ...]]:
         "issuer": F("credential__issuer"),
     }
     found: defaultdict[UUID, list[RecordedUse]] = defaultdict(list)
-    rows = (
+    rows: Any = (
         present.filter(credential__in={credential for _, credential in own})
         .order_by("server", "credential", "held_as")
         .values(
@@ -165,7 +168,9 @@ def _decided_about(clients: Sequence[McpClient]) -> dict[UUID, dict[str, Any]]:
     since = {client.pk: client.admission_changed_at for client in clients}
     found: dict[UUID, dict[str, Any]] = {}
     kept = MetadataSnapshot.objects.filter(client__in=list(since)).order_by("client", "id")
-    for client, document, seen_at in kept.values_list("client", "document", "first_seen_at"):
+    for client, document, seen_at in kept.values_list("client_id", "document", "first_seen_at"):
+        if client is None:
+            continue
         decided_at = since[client]
         if client not in found or (decided_at is not None and seen_at <= decided_at):
             found[client] = document

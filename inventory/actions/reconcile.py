@@ -121,7 +121,8 @@ CREDENTIAL = (
     },
 )
 NULLABLE = {"issued_at", "expires_at", "is_pinned", "secret_expires_at", "authorization_server_id"}
-KEPT = {"fingerprint", "hint", "external_id"}  # a provider lists a key without its secret, a file has the secret
+# A provider lists a key without its secret, a file has the secret; where a registration is managed, its owner may know.
+KEPT = {"fingerprint", "hint", "external_id", "registration_uri"}
 LATEST = {"last_used_at"}
 # Columns that the tables require and the listing does not know, with the value of a new row.
 NEW_ROW = {
