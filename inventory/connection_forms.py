@@ -19,6 +19,7 @@ from django.http import QueryDict
 
 from inventory.connection_kinds import KINDS, Kind
 from inventory.discovery import formats, values
+from inventory.feeds.shapes import IDENTIFYING
 from inventory.models import Connection, Environment
 from inventory.outside import references
 from inventory.states import ConnectionKind
@@ -185,7 +186,7 @@ class ConnectionForm(forms.Form):
 
     kind: ClassVar[ConnectionKind]
     groups: ClassVar[Sequence[tuple[str, Sequence[str]]]]
-    named_after: ClassVar[str]
+    named_after: ClassVar[str] = ""
 
     name = forms.CharField(max_length=200, required=False)
     environment = forms.ModelChoiceField(
@@ -755,6 +756,41 @@ class PostgresForm(ConnectionForm):
         return str(given.get("host", ""))
 
 
+# ── Feeds ──────────────────────────────────────────────────────────────────────────────────────────
+class FeedForm(ConnectionForm):
+    kind = ConnectionKind.FEED
+    groups = (("What its rows say", ("identity", "complete")),)
+
+    identity = forms.MultipleChoiceField(
+        label="A credential is the same when these are",
+        required=False,
+        choices=[(name, name.replace("_", " ")) for name in IDENTIFYING],
+        widget=forms.CheckboxSelectMultiple,
+        error_messages={"invalid_choice": "Choose some of these.", "invalid_list": "Choose some of these."},
+        help_text="None: its AWS key id, the fingerprint of its secret, its external id or its name at its issuer, in "
+        "this order. With a choice, rows meet only those of this feed.",
+    )
+    complete = forms.BooleanField(
+        label="A delivery names everything there is",
+        required=False,
+        help_text="Then what it does not name is gone. Otherwise nothing is ever taken for gone.",
+    )
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.fields["name"].required = True
+        self.fields["name"].help_text = "Whoever sends names it."
+        interval = self.fields["interval"]
+        interval.label = "Something should arrive"
+        words = {value: words[:1].lower() + words[1:] for value, words in interval.choices}  # type: ignore[attr-defined]
+        interval.choices = list({**words, ONLY_WHEN_ASKED: "whenever it comes"}.items())  # type: ignore[attr-defined]
+        interval.initial = "86400"
+        interval.help_text = "When nothing did in that time, the feed is a finding."
+
+    def suggested_name(self, given: Mapping[str, Any]) -> str:
+        return ""
+
+
 FORMS: dict[str, type[ConnectionForm]] = {
-    form.kind.value: form for form in (McpConfigForm, McpServerForm, OauthForm, AwsForm, PostgresForm)
+    form.kind.value: form for form in (McpConfigForm, McpServerForm, OauthForm, AwsForm, PostgresForm, FeedForm)
 }

@@ -110,7 +110,7 @@ KINDS: dict[str, Kind] = {
             sentence="Takes what another system sends, as NDJSON or CSV through the API or a file, for whatever "
             "Keyreeve cannot list itself.",
             noun="row",
-            settings={"identity": "Fields that make two rows the same", "complete": "What is not sent is gone"},
+            settings={"identity": "Same by", "complete": "Names everything"},
         ),
     )
 }

@@ -207,8 +207,7 @@ def progress(connection: Connection, runs: Sequence[SyncRun], now: datetime) -> 
 @requires(Role.OPERATOR)
 def connection_choose(request: HttpRequest) -> HttpResponse:
     """Which kind of place is to be looked at."""
-    offered = [(kind, kind.value in FORMS and kind.value in LISTINGS) for kind in KINDS.values()]
-    return render(request, "inventory/connection_kinds.html", {"kinds": offered})
+    return render(request, "inventory/connection_kinds.html", {"kinds": [KINDS[kind] for kind in FORMS]})
 
 
 @sensitive_post_parameters()
@@ -216,7 +215,7 @@ def connection_choose(request: HttpRequest) -> HttpResponse:
 @requires(Role.OPERATOR)
 def connection_create(request: HttpRequest, kind: str) -> HttpResponse:
     made = FORMS.get(kind)
-    if made is None or kind not in LISTINGS:
+    if made is None:
         raise Http404
     form = made(request.POST if request.method == "POST" else None)
     if request.method == "POST" and form.is_valid() and not _is_test(request):
@@ -288,6 +287,7 @@ def _form(request: HttpRequest, form: ConnectionForm) -> HttpResponse:
         "connection": form.connection,
         "said": said,
         "can_check": can_check(form.kind),
+        "can_list": form.kind in LISTINGS,
     }
     return render(request, "inventory/connection_form.html", context, status=REFUSED if form.errors else 200)
 
@@ -329,6 +329,8 @@ def connection_remove(request: HttpRequest, pk: UUID) -> HttpResponse:
 
 def _when(connection: Connection) -> str:
     """Ring the worker's bell. When the broker does not answer, the sweep finds the due row by itself."""
+    if connection.kind not in LISTINGS:
+        return "takes what it is sent"
     try:
         ring(connection.pk, connection.kind)
     except NO_QUEUE:

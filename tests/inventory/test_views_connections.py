@@ -204,7 +204,7 @@ def test_the_form_of_a_kind_opens(kind):
     assert "Name and schedule" in text(answer)
 
 
-@pytest.mark.parametrize("kind", ["feed", "nonsense"])
+@pytest.mark.parametrize("kind", ["nonsense", "MCP_CONFIG"])
 def test_what_has_no_form_is_not_found(kind):
     assert browser(Role.OPERATOR).get(f"/connections/new/{kind}/").status_code == 404
 
@@ -442,3 +442,27 @@ def test_a_connection_that_is_sent_its_rows_offers_no_look():
     page = text(browser(Role.OPERATOR).get(f"/connections/{place.pk}/"))
     assert "Sync now" not in page
     assert "Waiting for a worker" not in page
+
+
+def test_a_feed_is_made_and_says_how_it_is_sent_rows():
+    form = {"name": "CMDB", "identity": ["issuer", "external_id"], "complete": "on", "interval": "86400"}
+    page = text(browser(Role.OPERATOR).post("/connections/new/feed/", form, follow=True))
+    feed = Connection.objects.get()
+    assert feed.settings == {"identity": ["issuer", "external_id"], "complete": True}
+    assert feed.due_at is None
+    assert "CMDB takes what it is sent." in page
+    assert "POST /api/v1/intake/?connection=CMDB" in page
+
+
+def test_a_feed_has_a_name_that_its_sender_can_say():
+    answer = browser(Role.OPERATOR).post("/connections/new/feed/", {"interval": "86400"})
+    assert answer.status_code == 422
+    assert not Connection.objects.exists()
+
+
+def test_a_feed_that_is_switched_on_again_is_not_looked_at():
+    feed = factories.connection(kind=ConnectionKind.FEED, is_enabled=False)
+    page = text(browser(Role.OPERATOR).post(f"/connections/{feed.pk}/enabled/", {"is_enabled": "true"}, follow=True))
+    feed.refresh_from_db()
+    assert feed.due_at is None
+    assert "takes what it is sent" in page
