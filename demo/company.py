@@ -74,7 +74,7 @@ SYSTEMS = {
     "telemetry": "Data",
     "warehouse": "Data",
     "customs": "Customs",
-    "partner": "Jonas Weber",
+    "partner_portal": "Jonas Weber",
     "search": "Platform",
 }
 LEFT = "Jonas Weber"

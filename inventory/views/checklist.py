@@ -47,6 +47,15 @@ class Checklist:
         return [(verdict, found[verdict]) for verdict in ORDER if found[verdict]]
 
     @property
+    def asked(self) -> list[Line]:
+        """What applies to the subject, known or not."""
+        return [line for line in self.lines if line.row.verdict != Verdict.NOT_APPLICABLE]
+
+    @property
+    def inapplicable(self) -> list[Line]:
+        return [line for line in self.lines if line.row.verdict == Verdict.NOT_APPLICABLE]
+
+    @property
     def parts(self) -> list[Part]:
         return [Part(TONES[verdict], count, str(verdict.label)) for verdict, count in self.counts]
 

@@ -35,6 +35,7 @@ from web.lists import Bulk, Column, Empty, ListPage, View
 from web.paging import Ordering
 from web.pictures import SHOWN_FROM, Life
 
+SHOWN = 15  # rows of a table on a server's page; lists have the rest
 SNAPSHOTS = 20
 MOST = 200  # rows of one kind on a detail page
 LIVES = 6  # versions in the picture
@@ -258,6 +259,7 @@ def server_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
         .select_related("credential", "server")
         .order_by("resolved_at", "-severity", "due_at")[:MOST]
     )
+    unresolved = [finding for finding in findings if finding.resolved_at is None]
     own = [finding for finding in findings if finding.server_id == server.pk]
     shown = [use for use in present if use.credential_id is None or use.credential_id in visible]
     return render(
@@ -270,9 +272,13 @@ def server_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
                 ("platform_owner", "Platform owner", server.platform_owner),
                 ("application_owner", "Application owner", server.application_owner),
             ],
-            "uses": shown,
-            "credentials": list(credentials.values()),
-            "findings": [(finding, finding.title_now(now)) for finding in findings if finding.resolved_at is None],
+            "uses": shown[:SHOWN],
+            "uses_left": max(len(shown) - SHOWN, 0),
+            "use_count": len(shown),
+            "credentials": list(credentials.values())[:SHOWN],
+            "credentials_left": max(len(credentials) - SHOWN, 0),
+            "findings": [(finding, finding.title_now(now)) for finding in unresolved[:SHOWN]],
+            "findings_left": max(len(unresolved) - SHOWN, 0),
             "checks": checklist(PostureCheck.objects.filter(server=server), SERVER_CHECKS.values()),
             "snapshots": [
                 snapshot
