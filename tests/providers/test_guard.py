@@ -2,7 +2,7 @@
 
 import asyncio
 import errno
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address
 from urllib.parse import urlsplit
 
 import httpx2
@@ -268,7 +268,8 @@ def is_open_to(guard: Guard, host: str, address: Address) -> bool:
         (address.version == 4 and address.packed[0] == ten.packed[0])
         or (address.version == 6 and address.packed[:2] == twelve.packed[:2])
     )
-    is_named = bool(guard.networks) and host.endswith(".example") and address.is_private
+    is_internal = address.is_private or address in IPv4Network("100.64.0.0/10")  # shared by carriers: neither kind
+    is_named = bool(guard.networks) and host.endswith(".example") and is_internal
     return (
         is_public
         or is_loopback
