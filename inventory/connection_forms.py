@@ -88,7 +88,7 @@ def is_reference(text: str) -> bool:
     return not _looks_like_one(text)
 
 
-class Lines(forms.CharField):
+class LinesField(forms.CharField):
     """Several values, one a line."""
 
     def __init__(self, *, rows: int = 4, **options: Any) -> None:
@@ -106,14 +106,14 @@ class Lines(forms.CharField):
         return found
 
 
-class Places(Lines):
+class ReferencesField(LinesField):
     """References, one a line."""
 
     def clean(self, value: Any) -> list[str]:
         return [checked_reference(text) for text in super().clean(value)]
 
 
-class Place(forms.CharField):
+class ReferenceField(forms.CharField):
     """A reference: where a secret lies. `may_be_plain` where a value that is no secret can stand there too."""
 
     def __init__(self, *, may_be_plain: bool = False, **options: Any) -> None:
@@ -209,9 +209,9 @@ class ConnectionForm(forms.Form):
         return KINDS[self.kind]
 
     @property
-    def places(self) -> list[str]:
+    def reference_fields(self) -> list[str]:
         """The fields that hold references."""
-        return [name for name, field in self.base_fields.items() if isinstance(field, Place | Places)]
+        return [name for name, field in self.base_fields.items() if isinstance(field, ReferenceField | ReferencesField)]
 
     @property
     def grouped(self) -> list[tuple[str, list[forms.BoundField]]]:
@@ -220,7 +220,7 @@ class ConnectionForm(forms.Form):
 
     @property
     def places_note(self) -> str:
-        return readable_places() if self.places else ""
+        return readable_places() if self.reference_fields else ""
 
     def _without_secrets(self, data: QueryDict) -> QueryDict:
         """A copy of what was sent in which no secret stands any more; `taken_out` says where one did."""
@@ -235,10 +235,10 @@ class ConnectionForm(forms.Form):
     def fault(self, name: str, field: forms.Field, text: str) -> str:
         """Why a text must not stay in this field; empty when it may."""
         match field:
-            case Places():
+            case ReferencesField():
                 lines = [line for line in text.splitlines() if line.strip()]
                 return "" if all(is_reference(line) for line in lines) else NO_REFERENCE
-            case Place() if not field.may_be_plain or "://" in text:
+            case ReferenceField() if not field.may_be_plain or "://" in text:
                 return "" if is_reference(text) else NO_REFERENCE
         return A_SECRET if holds_secret(text) else ""
 
@@ -280,7 +280,7 @@ class ConnectionForm(forms.Form):
         """Say to which host the secrets may be sent: one that this connection talks to, and no other."""
         if "bound_to" not in self.fields:
             return
-        if not any("://" in str(given.get(name) or "") for name in self.places):
+        if not any("://" in str(given.get(name) or "") for name in self.reference_fields):
             given["bound_to"] = ""
             return
         hosts = self.hosts(given)
@@ -319,7 +319,7 @@ class McpConfigForm(ConnectionForm):
     groups = (("Where to look", ("paths", "host")),)
     named_after = "The first path"
 
-    paths = Lines(
+    paths = LinesField(
         label="Paths",
         rows=3,
         help_text="A folder, a checked-out repository or one file, one a line. They are only read.",
@@ -381,17 +381,17 @@ def sound_url(url: str) -> str:
 
 class McpServerForm(ConnectionForm):
     kind = ConnectionKind.MCP_SERVER
-    groups = (("Which servers", ("urls", "known")), ("How", ("tokens", "minimum_version")))
+    groups = (("Which servers", ("urls", "known")), ("How they are asked", ("tokens", "minimum_version")))
     named_after = "The first server"
 
-    urls = Lines(label="Addresses", required=False, help_text="One a line, as https://mcp.example/mcp.")
+    urls = LinesField(label="Addresses", required=False, help_text="One a line, as https://mcp.example/mcp.")
     known = forms.BooleanField(
         label="Every server that the inventory knows by its address",
         required=False,
         initial=True,
         help_text="Those that configuration files name, as they come and go.",
     )
-    tokens = Lines(
+    tokens = LinesField(
         label="Tokens",
         rows=3,
         required=False,
@@ -406,7 +406,7 @@ class McpServerForm(ConnectionForm):
     )
 
     @property
-    def places(self) -> list[str]:
+    def reference_fields(self) -> list[str]:
         return ["tokens"]
 
     def _known(self) -> dict[str, Any]:
@@ -490,11 +490,11 @@ class OauthForm(ConnectionForm):
     tokens_url = plain_text(
         label="Listing of tokens", max_length=2_000, required=False, help_text="It gives ids and dates, never a token."
     )
-    management_token = Place(label="Token for these listings", help_text="A reference to the bearer token.")
+    management_token = ReferenceField(label="Token for these listings", help_text="A reference to the bearer token.")
     client_id = plain_text(
         label="Client id", max_length=300, required=False, help_text="As whom tokens are looked up (RFC 7662)."
     )
-    client_secret = Place(label="Client secret", help_text="A reference.")
+    client_secret = ReferenceField(label="Client secret", help_text="A reference.")
     client_auth = choice(
         {"": "In the header (client_secret_basic)", "client_secret_post": "In the form (client_secret_post)"},
         label="How it is presented",
@@ -506,10 +506,10 @@ class OauthForm(ConnectionForm):
         required=False,
         help_text="Only where it is not on the issuer's own host.",
     )
-    tokens = Places(
+    tokens = ReferencesField(
         label="Access tokens you hold", rows=3, required=False, help_text="References, one a line, to be looked up."
     )
-    refresh_tokens = Places(label="Refresh tokens you hold", rows=3, required=False, help_text="Likewise.")
+    refresh_tokens = ReferencesField(label="Refresh tokens you hold", rows=3, required=False, help_text="Likewise.")
     bound_to = bound_to("the host of the addresses, where it is one")
 
     def _known(self) -> dict[str, Any]:
@@ -567,13 +567,13 @@ class AwsForm(ConnectionForm):
         required=False,
         help_text="An instance profile, a task role or a profile of the operator. Then no key is needed.",
     )
-    access_key_id = Place(
+    access_key_id = ReferenceField(
         label="Access key id", may_be_plain=True, help_text="The public half, as AKIA…; or a reference to it."
     )
-    secret_access_key = Place(label="Secret access key", help_text="A reference. The key itself is never typed here.")
-    session_token = Place(label="Session token", help_text="A reference, for a temporary key only.")
+    secret_access_key = ReferenceField(label="Secret access key", help_text="A reference; the key is never typed here.")
+    session_token = ReferenceField(label="Session token", help_text="A reference, for a temporary key only.")
     bound_to = bound_to("amazonaws.com, or the endpoint below")
-    roles = Lines(
+    roles = LinesField(
         label="Roles to assume",
         required=False,
         help_text="One a line, for other accounts: the role's ARN and, after a space, its external id if it has one.",
@@ -716,7 +716,7 @@ class PostgresForm(ConnectionForm):
         max_length=63,
         help_text="Any login role may look. With pg_read_all_stats it also sees when others were last in a session.",
     )
-    password = Place(label="Password", help_text="A reference. Empty where none is asked for, as on a socket.")
+    password = ReferenceField(label="Password", help_text="A reference. Empty where none is asked for, as on a socket.")
     bound_to = bound_to("the host above")
     password_date = plain_text(
         label="Word before a date",
