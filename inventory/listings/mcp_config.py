@@ -41,6 +41,8 @@ def look(place: Place) -> Iterator[Batch]:
             problems=[problem for file in batch for problem in _problems(file)],
             unread=missed,
         )
+        unread += missed
+        manifests.update((fit(file.path, FILE), file.manifest) for file in batch if file.manifest)
     # Only now is it known which are no longer there.
     yield Batch(
         further=[
