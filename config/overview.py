@@ -89,11 +89,10 @@ def figures(actor: Actor, now: datetime) -> list[Figure]:
 
 def queue(actor: Actor, now: datetime, most: int = 8) -> list[tuple[Finding, str]]:
     """The worst open findings that nobody has acknowledged, oldest first among equals."""
-    owners = ("credential__owner", "server__iam_owner", "server__platform_owner", "server__application_owner")
     rows = (
         Finding.objects.visible_to(actor)
         .filter(resolved_at=None, state="open")
-        .select_related(*owners)
+        .with_subjects()
         .order_by("-severity", "-id")[:most]
     )
     return [(finding, finding.title_now(now)) for finding in rows]

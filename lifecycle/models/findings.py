@@ -44,6 +44,17 @@ class FindingQuerySet(models.QuerySet["Finding"]):
             | Q(connection__in=Connection.objects.visible_to(actor).values("pk"))
         )
 
+    def with_subjects(self) -> Self:
+        """With what each is about and who answers for that, in the same statement."""
+        return self.select_related(
+            "credential__owner",
+            "server__iam_owner",
+            "server__platform_owner",
+            "server__application_owner",
+            "client__owner",
+            "connection",
+        )
+
     def unresolved(self) -> Self:
         """Violated as far as anybody knows, waived ones included."""
         return self.filter(resolved_at=None)

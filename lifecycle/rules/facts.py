@@ -107,7 +107,7 @@ exposed AS (
 ),
 allowed AS (
   -- Scopes by the grants in force for the places where it is used. Grants are few, so most uses are passed over.
-  SELECT u.credential_id, array_agg(DISTINCT one) AS scopes
+  SELECT u.credential_id, array_agg(one) AS scopes
   FROM inventory_grant g
   JOIN inventory_use u ON u.client_id = g.client_id AND u.server_id = g.server_id
   CROSS JOIN unnest(g.scopes) one
@@ -204,12 +204,13 @@ surface AS (
   GROUP BY r.server_id
 ),
 sent AS (
-  SELECT u.server_id, count(DISTINCT c.id) AS static_credentials
-  FROM inventory_use u
-  JOIN inventory_mcpserver s ON s.id = u.server_id AND (s.vendor <> '' OR s.url <> '')
-  JOIN inventory_credential c ON c.id = u.credential_id
-  WHERE u.gone_at IS NULL AND {_LIVE} AND c.trust_model <> '{TrustModel.USER_CONSENTED.value}' {{served}}
-  GROUP BY u.server_id
+  SELECT n.server_id, count(*) AS static_credentials
+  FROM (SELECT DISTINCT u.server_id, c.id
+        FROM inventory_use u
+        JOIN inventory_mcpserver s ON s.id = u.server_id AND (s.vendor <> '' OR s.url <> '')
+        JOIN inventory_credential c ON c.id = u.credential_id
+        WHERE u.gone_at IS NULL AND {_LIVE} AND c.trust_model <> '{TrustModel.USER_CONSENTED.value}' {{served}}) n
+  GROUP BY n.server_id
 )
 SELECT s.id, s.role, s.transport, s.url, s.package, s.package_version, s.is_pinned, s.vendor, e.criticality,
        array_remove(ARRAY[CASE WHEN i.is_active IS NOT TRUE THEN 'IAM' END,

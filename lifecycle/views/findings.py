@@ -119,14 +119,7 @@ PAGES = {group: _page(group) for group in GROUPS}
 
 
 def listed(actor: Actor) -> FindingQuerySet:
-    return Finding.objects.visible_to(actor).select_related(
-        "credential__owner",
-        "server__iam_owner",
-        "server__platform_owner",
-        "server__application_owner",
-        "client__owner",
-        "connection",
-    )
+    return Finding.objects.visible_to(actor).with_subjects()
 
 
 @require_GET
