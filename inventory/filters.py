@@ -22,7 +22,7 @@ from inventory.models import (
     PostureCheck,
     Use,
 )
-from inventory.models.reach import has_cell
+from inventory.models.reach import FINDABLE, has_cell
 from inventory.states import (
     Admission,
     Authentication,
@@ -31,7 +31,6 @@ from inventory.states import (
     CredentialStatus,
     GrantState,
     OwnerKind,
-    Reach,
     Registration,
     RunState,
     ServerRole,
@@ -247,7 +246,9 @@ class MatrixFilter(FilterSet):  # type: ignore[misc]
     q = SearchFilter()
     server = RowFilter(McpServer, offered=True, method="reaching", label="Server")
     owner = RowFilter(Owner, offered=True, field_name="owner", label="Client's owner")
-    reach = ChoicesFilter(method="having", choices=Reach.choices, label="Has a cell that")
+    reach = ChoicesFilter(
+        method="having", choices=[(state.value, state.label) for state in FINDABLE], label="Has a pair with"
+    )
 
     def reaching(self, rows: Rows, name: str, value: McpServer) -> Rows:
         uses = Use.objects.present().filter(client=OuterRef("pk"), server=value)

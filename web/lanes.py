@@ -54,6 +54,8 @@ class Box:
 
     @property
     def letters(self) -> int:
+        if self.node.is_way:  # its words are smaller, and nothing is around them
+            return int(self.width / 6.5)
         return int((self.width - 2 * INSET) / PER_LETTER)
 
     @property

@@ -36,6 +36,7 @@ from inventory.states import ENDED, Admission
 
 LONGEST = timedelta(days=366)
 USUAL = timedelta(days=180)
+MOST_AT_ONCE = 5_000  # grants drafted by one act: each has its entry in the audit chain
 Definitions = Mapping[UUID, Mapping[str, str]]
 
 _DRAFT = """
@@ -47,7 +48,7 @@ FROM ({pairs}) p
 JOIN inventory_mcpclient k ON k.id = p.client_id AND k.gone_at IS NULL AND k.admission <> %s
 JOIN inventory_mcpserver s ON s.id = p.server_id AND s.gone_at IS NULL
 LEFT JOIN LATERAL (
-  SELECT array_agg(t.name ORDER BY t.name) AS names FROM inventory_tool t
+  SELECT array_agg(t.name ORDER BY t.name COLLATE "C") AS names FROM inventory_tool t
   WHERE t.server_id = p.server_id AND t.gone_at IS NULL) t ON true
 LEFT JOIN LATERAL (
   SELECT array_agg(DISTINCT carried.scope ORDER BY carried.scope) AS scopes
@@ -57,6 +58,7 @@ LEFT JOIN LATERAL (
     AND NOT c.status = ANY (%s)) c ON true
 WHERE NOT EXISTS (SELECT 1 FROM inventory_grant g
   WHERE g.client_id = p.client_id AND g.server_id = p.server_id AND g.withdrawn_at IS NULL)
+LIMIT %s
 ON CONFLICT DO NOTHING  -- somebody else drafted it a moment ago
 RETURNING id
 """
@@ -96,13 +98,13 @@ def named(grant: Grant, definitions: Definitions) -> dict[str, str]:
 def draft_grants(uses: QuerySet[Use], *, actor: Actor, now: datetime, reason: str = "") -> int:
     """Draft a grant for every client and server of `uses` that has none: what is listed and what is carried today.
 
-    How many were drafted. A second time there is nothing left to draft.
+    How many were drafted, MOST_AT_ONCE at most. Once all are, there is nothing left to draft.
     """
     pairs, values = uses.order_by().values("client_id", "server_id").distinct().query.sql_with_params()
     with database.cursor() as cursor:
         cursor.execute(
             _DRAFT.format(pairs=pairs),
-            [actor.label[:200], now, reason, *values, Admission.REMOVED.value, list(ENDED)],
+            [actor.label[:200], now, reason, *values, Admission.REMOVED.value, list(ENDED), MOST_AT_ONCE],
         )
         drafted = [row[0] for row in cursor.fetchall()]
     for grant in Grant.objects.filter(pk__in=drafted).select_related("client", "server").order_by("pk"):

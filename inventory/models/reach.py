@@ -3,6 +3,7 @@
 MCP has no gate at single tools: who reaches a server reaches every tool that it lists.
 """
 
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
@@ -90,12 +91,45 @@ def cells(
         return [Cell(*(*facts, Reach(state))) for *facts, state in cursor.fetchall()]
 
 
+# By state, the clients that have such a pair: whole tables hashed once, for a walk over clients would ask each of them.
+# Most grants name exactly what is offered, and to see that two sorted lists are the same is cheap.
+_IN_FORCE = "g.withdrawn_at IS NULL AND g.approved_at IS NOT NULL AND g.ends_at > %(now)s"
+_USE_OF_PAIR = "u.client_id = g.client_id AND u.server_id = g.server_id AND u.gone_at IS NULL"
+_CLIENTS = {
+    Reach.NONE: """
+        SELECT u.client_id FROM inventory_use u WHERE u.gone_at IS NULL AND NOT EXISTS (
+          SELECT 1 FROM inventory_grant g
+          WHERE g.client_id = u.client_id AND g.server_id = u.server_id AND g.withdrawn_at IS NULL)""",
+    Reach.DRAFT: "SELECT g.client_id FROM inventory_grant g WHERE g.withdrawn_at IS NULL AND g.approved_at IS NULL",
+    Reach.ENDED: """
+        SELECT g.client_id FROM inventory_grant g
+        WHERE g.withdrawn_at IS NULL AND g.approved_at IS NOT NULL AND g.ends_at <= %(now)s""",
+    Reach.UNUSED: f"""
+        SELECT g.client_id FROM inventory_grant g
+        WHERE {_IN_FORCE} AND NOT EXISTS (SELECT 1 FROM inventory_use u WHERE {_USE_OF_PAIR})""",
+    Reach.EXCEEDS: f"""
+        SELECT g.client_id FROM inventory_grant g
+        JOIN (SELECT t.server_id, array_agg(t.name ORDER BY t.name COLLATE "C") AS names,
+            array_agg(t.name) FILTER (WHERE t.approved_digest NOT IN ('', t.schema_digest)) AS moved
+          FROM inventory_tool t WHERE t.gone_at IS NULL GROUP BY t.server_id) o ON o.server_id = g.server_id
+        WHERE {_IN_FORCE} AND (g.tools && o.moved OR (o.names <> g.tools AND NOT o.names <@ g.tools))
+          AND EXISTS (SELECT 1 FROM inventory_use u WHERE {_USE_OF_PAIR})
+        UNION ALL
+        SELECT g.client_id FROM inventory_grant g JOIN inventory_use u ON {_USE_OF_PAIR}
+        JOIN inventory_credential c ON c.id = u.credential_id
+        WHERE {_IN_FORCE} AND c.gone_at IS NULL AND NOT c.status = ANY (%(ended)s) AND NOT c.scopes <@ g.scopes""",
+}
+FINDABLE = tuple(_CLIENTS)
+
+
 def has_cell(states: Collection[str], now: datetime) -> RawSQL:
-    """Whether a row of McpClient has a pair in one of `states`: a condition for its querysets."""
-    cells_of_one = _CELLS.format(of="x.client_id = inventory_mcpclient.id")
-    positional = cells_of_one.replace("%(now)s", "%s", 1).replace("%(ended)s", "%s", 1)
+    """Whether a row of McpClient has a pair in one of `states`, of FINDABLE: a condition for its querysets."""
+    named = " UNION ALL ".join(_CLIENTS[Reach(state)] for state in states)
+    known = {"now": now, "ended": _ENDED}
+    names = re.compile(r"%\((\w+)\)s")  # beside what Django binds itself, values are bound by place
+    positional = names.sub("%s", named)
     return RawSQL(  # noqa: S611 - the text is ours
-        f"EXISTS (SELECT 1 FROM ({positional}) cells WHERE cells.state = ANY (%s))",
-        [now, _ENDED, list(states)],
+        f"inventory_mcpclient.id IN ({positional})",
+        [known[name] for name in names.findall(named)],
         output_field=BooleanField(),
     )

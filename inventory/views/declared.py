@@ -70,9 +70,11 @@ def comparison(server: McpServer) -> Comparison | None:
     columns = ("client_id", "pointer", "held_as", "credential_id", "credential__name")
     uses = list(Use.objects.present().filter(server=server).values(*columns).order_by("pk")[: USES + 1])
     observed: dict[tuple[str, str], _Observed] = defaultdict(_Observed)
-    clients = {use["client_id"] for use in uses}
+    # Who signed in needs none of the secrets that a manifest asks for instead.
+    signed_in = {use["client_id"] for use in uses if use["held_as"] == Storage.TOKEN_STORE}
+    clients = {use["client_id"] for use in uses} - signed_in
     for use in uses[:USES]:
-        if use["credential_id"] is not None and use["held_as"] != Storage.TOKEN_STORE:
+        if use["credential_id"] is not None and use["client_id"] in clients:
             place, name = _input(use)
             seen = observed[place, name]
             seen.clients.add(use["client_id"])
@@ -137,12 +139,11 @@ def _said(declared: dict[str, Any], seen: _Observed | None, clients: int) -> Ite
         return
     missing = clients - len(seen.clients if seen else ())
     if missing and clients:
-        where = "none of the configurations" if seen is None else f"{missing} of {plural(clients, 'client')}"
-        said = f"Not in {where}." if seen is None else f"Missing in {where}."
+        said = f"Missing in {missing} of {plural(clients, 'client')}." if seen else "In none of the configurations."
         tone = "bad" if declared["is_required"] else "unknown"
         yield Said(tone, f"{said} It may come from the environment that starts the client.")
     elif not clients:
-        yield Said("unknown", "No configuration names the server.")
+        yield Said("unknown", "No configuration names the server without signing in to it.")
     if seen is not None:
         held = list(_held(seen))
         if not held and not missing:

@@ -230,7 +230,7 @@ class _Drawing:
             )
         issuer = row["server__authorization_server__issuer"]
         if issuer is None:
-            return Node("a?", AUTHORIZATION, "Not known", "nobody has asked the server", tone="open")
+            return Node("a?", AUTHORIZATION, "Not known", "nobody has asked", tone="open")
         if not self.known.has(row["server_id"]):
             return Node("a-foreign", AUTHORIZATION, "Another owner's")
         host = urlsplit(issuer).netloc or issuer
@@ -249,10 +249,10 @@ class _Drawing:
             f"k{key}",
             RESOURCE,
             issuer or row["credential__name"],
-            kept or row["credential__name"],
+            kept or (row["credential__name"] if issuer else "resource unknown"),
             self._url("credential_detail", key),
             title=f"{issuer or 'A resource nobody named'}, with {row['credential__name']}",
-            group=issuer or "Unnamed",
+            group=issuer or "Resource unknown",
             **self._inked(key, "bad" if path.trust == LITERAL else ""),
         )
 

@@ -17,6 +17,7 @@ from access.permissions import requires
 from access.roles import Role
 from inventory.actions.grants import (
     LONGEST,
+    MOST_AT_ONCE,
     USUAL,
     approve_grants,
     change_grant,
@@ -230,7 +231,8 @@ def grant_draft(request: HttpRequest) -> HttpResponse:
     if is_decided(request) and form.is_valid():
         count = draft_grants(uses, actor=actor, now=timezone.now(), reason=form.cleaned_data["reason"])
         if count:
-            messages.success(request, f"{plural(count, 'grant')} drafted. Look at each before it is approved.")
+            more = " There are more: draft again." if count == MOST_AT_ONCE else ""
+            messages.success(request, f"{plural(count, 'grant')} drafted. Look at each before it is approved.{more}")
         else:
             messages.info(request, "Nothing to draft: every client and server has its grant.")
         return go(request, back)

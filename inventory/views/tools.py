@@ -22,6 +22,7 @@ from inventory.views.questions import Question, ask, go, is_decided, way_back
 from web.wording import plural
 
 SHOWN = 500
+LISTED = 40  # definitions described in a question
 ANNOTATIONS = {"is_read_only": "read-only", "is_destructive": "destructive", "is_open_world": "open world"}
 
 
@@ -138,14 +139,9 @@ def tools_approve(request: HttpRequest, pk: UUID) -> HttpResponse:
         else:
             messages.success(request, f"{plural(count, 'definition')} of {server} approved.")
             return go(request, back)
-    changed = [row for row in pending if row.tool.is_changed]
-    new = [row.tool.name for row in pending if row.is_new]
-    facts = [("Server", server.name)]
-    facts += [(row.tool.name, " ".join(row.differences)) for row in changed[:20]]
-    if len(changed) > 20:
-        facts.append(("And", f"{len(changed) - 20} more that changed"))
-    if new:
-        facts.append(("New", ", ".join(new[:20]) + (f" and {len(new) - 20} more" if len(new) > 20 else "")))
+    facts = [("Server", server.name), *(_to_decide(row) for row in pending[:LISTED])]
+    if len(pending) > LISTED:
+        facts.append(("And", f"{len(pending) - LISTED} more; the server's page has them"))
     question = Question(
         title=f"Approve {plural(len(pending), 'definition')}",
         text="From then on a change to any of them is a finding again. Grants that name them hold for these.",
@@ -155,3 +151,12 @@ def tools_approve(request: HttpRequest, pk: UUID) -> HttpResponse:
         back=back,
     )
     return ask(request, question)
+
+
+def _to_decide(row: ToolRow) -> tuple[str, str]:
+    """What a person has to read of a definition: what changed, or what a new one says it does."""
+    if row.tool.is_changed:
+        return row.tool.name, f"Changed. {' '.join(row.differences)}"
+    said = [words for name, words in ANNOTATIONS.items() if getattr(row.tool, name)]
+    told = f"New{', ' + ', '.join(said) if said else ''}."
+    return row.tool.name, f"{told} {_short(row.tool.description)}".strip()

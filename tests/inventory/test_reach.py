@@ -7,7 +7,7 @@ from django.db import connection as database
 from django.test.utils import CaptureQueriesContext
 
 from inventory.models import McpClient, McpServer
-from inventory.models.reach import Cell, cells, has_cell
+from inventory.models.reach import FINDABLE, Cell, cells, has_cell
 from inventory.scopes import Granted, Offered, of_scopes, of_tools
 from inventory.states import CredentialStatus, GrantState, Mismatch, Reach
 from tests import factories
@@ -123,12 +123,41 @@ def test_one_statement_gives_the_cells_of_many_clients():
     assert len(queries) == 1
 
 
-def test_clients_can_be_found_by_the_state_of_a_pair():
-    exceeding, fine = used(scopes=["admin"]), used()
-    granted(exceeding)
-    granted(fine)
-    found = McpClient.objects.filter(has_cell([Reach.EXCEEDS, Reach.DRAFT], NOW))
-    assert [client.pk for client in found] == [exceeding.client_id]
+def estate_of_every_state() -> None:
+    """Clients with one pair each, in every state that a pair can have."""
+    used()
+    factories.grant(*of(used()), is_approved=False)
+    granted(used(), ends_at=NOW - timedelta(hours=1))
+    granted(used())
+    granted(used(scopes=["admin"]))
+    granted(used(), tools=[])
+    granted(used(status=CredentialStatus.DESTROYED, scopes=["admin"]))
+    factories.grant(factories.client(), factories.server())
+    changed = factories.use(None)
+    factories.tool(changed.server, "search", approved_digest="0" * 64)
+    granted(changed)
+    listed_otherwise = used()
+    factories.tool(listed_otherwise.server, "Zoom")
+    granted(listed_otherwise, tools=["search", "Zoom"])
+
+
+def of(use):
+    return use.client, use.server
+
+
+@pytest.mark.parametrize("state", FINDABLE)
+def test_clients_are_found_by_the_state_that_their_pairs_have(state):
+    estate_of_every_state()
+    expected = {cell.client_id for cell in cells(NOW) if cell.state is state}
+    found = McpClient.objects.filter(has_cell([state], NOW)).values_list("pk", flat=True)
+    assert set(found) == expected != set()
+
+
+def test_several_states_find_the_clients_of_any():
+    estate_of_every_state()
+    both = {cell.client_id for cell in cells(NOW) if cell.state in {Reach.NONE, Reach.DRAFT}}
+    found = McpClient.objects.filter(has_cell([Reach.NONE, Reach.DRAFT], NOW)).values_list("pk", flat=True)
+    assert set(found) == both
 
 
 # ── The three scopes of one path ──
