@@ -108,12 +108,14 @@ _CLIENTS = {
         SELECT g.client_id FROM inventory_grant g
         WHERE {_IN_FORCE} AND NOT EXISTS (SELECT 1 FROM inventory_use u WHERE {_USE_OF_PAIR})""",
     Reach.EXCEEDS: f"""
-        SELECT g.client_id FROM inventory_grant g
-        JOIN (SELECT t.server_id, array_agg(t.name ORDER BY t.name COLLATE "C") AS names,
-            array_agg(t.name) FILTER (WHERE t.approved_digest NOT IN ('', t.schema_digest)) AS moved
-          FROM inventory_tool t WHERE t.gone_at IS NULL GROUP BY t.server_id) o ON o.server_id = g.server_id
-        WHERE {_IN_FORCE} AND (g.tools && o.moved OR (o.names <> g.tools AND NOT o.names <@ g.tools))
-          AND EXISTS (SELECT 1 FROM inventory_use u WHERE {_USE_OF_PAIR})
+        SELECT g.client_id FROM (
+          SELECT g.client_id, g.server_id FROM inventory_grant g
+          JOIN (SELECT t.server_id, array_agg(t.name ORDER BY t.name COLLATE "C") AS names,
+              array_agg(t.name) FILTER (WHERE t.approved_digest NOT IN ('', t.schema_digest)) AS moved
+            FROM inventory_tool t WHERE t.gone_at IS NULL GROUP BY t.server_id) o ON o.server_id = g.server_id
+          WHERE {_IN_FORCE} AND (g.tools && o.moved OR (o.names <> g.tools AND NOT o.names <@ g.tools))
+          OFFSET 0  -- first the few whose tools differ, then their uses: the planner would do it the other way about
+        ) g WHERE EXISTS (SELECT 1 FROM inventory_use u WHERE {_USE_OF_PAIR})
         UNION ALL
         SELECT g.client_id FROM inventory_grant g JOIN inventory_use u ON {_USE_OF_PAIR}
         JOIN inventory_credential c ON c.id = u.credential_id

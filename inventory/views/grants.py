@@ -91,7 +91,7 @@ def grant_matrix(request: HttpRequest) -> HttpResponseBase:
     """Clients down, the servers that they reach across; a few of each at a time."""
     actor: Actor = request.actor  # type: ignore[attr-defined]
     now = timezone.now()
-    listing = Listing(MATRIX, request, reaching(actor))
+    listing = Listing(MATRIX, request, reaching(actor, in_some_state="reach" in request.GET))
     found = _cells(actor, [client.pk for client in listing.rows], now)
     servers, after = _columns(request, {cell.server_id for cell in found})
     shown = _drawn(found, {client.pk: client for client in listing.rows}, {server.pk: server for server in servers})
@@ -123,13 +123,17 @@ def _at(request: HttpRequest, servers: str) -> str:
     return f"{request.path}?{query}" if query else request.path
 
 
-def reaching(actor: Actor) -> QuerySet[McpClient]:
-    """Clients that have a pair the actor may see: their own, or one with a server of theirs."""
+def reaching(actor: Actor, *, in_some_state: bool = False) -> QuerySet[McpClient]:
+    """Clients with a pair that the actor may see: their own, or one with a server of theirs.
+
+    Whoever asks for a state of the pair (`in_some_state`) narrows to clients that have one anyway. Otherwise those that
+    reach anything: to ask for grants as well would have the database gather every use before it gives the first rows.
+    """
     uses = Use.objects.present().filter(client=OuterRef("pk"))
-    grants = Grant.objects.current().filter(client=OuterRef("pk"))
     clients = McpClient.objects.present()
     if actor.sees_everything:
-        return clients.filter(Exists(uses) | Exists(grants))
+        return clients if in_some_state else clients.filter(Exists(uses))
+    grants = Grant.objects.current().filter(client=OuterRef("pk"))
     mine = McpServer.objects.visible_to(actor).values("pk")
     own = Q(pk__in=McpClient.objects.visible_to(actor).values("pk")) & (Exists(uses) | Exists(grants))
     return clients.filter(own | Exists(uses.filter(server__in=mine)) | Exists(grants.filter(server__in=mine)))

@@ -406,3 +406,13 @@ def test_a_definition_that_moved_meanwhile_is_asked_about_again():
 def test_an_owner_of_another_server_may_not_approve_its_tools():
     own, _ = owners_browser()
     assert own.get(f"/servers/{used().server_id}/tools/approve/").status_code == 404
+
+
+def test_a_grant_that_no_configuration_uses_is_found_by_its_state():
+    factories.grant(
+        factories.client(name="idle"),
+        factories.server(name="unused"),
+        approved_at=timezone.now() - SOON,
+        ends_at=timezone.now() + SOON,
+    )
+    assert "idle on unused: granted, not configured" in text(browser(Role.AUDITOR).get("/grants/?reach=unused"))

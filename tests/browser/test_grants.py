@@ -1,0 +1,73 @@
+"""Grants in the browser: what is drafted is looked at, approved in a dialog, and readable to everybody."""
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from django.contrib.auth.models import Group
+from playwright.sync_api import Page, expect
+
+from access.authentication import one_time_query
+from access.models import User
+from inventory.models import Grant
+from inventory.states import TrustModel
+from tests import factories
+from tests.browser.conftest import serious
+
+
+@pytest.fixture
+def reviewer(transactional_db: None) -> User:
+    user = User.objects.create_user("reviewer", "reviewer@example.org")
+    user.groups.add(Group.objects.get(name="reviewer"))
+    return user
+
+
+@pytest.fixture
+def drafted(reviewer: User) -> Grant:
+    """A client with a consented token and a static key on one server, and the draft of what it may do there."""
+    server = factories.server(name="github-prod", url="https://github.example.org/mcp", transport="http")
+    factories.tool(server, "search", is_read_only=True, description="Finds code.")
+    factories.tool(server, "delete_branch", is_destructive=True, approved_digest="0" * 64)
+    client = factories.client(name="Cursor", host="laptop-1")
+    token = factories.credential(trust_model=TrustModel.USER_CONSENTED, subject="Mira", scopes=["read", "admin"])
+    factories.use(token, client=client, server=server, held_as="token_store")
+    factories.use(factories.credential(issuer="github"), client=client, server=server)
+    factories.use(factories.credential(), client=factories.client(name="VS Code"), server=server)
+    return factories.grant(client, server, is_approved=False, tools=["search"], scopes=["read"])
+
+
+@pytest.fixture
+def at_work(page: Page, live_server, reviewer: User, drafted: Grant) -> Page:
+    page.goto(f"{live_server.url}/sign-in/?{one_time_query(reviewer)}")
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url(f"{live_server.url}/")
+    return page
+
+
+def test_a_draft_is_found_in_the_matrix_and_approved_in_a_dialog(at_work: Page, live_server, drafted: Grant):
+    at_work.goto(f"{live_server.url}/grants/")
+    at_work.get_by_role("link", name="Cursor on github-prod: draft").click()
+    at_work.get_by_role("link", name="Approve…").click()
+    dialog = at_work.get_by_role("dialog")
+    dialog.get_by_label("Reason").fill("needed for releases")
+    dialog.get_by_role("button", name="Approve 1 grant").click()
+    expect(at_work.get_by_text("1 grant approved until")).to_be_visible()
+    expect(at_work.get_by_text("The session carries admin, which nobody granted.")).to_be_visible()
+    drafted.refresh_from_db()
+    assert drafted.approved_by == str(User.objects.get(username="reviewer"))
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 390), ("dark", 390), ("light", 1440), ("dark", 1440)])
+def test_its_pages_are_accessible_and_never_scroll_sideways(at_work: Page, drafted: Grant, axe: Axe, scheme, width):
+    at_work.emulate_media(color_scheme=scheme)
+    at_work.set_viewport_size({"width": width, "height": 900})
+    root = at_work.url.rstrip("/")
+    client, server = drafted.client_id, drafted.server_id
+    for path in (
+        "/grants/",
+        "/grants/list/",
+        f"/grants/{client}/{server}/",
+        f"/servers/{server}/",
+        f"/clients/{client}/",
+    ):
+        at_work.goto(root + path)
+        assert serious(axe.run(at_work)) == [], path
+        assert at_work.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth"), path
