@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import signal
 import threading
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from django.utils import timezone
+from pytest_django import Settings
 
 from access.actors import Actor
 from access.roles import Role
@@ -141,11 +143,22 @@ def test_a_slow_look_is_watched_is_never_doubled_and_is_taken_over_when_its_work
     assert McpServer.objects.get().url == server.url
 
 
-def test_a_look_that_hangs_holds_up_no_files(tmp_path: Path) -> None:
-    """What waits for another machine has a queue of its own, and so its own workers."""
+def test_a_look_that_hangs_holds_up_no_files(
+    tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What waits for another machine has a queue of its own, and so its own workers. AWS is waited for a minute."""
     (tmp_path / ".mcp.json").write_text('{"mcpServers": {"ledger": {"command": "npx", "args": ["-y", "one"]}}}')
+    settings.REFERENCE_VARIABLES = ("TEST_AWS_SECRET",)
+    monkeypatch.setenv("KEYREEVE_REFERENCE_VARIABLES", "TEST_AWS_SECRET")
+    monkeypatch.setenv("TEST_AWS_SECRET", secrets.token_urlsafe(30))
     with slow_server() as server:
-        added(kind="mcp_server", urls=server.url)
+        account = {
+            "access_key_id": "AKIA" + "Q" * 16,
+            "secret_access_key": "env://TEST_AWS_SECRET",
+            "own_account": "on",
+            "endpoint": server.url.removesuffix("/mcp"),
+        }
+        added(kind="aws", **account)
         with worker(tmp_path, "", queues="sync"), worker(tmp_path, "", queues="default,files,evaluate"):
             ring("")
             assert server.asked.wait(60)
@@ -153,6 +166,8 @@ def test_a_look_that_hangs_holds_up_no_files(tmp_path: Path) -> None:
             browser(Role.OPERATOR).post("/connections/new/mcp_config/", form)
             ring("")
             until(lambda: ended(RunState.COMPLETE), "the folder is read")
-    files, remote = (SyncRun.objects.get(connection__kind=kind) for kind in ("mcp_config", "mcp_server"))
-    assert remote.started_at < files.started_at
-    assert remote.finished_at is None or files.finished_at < remote.finished_at
+            server.released.set()
+            until(lambda: not SyncRun.objects.filter(finished_at=None).exists(), "the look at AWS ends")
+    files, remote = (SyncRun.objects.get(connection__kind=kind) for kind in ("mcp_config", "aws"))
+    assert remote.started_at < files.started_at < files.finished_at < remote.finished_at
+    assert remote.state == RunState.FAILED
