@@ -8,7 +8,9 @@ and a staging table dies with its session. So a delivery that is killed half-way
 twice, and sending the same again under the same key begins the same run anew and carries it to its end.
 
 A delivery holds an advisory lock of its database session. A killed worker's session ends with it and so does the lock:
-whoever gets it knows that no other delivery to this feed is alive and may take its lease over without waiting.
+whoever gets it knows that no other delivery to this feed is alive and may take its lease over without waiting. Whoever
+does not get it waits for the lease to run out: a sender that fell silent without hanging up blocks a feed no longer
+than that, and is fenced off when it speaks again.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -24,7 +26,7 @@ from django.db import connection as database
 from access.actors import Actor
 from inventory.actions.reconcile import Reconciliation
 from inventory.actions.syncs import KEPT_PROBLEMS, Lease, claim, complete, fail, renew
-from inventory.errors import Disabled, KeyReused, NotAFeed, NothingTaken, UnderWay
+from inventory.errors import Disabled, KeyReused, LeaseLost, NotAFeed, NothingTaken, UnderWay
 from inventory.feeds.bodies import CutShort
 from inventory.feeds.rows import Malformed, Parser, Refusal
 from inventory.feeds.shapes import OWNER_ROW, identity_of
@@ -64,20 +66,20 @@ def take(
 
     `key` makes it repeatable: the same key with the same body answers with the first run and writes nothing. Raises
     Malformed or CutShort when the body cannot be read as a whole, NothingTaken when no row of it is good, BadSettings,
-    NotAFeed, Disabled, UnderWay and KeyReused; none of them has changed the inventory.
+    NotAFeed, Disabled, UnderWay, LeaseLost and KeyReused; none of them has changed the inventory.
     """
     if feed.kind != ConnectionKind.FEED:
         raise NotAFeed(feed)
     if not feed.is_enabled:
         raise Disabled(feed)
     identity = identity_of(str(feed.pk), feed.settings)
-    with _alone(feed.pk):
+    with _living(feed.pk) as is_alone:
         known = SyncRun.objects.filter(connection=feed, idempotency_key=key).first() if key else None
         if known is not None and known.state in (RunState.COMPLETE, RunState.PARTIAL):
             return _replayed(known, pieces, format_)
-        lease = claim(feed.pk, now=clock(), actor=actor, take_over=True, idempotency_key=key)
+        lease = claim(feed.pk, now=clock(), actor=actor, take_over=is_alone, idempotency_key=key)
         if lease is None:
-            raise UnderWay  # removed a moment ago
+            raise UnderWay
         parser = Parser(format_, identity, named=feed.name, now=lease.run.started_at)
         run = _Delivery(lease, parser, clock=clock, actor=actor, progress=progress).take(pieces)
     synced.send(sender=SyncRun, run=run)
@@ -85,18 +87,18 @@ def take(
 
 
 @contextmanager
-def _alone(feed: UUID) -> Iterator[None]:
-    """Raises UnderWay while another delivery to the feed is alive."""
+def _living(feed: UUID) -> Iterator[bool]:
+    """Be known as alive. Gives whether no other delivery to the feed is."""
     place = [LOCKS, int.from_bytes(feed.bytes[-4:], "big", signed=True)]
     with database.cursor() as cursor:
         cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", place)
-        if not cursor.fetchone()[0]:
-            raise UnderWay
+        (is_alone,) = cursor.fetchone()
     try:
-        yield
+        yield is_alone
     finally:
-        with database.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_unlock(%s, %s)", place)
+        if is_alone:
+            with database.cursor() as cursor:
+                cursor.execute("SELECT pg_advisory_unlock(%s, %s)", place)
 
 
 def _replayed(known: SyncRun, pieces: Iterable[bytes], format_: str) -> Receipt:
@@ -135,6 +137,8 @@ class _Delivery:
         except (Malformed, CutShort) as exc:
             self._fail(str(exc))
             raise
+        except LeaseLost:
+            raise  # whoever has it now has ended this run
         except BaseException as exc:
             self._fail(f"{type(exc).__name__} while it was taken.")
             raise

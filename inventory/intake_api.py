@@ -19,7 +19,7 @@ from rest_framework.views import APIView
 
 from access.actors import Actor
 from access.roles import Role
-from inventory.errors import Disabled, InventoryError, KeyReused, NotAFeed, NothingTaken, UnderWay
+from inventory.errors import Disabled, InventoryError, KeyReused, LeaseLost, NotAFeed, NothingTaken, UnderWay
 from inventory.feeds.bodies import GZIP, IDENTITY, CutShort, pieces
 from inventory.feeds.rows import CSV, NDJSON, Malformed
 from inventory.feeds.shapes import BadSettings, json_schema
@@ -37,7 +37,7 @@ MEDIA_TYPES = {
     "text/csv": CSV,
 }
 LONGEST_KEY = 200
-STATUS = {UnderWay: 409, Disabled: 409, NotAFeed: 400, KeyReused: 422}
+STATUS = {UnderWay: 409, LeaseLost: 409, Disabled: 409, NotAFeed: 400, KeyReused: 422}
 RETRY_AFTER = 30  # seconds
 
 

@@ -77,7 +77,7 @@ class SyncRunSerializer(Shape):
         model = SyncRun
         fields = (
             "id", "url", "display", "connection", "state", "requested_by", "started_at", "finished_at", "done",
-            "expected", "counts", "problems", "error", "digest",
+            "expected", "received", "counts", "problems", "error", "digest",
         )  # fmt: skip
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from inventory.discovery import formats
+from inventory.discovery import formats, values
 from inventory.discovery.classify import Judge, Where
 from inventory.discovery.model import Class
 from inventory.discovery.vocabulary import word_set
@@ -29,6 +29,7 @@ NOT_A_SECRET = "This looks like a secret. Send what is known about it, never the
 
 _FINGERPRINT = re.compile(rf"{SCHEME}:[0-9a-f]{{32}}")
 _REFERENCE = re.compile(r"[a-z][a-z0-9+.-]{0,30}:\S.*", re.DOTALL)
+_PARTS = re.compile(r"[\s/:?&=#@,;|]+")
 _EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s]{1,189}")
 _ZONED = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?(?:[Zz]|[+-]\d\d:?\d\d)")
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")
@@ -136,10 +137,12 @@ def email(value: Any) -> str:
 
 
 def reference(value: Any) -> str:
-    """Where a secret is kept: it begins with a scheme, which a secret does not."""
+    """Where a secret is kept: it begins with a scheme, which a secret does not, and holds no mere noise."""
     found: str = clean(400)(value)
     if not _REFERENCE.fullmatch(found):
         raise Refused("A reference names the place, beginning with its scheme, as in aws-sm://payments/api.")
+    if any(len(part) >= 20 and values.is_noise(part) and not values.UUID.match(part) for part in _PARTS.split(found)):
+        raise Refused(NOT_A_SECRET)
     return found
 
 

@@ -1,6 +1,8 @@
 """What a delivery to a feed makes of the inventory, and what it leaves alone."""
 
-from datetime import timedelta
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
 
 import pytest
 from django.db import connection as database
@@ -9,7 +11,7 @@ from audit.models import AuditEntry
 from inventory.actions.connections import create_connection, request_sync, set_enabled
 from inventory.actions.syncs import claim
 from inventory.engine import sync
-from inventory.errors import Disabled, KeyReused, NotAFeed, NothingTaken, Told, UnderWay
+from inventory.errors import Disabled, KeyReused, LeaseLost, NotAFeed, NothingTaken, Told, UnderWay
 from inventory.feeds.bodies import CutShort
 from inventory.feeds.rows import CSV, Malformed
 from inventory.feeds.shapes import BadSettings
@@ -322,16 +324,42 @@ def test_the_lease_of_a_dead_delivery_is_taken_over_at_once() -> None:
     assert SyncRun.objects.count() == 1
 
 
-@pytest.mark.django_db(transaction=True)
-def test_two_deliveries_to_one_feed_are_never_under_way_at_once() -> None:
-    to = feed()
+@contextmanager
+def another_delivery(to: Connection, *, at: datetime) -> Iterator[None]:
+    """A delivery that began at a time and is still alive in a session of its own."""
+    assert claim(to.pk, now=at, actor=ACTOR) is not None
     other = database.copy()
     with other.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_lock(7260551, %s)", [int.from_bytes(to.pk.bytes[-4:], "big", signed=True)])
-        with pytest.raises(UnderWay):
-            deliver(to, key_of(1))
+        yield
     other.close()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_deliveries_to_one_feed_are_never_under_way_at_once() -> None:
+    to = feed()
+    with another_delivery(to, at=NOW), pytest.raises(UnderWay):
+        deliver(to, key_of(1))
     assert deliver(to, key_of(1)).run.state == RunState.COMPLETE
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_sender_that_fell_silent_blocks_a_feed_no_longer_than_its_lease() -> None:
+    to = feed()
+    with another_delivery(to, at=NOW):
+        assert deliver(to, key_of(1), at=LATER).run.state == RunState.COMPLETE
+
+
+def test_a_delivery_that_was_taken_over_changes_nothing() -> None:
+    to = feed()
+
+    def interrupted() -> Iterator[bytes]:
+        yield lines(key_of(1))
+        assert claim(to.pk, now=LATER, actor=ACTOR) is not None
+
+    with pytest.raises(LeaseLost):
+        take(to, interrupted(), format_="ndjson", clock=lambda: NOW, actor=ACTOR)
+    assert not Credential.objects.exists()
 
 
 # ── The feed as a connection ───────────────────────────────────────────────────────────────────────

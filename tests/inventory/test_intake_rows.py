@@ -160,6 +160,25 @@ def test_an_address_that_carries_a_secret_is_refused(query: str) -> None:
     assert (found.field, value in found.sentence) == ("url", False)
 
 
+def test_noise_behind_a_scheme_is_no_reference() -> None:
+    value = "".join(secrets.choice(WORDS) for _ in range(40))
+    assert refusal_of(reference=f"env:{value}").field == "reference"
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [
+        "env:GITHUB_TOKEN_OF_THE_BUILD",
+        "aws-sm://payments/production/api-key",
+        "vault:secret/data/payments/service-account#password",
+        "arn:aws:secretsmanager:eu-central-1:123456789012:secret:payments-a1B2c3",
+        "op://Private Vault/0a1b2c3d-1111-4222-8333-444455556666/credential",
+    ],
+)
+def test_places_are_references(reference: str) -> None:
+    assert refused(lines(key_of(1, reference=reference))) == []
+
+
 def test_a_password_in_an_address_is_refused() -> None:
     value = "".join(secrets.choice(WORDS) for _ in range(30))
     (found,) = refused(lines(key_of(1), {"type": "server", "name": "a", "url": f"https://robot:{value}@mcp.example/"}))

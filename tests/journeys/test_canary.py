@@ -9,6 +9,7 @@ import string
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,9 @@ from django.utils import timezone
 
 from access.actors import Actor
 from access.models import ApiToken, User
+from access.roles import Role
 from audit.models import AuditEntry
+from config.actions import issue_token
 from inventory.actions.connections import create_connection
 from inventory.connection_forms import FORMS
 from inventory.engine import sync
@@ -290,3 +293,41 @@ def test_an_api_token_is_kept_only_as_a_digest() -> None:
     user = User.objects.create_user("robot", "robot@example.org")
     _row, token = ApiToken.objects.create(user=user, name="canary", role="auditor")
     assert [table for table, row in whole_database() if token in row or token[8:-4] in row] == []
+
+
+def test_no_secret_that_is_sent_to_a_feed_is_kept_said_or_logged(
+    canaries: Canaries, caplog: pytest.LogCaptureFixture
+) -> None:
+    create_connection(kind=ConnectionKind.FEED, name="CMDB", settings={}, actor=ACTOR, now=timezone.now())
+    token = issue_token("robot", Role.AUTOMATION, life=timedelta(days=1), actor=ACTOR)
+    plant = canaries.plant
+    rows = [
+        {"name": "good", "external_id": "1"},
+        {"name": "a", "external_id": "2", "secret": plant("field for secrets", random_text(40))},
+        {"name": "a", "external_id": "3", plant("name of a field", random_text(40)): "x"},
+        {"name": plant("name", "ghp_" + random_text(36)), "external_id": "4"},
+        {"name": "a", "external_id": "5", "details": {"password": plant("details", random_text(40))}},
+        {"name": "a", "external_id": "6", "status": plant("choice", random_text(40))},
+        {"name": "a", "external_id": "7", "issued_at": plant("date", random_text(40))},
+        {"name": "a", "external_id": "8", "fingerprint": plant("fingerprint", random_text(40))},
+        {"name": "a", "external_id": "9", "reference": plant("reference", random_text(40))},
+        {"type": plant("type", random_text(40)), "name": "a"},
+        {"type": "server", "name": "a", "url": f"https://u:{plant('address', random_text(30))}@mcp.example/"},
+        {"type": "use", "client": {"name": plant("what a row refers to", "sk-proj-" + random_text(60))}},
+    ]
+    body = "\n".join([*map(json.dumps, rows), '{"name": "' + plant("broken line", random_text(40))]).encode()
+    head = {"Authorization": f"Token {token}"}
+    client, said = Client(), []
+    with caplog.at_level(logging.DEBUG):
+        for sent, media_type in (
+            (body, "application/x-ndjson"),
+            (f"name,{plant('header', random_text(40))}\na,b\n".encode(), "text/csv"),
+            (plant("no body at all", "ghp_" + random_text(36)).encode(), "application/x-ndjson"),
+        ):
+            answer = client.post("/api/v1/intake/?connection=CMDB", sent, content_type=media_type, headers=head)
+            said.append(answer.content.decode())
+    assert Credential.objects.get().name == "good"
+    assert json.loads(said[0])["rows"]["refused"] == len(rows)
+    assert canaries.found_in("".join(said)) == []
+    assert canaries.found_in(caplog.text) == []
+    assert {(table, door) for table, row in whole_database() for door in canaries.found_in(row)} == set()
