@@ -26,6 +26,7 @@ def main() -> None:
         KEYREEVE_MACHINE_HOME=str(estate.machine),
         KEYREEVE_ESTATE_NAME=os.environ.get("KEYREEVE_ESTATE_NAME", "Halden Freight"),
         KEYREEVE_ALLOW_LOOPBACK="1",
+        KEYREEVE_OWN_DOMAINS="halden.example",
         KEYREEVE_REFERENCE_FOLDERS=",".join(str(folder) for folder in folders),
     )
     os.execv(sys.executable, [sys.executable, "-m", "demo.running", *sys.argv[1:]])  # noqa: S606

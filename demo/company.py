@@ -16,8 +16,8 @@ from inventory.actions.ownership import (
     assign_environment,
     assign_owner,
     assign_server_owner,
-    assign_server_role,
     change_owner,
+    classify_servers,
     create_owner,
 )
 from inventory.errors import NothingChosen
@@ -86,6 +86,7 @@ SERVERS = {
     "operations": ("Platform", "prod"),
     "search": ("Platform", "staging"),
 }
+VENDORS = {"linear": "Linear", "jira-cloud": "Atlassian", "customs-api": "Customs Exchange", "hf": "Hugging Face"}
 ACCOUNTS = {"417230985611": "prod", "528341096722": "prod", "639452107833": "dev"}
 CLIENTS = {"Cursor": "Priya Raman", "Claude Code": "Ana Duarte", "CI runner": "Platform", "Nightly reports": "Data"}
 GRANTED = ("Cursor", "Claude Code", "Gemini CLI", "CI runner")
@@ -108,10 +109,12 @@ def populate_live(now: datetime) -> None:
         for role in ("iam_owner", "application_owner"):
             decided(assign_server_owner, rows, role, owners[owner], reason="They run it.")
         decided(assign_server_owner, rows, "platform_owner", owners["Platform"], reason="They host it.")
-        decided(assign_server_role, rows, ServerRole.TOOL_ENDPOINT)
+        decided(classify_servers, rows, ServerRole.TOOL_ENDPOINT)
         decided(assign_environment, rows, environments[name])
     tickets = McpServer.objects.filter(name="tickets", url__gt="")
-    decided(assign_server_role, tickets, ServerRole.DELEGATED_LAYER)
+    decided(classify_servers, tickets, ServerRole.DELEGATED_LAYER)
+    for server, vendor in VENDORS.items():
+        decided(classify_servers, McpServer.objects.filter(name=server), ServerRole.TOOL_ENDPOINT, vendor=vendor)
     for client, owner in CLIENTS.items():
         decided(assign_client_owner, McpClient.objects.filter(name=client), owners[owner], reason="They use it.")
     draft_grants(Use.objects.present(), actor=ACTOR, now=now, reason="What is reached today.")
@@ -140,7 +143,7 @@ def populate() -> None:
         servers = McpServer.objects.filter(name=server)
         assign_server_owner(servers, "iam_owner", owners[owner], actor=ACTOR, reason="They run it.")
         assign_server_owner(servers, "platform_owner", owners["Platform"], actor=ACTOR, reason="They host it.")
-        assign_server_role(servers, ServerRole.TOOL_ENDPOINT, actor=ACTOR)
+        classify_servers(servers, ServerRole.TOOL_ENDPOINT, actor=ACTOR)
     for server, name in PLACED.items():
         environment = Environment.objects.get(name=name)
         assign_environment(McpServer.objects.filter(name=server), environment, actor=ACTOR)

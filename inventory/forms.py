@@ -162,6 +162,11 @@ ROLE_WORDS = {
 
 class ServerRoleForm(forms.Form):
     role = forms.ChoiceField(label="Role", choices=list(ROLE_WORDS.items()), widget=forms.RadioSelect)
+    vendor = forms.CharField(
+        max_length=200,
+        required=False,
+        help_text="Whose server it is, when a third party runs it. Empty: the organisation's own.",
+    )
 
 
 class ReasonForm(forms.Form):

@@ -103,13 +103,20 @@ def assign_server_owner(
 
 
 @action
-def assign_server_role(servers: QuerySet[McpServer], role: ServerRole, *, actor: Actor) -> int:
-    """Classify servers: tool endpoint, delegated authorization layer, or both; how many changed."""
+def classify_servers(servers: QuerySet[McpServer], role: ServerRole, *, vendor: str | None = None, actor: Actor) -> int:
+    """Say what servers are for, and whose they are when a third party runs them; how many changed.
+
+    An empty `vendor` says that they are the organisation's own; None leaves what is known.
+    """
     chosen = _chosen(servers, actor)
-    moved = [server for server in chosen if server.role != role]
-    McpServer.objects.filter(pk__in=[server.pk for server in moved]).update(role=role)
-    for server in moved:
-        record(Event.SERVER_ROLE_ASSIGNED, actor=actor, subject=server, detail={"from": server.role, "to": role})
+    moved = [row for row in chosen if row.role != role or vendor not in {None, row.vendor}]
+    values = {"role": role} if vendor is None else {"role": role, "vendor": vendor}
+    McpServer.objects.filter(pk__in=[row.pk for row in moved]).update(**values)
+    for row in moved:
+        said = {"from": row.role, "to": role} if row.role != role else {}
+        if vendor not in {None, row.vendor}:
+            said |= {"vendor_from": row.vendor, "vendor_to": str(vendor)}
+        record(Event.SERVER_ROLE_ASSIGNED, actor=actor, subject=row, detail=said)
     return len(moved)
 
 

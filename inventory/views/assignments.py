@@ -37,7 +37,7 @@ def mine(actor: Actor, rows: QuerySet[Any], *owner_fields: str) -> QuerySet[Any]
     """What the actor may hand over: everything for reviewers; an owner only what they themselves answer for."""
     if actor.has(Role.REVIEWER):
         return rows
-    own = Owner.objects.visible_to(actor).values("pk")
+    own = Owner.objects.being(actor).values("pk")
     found = rows.none()
     for name in owner_fields:
         found |= rows.filter(**{f"{name}__in": own})
@@ -270,12 +270,15 @@ def server_classify(request: HttpRequest) -> HttpResponse:
     ids, rows = chosen(request, McpServer.objects.visible_to(actor))
     if not ids:
         return _nothing_picked(request, back, "servers")
-    roles = list(rows.order_by().values_list("role", flat=True).distinct()[:2])
+    known = list(rows.order_by().values("role", "vendor").distinct()[:2])
+    is_one_vendor = len({row["vendor"] for row in known}) == 1
     form = ServerRoleForm(
-        request.POST if is_decided(request) else None, initial={"role": roles[0] if len(roles) == 1 else ""}
+        request.POST if is_decided(request) else None, initial=known[0] if len(known) == 1 else {"role": ""}
     )
     if is_decided(request) and form.is_valid():
-        count = ownership.assign_server_role(rows, form.cleaned_data["role"], actor=actor)
+        # Left empty for servers of several vendors, the field says nothing of any of them.
+        vendor = form.cleaned_data["vendor"] or ("" if is_one_vendor else None)
+        count = ownership.classify_servers(rows, form.cleaned_data["role"], vendor=vendor, actor=actor)
         words = str(dict(form.fields["role"].choices)[form.cleaned_data["role"]]).partition(":")[0].lower()  # type: ignore[attr-defined]
         if count:
             messages.success(request, f"{plural(count, 'server')} now counted as {words}.")

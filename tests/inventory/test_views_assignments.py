@@ -244,6 +244,36 @@ def test_an_operator_classifies_servers():
     assert AuditEntry.objects.first().event == Event.SERVER_ROLE_ASSIGNED
 
 
+def test_whose_server_it_is_is_said_with_what_it_is_for():
+    row = factories.server()
+    answer("/servers/classify/", browser(Role.OPERATOR), row, role="tool_endpoint", vendor="Linear")
+    row.refresh_from_db()
+    assert (row.role, row.vendor) == (ServerRole.TOOL_ENDPOINT, "Linear")
+    assert AuditEntry.objects.first().detail["vendor_to"] == "Linear"
+
+
+def test_an_empty_vendor_for_servers_of_several_vendors_leaves_each_as_it_was():
+    one, other = factories.server(vendor="Linear"), factories.server(vendor="Notion")
+    ids = [str(one.pk), str(other.pk)]
+    decided = {"id": ids, "role": "tool_endpoint", "vendor": "", "decided": "yes"}
+    browser(Role.OPERATOR).post("/servers/classify/", decided)
+    one.refresh_from_db()
+    other.refresh_from_db()
+    assert (one.role, one.vendor, other.vendor) == (ServerRole.TOOL_ENDPOINT, "Linear", "Notion")
+
+
+def test_an_owner_who_also_audits_hands_over_only_what_they_answer_for():
+    user = person(Role.OWNER, Role.AUDITOR)
+    Owner.objects.create(name="Mira Okafor", user=user)
+    somebody = factories.owner(name="Somebody else")
+    theirs = factories.credential(owner=somebody)
+    visitor = Client()
+    visitor.force_login(user)
+    answer("/credentials/assign-owner/", visitor, theirs, owner="Mira Okafor")
+    theirs.refresh_from_db()
+    assert theirs.owner == somebody
+
+
 # ── The way back ──
 
 
