@@ -22,6 +22,7 @@ VIEWSETS: tuple[type[ReadOnlyViewSet], ...] = (
     inventory.ClientViewSet,
     inventory.AuthorizationServerViewSet,
     inventory.ToolViewSet,
+    inventory.ClientRemovalViewSet,
     inventory.GrantViewSet,
     inventory.ManifestViewSet,
     lifecycle.CredentialViewSet,

@@ -20,6 +20,7 @@ GROUPS: list[tuple[str, list[tuple[str, str, str, str]]]] = [
         [
             ("server_list", "server", "Servers", "servers"),
             ("client_list", "client", "Clients", "clients"),
+            ("client_admission", "review", "Admission", "quarantined"),
             ("authorization_server_list", "lock", "Authorization", ""),
             ("credential_list", "key", "Credentials", "credentials"),
             ("grant_matrix", "check", "Grants", ""),
@@ -45,6 +46,7 @@ SELECT {}
         for name, table, condition in [
             ("servers", "inventory_mcpserver", "gone_at IS NULL"),
             ("clients", "inventory_mcpclient", "gone_at IS NULL"),
+            ("quarantined", "inventory_mcpclient", "gone_at IS NULL AND admission = 'quarantined'"),
             ("credentials", "inventory_credential", "gone_at IS NULL"),
             ("exposures", "inventory_exposure", "gone_at IS NULL"),
             ("findings", "lifecycle_finding", "resolved_at IS NULL AND state IN ('open', 'acknowledged')"),
@@ -75,6 +77,12 @@ def navigation(request: HttpRequest) -> dict[str, Any]:
         return said
     numbers = counts(actor)
     path = request.path
+    # A page below two entries belongs to the nearer one.
+    here = max(
+        (url for _, entries in GROUPS for name, *_ in entries if path.startswith(url := reverse(name))),
+        key=len,
+        default="",
+    )
     groups = []
     for label, entries in GROUPS:
         shown_entries = []
@@ -88,7 +96,7 @@ def navigation(request: HttpRequest) -> dict[str, Any]:
                     "label": title,
                     "count": count,
                     "tone": "t-crit" if noun in {"findings", "exposures"} and count not in {"", "0"} else "",
-                    "current": path == url if url == "/" else path.startswith(url),
+                    "current": path == url if url == "/" else url == here,
                 }
             )
         groups.append({"label": label, "entries": shown_entries})

@@ -8,6 +8,7 @@ from access.actors import Actor
 from inventory import filters, serializers
 from inventory.models import (
     AuthorizationServer,
+    ClientRemoval,
     Connection,
     Credential,
     Environment,
@@ -106,6 +107,12 @@ class ClientViewSet(ReadOnlyViewSet):
     serializer_class = serializers.ClientSerializer
     filterset_class = filters.McpClientFilter
     orderings = (ARRIVAL, BY_NAME)
+
+
+class ClientRemovalViewSet(ReadOnlyViewSet):
+    queryset = ClientRemoval.objects.all()
+    serializer_class = serializers.ClientRemovalSerializer
+    filterset_class = filters.ClientRemovalFilter
 
 
 class GrantViewSet(ReadOnlyViewSet):

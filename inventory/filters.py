@@ -30,8 +30,10 @@ from inventory.states import (
     CredentialKind,
     CredentialStatus,
     GrantState,
+    Hygiene,
     OwnerKind,
     Registration,
+    RemovalStage,
     RunState,
     ServerRole,
     Severity,
@@ -183,6 +185,8 @@ class McpClientFilter(FilterSet):  # type: ignore[misc]
     host = CharFilter(field_name="host", label="Host", max_length=200)
     registration = ChoicesFilter(choices=Registration.choices, label="Registration")
     admission = ChoicesFilter(choices=Admission.choices, label="Admission")
+    hygiene = ChoicesFilter(choices=Hygiene.choices, label="Hygiene")
+    hygiene_key = CharFilter(field_name="hygiene_key", label="Looks like", max_length=400)
     owner = RowFilter(Owner, offered=True, field_name="owner", label="Owner")
     has_owner = FlagFilter(method="owned", label="Has an active owner")
     authorization_server = RowFilter(
@@ -203,6 +207,20 @@ class McpClientFilter(FilterSet):  # type: ignore[misc]
 
     def using_credential(self, rows: Rows, name: str, value: Credential) -> Rows:
         return used(rows, "client", credential=value)
+
+
+class QueueFilter(McpClientFilter):
+    """Of clients that wait for a decision; what all of them share is not asked again."""
+
+    admission = None
+    gone = None
+
+
+class ClientRemovalFilter(FilterSet):  # type: ignore[misc]
+    client = RowFilter(McpClient, field_name="client", label="Client")
+    stage = ChoicesFilter(choices=RemovalStage.choices, label="Stage")
+    ended = SetFilter(field_name="ended_at", label="Ended")
+    due_before = before("next_at", "Next step before")
 
 
 class GrantFilter(FilterSet):  # type: ignore[misc]

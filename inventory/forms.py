@@ -226,3 +226,54 @@ class ChangeGrantForm(ReasonForm):
 
     def clean_resources(self) -> list[str]:
         return self._lines("resources", 2_000)
+
+
+class ReasonForm(forms.Form):
+    """Why it is decided so."""
+
+    reason = forms.CharField(
+        label="Why?", max_length=2_000, widget=forms.Textarea(attrs={"rows": 3}), help_text="Kept in the audit."
+    )
+
+
+class RemovalForm(ReasonForm):
+    """How long a client's owner has to object, and how long it lies suspended."""
+
+    notice_days = forms.IntegerField(
+        label="Days until it is suspended", min_value=0, max_value=90, help_text="The owner is told today."
+    )
+    quiet_days = forms.IntegerField(
+        label="Days after that until it is deleted",
+        min_value=0,
+        max_value=90,
+        help_text="Whoever misses it has this long to say so.",
+    )
+    is_despite_use = forms.BooleanField(
+        label="Also if it is used meanwhile",
+        required=False,
+        help_text="For a client that nobody should trust. Without this, a use stops the removal.",
+    )
+    field_order = ("notice_days", "quiet_days", "is_despite_use", "reason")
+
+    def __init__(self, *args: Any, may_ignore_use: bool, **options: Any) -> None:
+        super().__init__(*args, **options)
+        if not may_ignore_use:
+            del self.fields["is_despite_use"]
+
+
+class RegistrationReferenceForm(ReasonForm):
+    """Where a client's registration is managed and where its registration access token is kept."""
+
+    uri = forms.CharField(
+        label="Address of its registration",
+        max_length=2_000,
+        required=False,
+        help_text="The registration_client_uri of the answer to its registration (RFC 7592), at the issuer's host.",
+    )
+    reference = forms.CharField(
+        label="Reference to its registration token",
+        max_length=2_000,
+        required=False,
+        help_text="env://NAME, file:///folder/file or aws-sm://name, never the token. Empty: nobody keeps it.",
+    )
+    field_order = ("uri", "reference", "reason")

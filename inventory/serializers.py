@@ -7,6 +7,7 @@ from rest_framework import serializers
 from inventory.connection_kinds import SHOWN
 from inventory.models import (
     AuthorizationServer,
+    ClientRemoval,
     Connection,
     Credential,
     Environment,
@@ -168,8 +169,24 @@ class ClientSerializer(Shape):
             "id", "url", "display", "name", "product", "host", "client_id", "authorization_server", "registration",
             "redirect_uris", "grant_types", "software_id", "application_type", "scopes", "issued_at",
             "secret_expires_at", "last_used_at", "registration_uri", "registration_reference", "hygiene",
-            "hygiene_reason", "owner", "admission", "admission_changed_at", "admission_reason", "connection", "risk",
-            "open_findings", *SEEN,
+            "hygiene_key", "hygiene_reason", "owner", "admission", "admission_changed_at", "admission_reason",
+            "connection", "risk", "open_findings", *SEEN,
+        )  # fmt: skip
+
+
+class ClientRemovalSerializer(Shape):
+    noun = "client-removals"
+    url = Url()
+    display = Text(Joined(Value("removal of "), F("client__name")))
+    client = Link("clients", "client")
+    quiet = Length("quiet", help_text="Seconds between suspension and deletion.")
+
+    class Meta:
+        model = ClientRemoval
+        fields = (
+            "id", "url", "display", "client", "stage", "stage_at", "reason", "requested_by", "announced_at",
+            "suspended_at", "quiet", "is_despite_use", "known_use_at", "attempts", "next_at", "error", "ended_at",
+            "ended_reason",
         )  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 from django.urls import path
 
 from inventory.views import (
+    admission,
     assignments,
     authorization_servers,
     clients,
@@ -8,7 +9,9 @@ from inventory.views import (
     exposures,
     grant_decisions,
     grants,
+    hygiene,
     owners,
+    registration,
     servers,
     tools,
 )
@@ -30,6 +33,22 @@ urlpatterns = [
         name="authorization_server_answer",
     ),
     path("clients/", clients.client_list, name="client_list"),
+    path("clients/admission/", admission.client_admission, name="client_admission"),
+    path("clients/admit/", admission.client_admit, name="client_admit"),
+    path("clients/suspend/", admission.client_suspend, name="client_suspend"),
+    path("clients/reinstate/", admission.client_reinstate, name="client_reinstate"),
+    path("clients/quarantine/", admission.client_quarantine, name="client_quarantine"),
+    path("clients/remove/", admission.client_remove, name="client_remove"),
+    path("clients/removals/", admission.client_removals, name="client_removals"),
+    path("clients/removals/withdraw/", admission.removal_withdraw, name="removal_withdraw"),
+    path("clients/removals/resume/", admission.removal_resume, name="removal_resume"),
+    path("clients/hygiene/", hygiene.client_hygiene, name="client_hygiene"),
+    path("clients/registration/", registration.client_registration, name="client_registration"),
+    path(
+        "clients/<uuid:pk>/registration-token/",
+        admission.client_registration_reference,
+        name="client_registration_reference",
+    ),
     path("clients/assign-owner/", assignments.client_assign_owner, name="client_assign_owner"),
     path("credentials/assign-owner/", assignments.credential_assign_owner, name="credential_assign_owner"),
     path(

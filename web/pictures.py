@@ -170,3 +170,64 @@ def lives(versions: Sequence[Life], limit: timedelta | None, now: datetime) -> L
         )
     ticks = [(x(at), words) for at, words in _month_ticks(start, end)]
     return Lives(bars, ticks, x(now), ROW_TOP + len(versions) * ROW_HEIGHT + 12)
+
+
+BURN_LEFT, BURN_RIGHT, BURN_TOP, BURN_BASE = 40.0, 990.0, 22.0, 182.0
+BURN_MONTHS = 24  # of history at most
+
+
+@dataclass(frozen=True)
+class Month:
+    """How many there were when a month ended, of what is to go and of what takes its place.
+
+    Where it is not `is_known`, only what was left later was ever seen, so there were at least so many.
+    """
+
+    start: datetime
+    leaving: int
+    arriving: int
+    is_known: bool
+
+
+@dataclass(frozen=True)
+class Column:
+    css: str
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+@dataclass(frozen=True)
+class BurnDown:
+    columns: list[Column]
+    ticks: list[tuple[float, str]]
+    most: int
+    now_x: float
+    end_x: float
+    height: int = 206
+
+
+def burn_down(months: Sequence[Month], *, now: datetime, ends_at: datetime) -> BurnDown | None:
+    """Two columns a month against the date on which one of them should be nought. Nothing when there was never any."""
+    shown = list(months)[-BURN_MONTHS:]
+    most = max((max(month.leaving, month.arriving) for month in shown), default=0)
+    if not most:
+        return None
+    start, end = shown[0].start, max(ends_at, now) + timedelta(days=45)
+    scale = (BURN_RIGHT - BURN_LEFT) / (end - start).total_seconds()
+
+    def x(at: datetime) -> float:
+        return round(BURN_LEFT + (at - start).total_seconds() * scale, 1)
+
+    width = round(timedelta(days=12).total_seconds() * scale, 1)
+    columns = []
+    for month in shown:
+        pair = ((month.leaving, "c-ink" if month.is_known else "c-none"), (month.arriving, "c-woad"))
+        for i, (value, css) in enumerate(pair):
+            if value:
+                height = max(round(value / most * (BURN_BASE - BURN_TOP), 1), 1.5)
+                left = round(x(month.start) + i * (width + 1), 1)
+                columns.append(Column(css, left, round(BURN_BASE - height, 1), width, height))
+    ticks = [(x(at), words) for at, words in _month_ticks(start, end)]
+    return BurnDown(columns, ticks, most, x(now), x(ends_at))

@@ -224,6 +224,10 @@ class ClientRemoval(Row):
     def __str__(self) -> str:
         return f"removal of {self.client}"
 
+    @property
+    def is_open(self) -> bool:
+        return self.ended_at is None
+
 
 class UseQuerySet(models.QuerySet["Use"]):
     def present(self) -> Self:

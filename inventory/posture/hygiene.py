@@ -71,6 +71,11 @@ def hygiene_key(name: str, redirect_uris: Iterable[str], issuer: str) -> str:
     return key if len(key) <= LONGEST_KEY else f"{key[: LONGEST_KEY - 64]}{sha256(key.encode()).hexdigest()}"
 
 
+def redirect_hosts(addresses: Iterable[str]) -> list[str]:
+    """The hosts that a client has codes sent to, each once, in order; loopback is one of them."""
+    return sorted({_host(address) for address in addresses})[:_MOST_HOSTS]
+
+
 def _host(address: str) -> str:
     parts = split(address)
     if parts is None or not parts.scheme:

@@ -9,13 +9,14 @@ from django.utils.safestring import SafeString
 
 from inventory.connection_kinds import changes as changes_in_words
 from inventory.forms import SERVER_OWNERS
-from inventory.models import AuthorizationServer, McpServer, Owner, SyncRun
-from inventory.states import OwnerKind
+from inventory.models import AuthorizationServer, ClientRemoval, McpServer, Owner, SyncRun
+from inventory.posture.hygiene import redirect_hosts
+from inventory.states import OwnerKind, RemovalStage
 from inventory.views.authorization_servers import glance as at_a_glance
 from inventory.views.counts import LIMIT
 from inventory.views.presence import seen_at
 from inventory.views.servers import posture_in_words
-from web.templatetags.keyreeve import since
+from web.templatetags.keyreeve import since, state
 from web.wording import initials, plural, thousands
 
 register = template.Library()
@@ -92,3 +93,32 @@ def took(run: SyncRun) -> str:
         return ""
     seconds = max(int((run.finished_at - run.started_at).total_seconds()), 0)
     return f"{seconds} s" if seconds < 60 else f"{seconds // 60} min"
+
+
+@register.filter
+def redirects(addresses: list[str]) -> list[str]:
+    """Where a client has codes sent to; the person's own machine in words."""
+    return ["their own machine" if host == "loopback" else host for host in redirect_hosts(addresses)]
+
+
+@register.filter
+def host(issuer: str) -> str:
+    """An issuer without its scheme."""
+    return issuer.partition("://")[2] or issuer
+
+
+REMOVAL_STATES = {  # stage → the state whose shape it has
+    RemovalStage.ANNOUNCED: "waiting",
+    RemovalStage.SUSPENDED: "suspended",
+    RemovalStage.DELETING: "running",
+    RemovalStage.WAITING: "waiting",
+    RemovalStage.STALLED: "stalled",
+    RemovalStage.REMOVED: "removed",
+    RemovalStage.WITHDRAWN: "cancelled",
+    RemovalStage.STOPPED: "superseded",
+}
+
+
+@register.simple_tag
+def removal_stage(removal: ClientRemoval) -> SafeString:
+    return state(REMOVAL_STATES[RemovalStage(removal.stage)], removal.get_stage_display())

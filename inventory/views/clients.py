@@ -37,6 +37,7 @@ CLIENTS = ListPage(
         Column("registration", "Registration", value=lambda client: client.get_registration_display(), is_shown=False),
         Column("risk", "Risk", value=lambda client: client.get_risk_display(), sort="risk"),
         Column("admission", "Admission", value=lambda client: client.get_admission_display(), priority=3),
+        Column("hygiene", "Hygiene", value=lambda client: client.get_hygiene_display(), is_shown=False, priority=3),
         Column("first_seen", "First seen", value=attrgetter("first_seen_at"), sort="seen", is_shown=False, priority=3),
         Column("seen", "Seen", value=seen_at, priority=3, is_numeric=True),
     ),
@@ -52,6 +53,7 @@ CLIENTS = ListPage(
         View("Present", is_counted=False),
         View("Without an owner", "has_owner=false"),
         View("Quarantined", "admission=quarantined"),
+        View("Duplicate or dead", "hygiene=duplicate&hygiene=dead"),
         View("Gone", "gone=true"),
     ),
     empty=Empty(
@@ -69,6 +71,7 @@ CLIENTS = ListPage(
         ("client_id", attrgetter("client_id")),
         ("registration", attrgetter("registration")),
         ("admission", attrgetter("admission")),
+        ("hygiene", attrgetter("hygiene")),
         ("owner", attrgetter("owner")),
         ("servers", attrgetter("server_count")),
         ("credentials", attrgetter("credential_count")),

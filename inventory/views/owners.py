@@ -6,7 +6,7 @@ from uuid import UUID
 
 from django.contrib import messages
 from django.core.exceptions import ValidationError
-from django.db.models import Model, OuterRef, Q, QuerySet
+from django.db.models import F, Model, OuterRef, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
@@ -19,7 +19,7 @@ from audit.models import AuditEntry
 from inventory.actions.ownership import change_owner, create_owner
 from inventory.filters import OwnerFilter
 from inventory.forms import OwnerForm
-from inventory.models import Credential, McpClient, McpServer, Owner
+from inventory.models import ClientRemoval, Credential, McpClient, McpServer, Owner
 from inventory.states import OwnerKind
 from inventory.views.counts import CappedCount
 from inventory.views.presence import suited
@@ -107,6 +107,13 @@ def owner_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
         "credentials": list(credentials.select_related("environment").order_by("-risk", "-id")[:SHOWN]),
         "servers": [(server, _parts(server, owner)) for server in servers.order_by("-risk", "-id")[:SHOWN]],
         "clients": list(clients.order_by("name", "id")[:SHOWN]),
+        "removals": list(
+            ClientRemoval.objects.visible_to(actor)
+            .open()
+            .filter(client__owner=owner)
+            .select_related("client")
+            .order_by(F("next_at").asc(nulls_last=True), "pk")[:SHOWN]
+        ),
         "counts": dict(zip(("credentials", "servers", "clients", "at_risk"), counts, strict=True)),
         "history": list(AuditEntry.objects.visible_to(actor).about(owner)[:HISTORY]),
         "may_change": actor.has(Role.REVIEWER),

@@ -1,5 +1,6 @@
 """One MCP client: what it reaches, what of it is exposed, and what is wrong with it."""
 
+from typing import Any
 from uuid import UUID
 
 from django.db.models import F
@@ -12,13 +13,27 @@ from access.actors import Actor
 from access.permissions import requires_reader
 from access.roles import Role
 from audit.models import AuditEntry
-from inventory.models import Credential, Exposure, McpClient, McpServer, Use
+from inventory.models import (
+    ClientRemoval,
+    Credential,
+    Exposure,
+    McpClient,
+    McpServer,
+    MetadataSnapshot,
+    PostureCheck,
+    Use,
+)
+from inventory.posture.clients import CHECKS
+from inventory.states import Registration
+from inventory.views.checklist import checklist
 from inventory.views.delegation import delegation
 from inventory.views.presence import seen_at
 from lifecycle.models import Finding
+from web.paging import capped_count
 
 SHOWN = 100  # uses and exposures
 HISTORY = 20
+SNAPSHOTS = 10
 
 
 @require_safe
@@ -54,6 +69,7 @@ def client_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
         "delegation": delegation(
             Use.objects.filter(client=client), actor, about=f"What {client} reaches, and on whose behalf", subject=pk
         ),
+        **_registration(client, actor),
         "exposures": list(exposures[:SHOWN]),
         "history": list(AuditEntry.objects.visible_to(actor).about(client)[:HISTORY]),
         "sees_everything": actor.sees_everything,
@@ -71,3 +87,28 @@ def _known(actor: Actor, uses: list[Use]) -> set[UUID]:
     own_servers = McpServer.objects.visible_to(actor).filter(pk__in=servers).values_list("pk", flat=True)
     own_credentials = Credential.objects.visible_to(actor).filter(pk__in=credentials).values_list("pk", flat=True)
     return {*own_servers, *own_credentials}
+
+
+def _registration(client: McpClient, actor: Actor) -> dict[str, Any]:
+    """What is decided and known about it as a registered client, and what the actor may decide."""
+    is_registered = client.registration != Registration.CONFIG_FILE
+    checks = list(PostureCheck.objects.filter(client=client))
+    may_decide = is_registered and client.gone_at is None
+    removals = ClientRemoval.objects.filter(client=client).order_by("-id")
+    removal = removals.first() if is_registered else None
+    is_own = McpClient.objects.answered_for_by(actor).filter(pk=client.pk).exists() if may_decide else False
+    alike = McpClient.objects.visible_to(actor).present().filter(hygiene_key=client.hygiene_key).exclude(pk=client.pk)
+    documents = MetadataSnapshot.objects.filter(client=client).order_by("-id")
+    return {
+        "is_registered": is_registered,
+        "removal": removal,
+        "alike_count": capped_count(alike) if client.hygiene_key else None,
+        "checks": checklist(checks, CHECKS),
+        "documents": list(documents[:SNAPSHOTS]) if client.client_id.startswith("https://") else [],
+        "may_let_in": may_decide and actor.has(Role.REVIEWER),
+        "may_narrow": may_decide and (actor.has(Role.REVIEWER) or is_own),
+        "may_refer": may_decide and actor.has(Role.OPERATOR),
+        "may_withdraw": removal is not None
+        and removal.ended_at is None
+        and ClientRemoval.objects.filter(pk=removal.pk).withdrawable_by(actor).exists(),
+    }
