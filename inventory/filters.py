@@ -212,8 +212,8 @@ class McpClientFilter(FilterSet):  # type: ignore[misc]
 class QueueFilter(McpClientFilter):
     """Of clients that wait for a decision; what all of them share is not asked again."""
 
-    admission = None
-    gone = None
+    admission = None  # type: ignore[assignment]  # how django-filter takes an inherited filter away
+    gone = None  # type: ignore[assignment]
 
 
 class ClientRemovalFilter(FilterSet):  # type: ignore[misc]

@@ -228,14 +228,6 @@ class ChangeGrantForm(ReasonForm):
         return self._lines("resources", 2_000)
 
 
-class ReasonForm(forms.Form):
-    """Why it is decided so."""
-
-    reason = forms.CharField(
-        label="Why?", max_length=2_000, widget=forms.Textarea(attrs={"rows": 3}), help_text="Kept in the audit."
-    )
-
-
 class RemovalForm(ReasonForm):
     """How long a client's owner has to object, and how long it lies suspended."""
 

@@ -90,7 +90,7 @@ def planned(chance: random.Random) -> Iterator[Planned]:
     )
     for name, host, age, idle in (
         ("Desk assistant", "desk.example", 60, 0),
-        ("VS Code", "editor.example", 44, 2),
+        ("Visual Studio Code", "editor.example", 44, 2),
         ("Field notes", "notes.example", 31, None),
     ):
         yield Planned(

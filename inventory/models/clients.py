@@ -138,6 +138,12 @@ class McpClient(Row):
                 condition=models.Q(admission=Admission.QUARANTINED),
                 name="client_by_quarantine",
             ),
+            models.Index(
+                Coalesce("issued_at", "first_seen_at"),
+                "id",
+                condition=models.Q(admission=Admission.QUARANTINED, gone_at=None),
+                name="client_waiting_by_age",
+            ),
             GinIndex(words("name", "client_id", "host"), name="client_by_words"),
         ]
 

@@ -53,7 +53,7 @@ QUEUE = ListPage(
     noun="client",
     columns=(
         Column("name", "Client", value=attrgetter("name"), sort="name"),
-        Column("registered", "Registered", value=registered_at, sort="waiting", is_numeric=True),
+        Column("registered", "Registered", value=registered_at, sort="registered", is_numeric=True),
         Column("redirects", "Redirects to", value=lambda it: " ".join(redirect_hosts(it.redirect_uris)), priority=2),
         Column("scopes", "Scopes asked", value=lambda it: " ".join(it.scopes), priority=3),
         Column("alike", "Look-alikes", value=attrgetter("alike_count"), priority=3, is_numeric=True),
@@ -63,13 +63,7 @@ QUEUE = ListPage(
         Column("hygiene", "Hygiene", value=lambda it: it.get_hygiene_display(), priority=4, is_shown=False),
     ),
     orderings=(
-        Ordering(
-            "waiting",
-            (Coalesce("admission_changed_at", "first_seen_at"),),
-            True,
-            "longest waiting first",
-            "newest first",
-        ),
+        Ordering("registered", (Coalesce("issued_at", "first_seen_at"),), True, "oldest first", "newest first"),
         Ordering("name", ("name",), False, "by name", "by name, backwards"),
     ),
     filterset=QueueFilter,
@@ -299,7 +293,8 @@ def client_remove(request: HttpRequest) -> HttpResponse:
         wanted = [each for each in needless if each in (Hygiene.DEAD, Hygiene.DUPLICATE)] or [Hygiene.DEAD.value]
         picked = _narrowable(request).filter(hygiene_key=group.replace("\x00", ""), hygiene__in=wanted)
         picked = picked.exclude(pk__in=ClientRemoval.objects.open().values("client"))
-        ids, count = [], picked.count()
+        ids: list[str] = []
+        count = picked.count()
         hidden = [("group", group), *(("hygiene", each) for each in wanted)]
     else:
         ids, picked = chosen(request, _narrowable(request))

@@ -134,8 +134,8 @@ def _page(clients: QuerySet[McpClient], after: str, before: str) -> tuple[list[s
 def _groups(scored: QuerySet[McpClient], keys: Sequence[str]) -> list[Group]:
     members = scored.filter(hygiene_key__in=keys)
     leaving = Exists(ClientRemoval.objects.open().filter(client=OuterRef("pk")))
-    rows = {
-        row["hygiene_key"]: row
+    rows: dict[str, dict[str, Any]] = {
+        row["hygiene_key"]: dict(row)
         for row in members.annotate(is_leaving=leaving)
         .order_by()
         .values("hygiene_key")

@@ -112,7 +112,7 @@ def _readiness(dynamic: QuerySet[McpClient], clients: QuerySet[McpClient]) -> Co
 
 
 def _dependents(dynamic: QuerySet[McpClient], clients: QuerySet[McpClient]) -> list[Dependent]:
-    rows = list(
+    rows: list[Any] = list(
         dynamic.order_by()
         .values("name", "authorization_server")
         .annotate(count=Count("pk"))
@@ -142,7 +142,7 @@ def _host(issuer: AuthorizationServer | None) -> str:
 
 def _issuers(actor: Actor, clients: QuerySet[McpClient]) -> list[tuple[AuthorizationServer, dict[str, int], str]]:
     """Authorization servers that offer dynamic registration or have clients that used it."""
-    counted = (
+    counted: Any = (
         clients.filter(authorization_server__isnull=False)
         .order_by()
         .values("authorization_server")
