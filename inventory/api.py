@@ -98,7 +98,7 @@ class PostureCheckViewSet(ReadOnlyViewSet):
 
     def visible(self, actor: Actor) -> Rows:
         in_front = McpServer.objects.visible_to(actor).values("authorization_server")
-        subject = Q(server__in=_servers(actor)) | Q(authorization_server__in=in_front)
+        subject = Q(server__in=_servers(actor)) | Q(authorization_server__in=in_front) | Q(client__in=_clients(actor))
         return _within(self.queryset.all(), actor, subject)
 
 

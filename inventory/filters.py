@@ -173,6 +173,7 @@ class PostureCheckFilter(FilterSet):  # type: ignore[misc]
     authorization_server = RowFilter(
         AuthorizationServer, field_name="authorization_server", label="Authorization server"
     )
+    client = RowFilter(McpClient, field_name="client", label="Client")
     check_id = CharFilter(field_name="check_id", label="Check", max_length=40)
     verdict = ChoicesFilter(choices=Verdict.choices, label="Verdict")
     checked_after = after("checked_at", "Checked from")

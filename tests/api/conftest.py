@@ -15,7 +15,7 @@ from access.roles import Role
 from audit.actions import action, record
 from audit.events import Event
 from config.actions import issue_token
-from inventory.models import AuthorizationServer, Credential, Grant, Owner, PostureCheck, SyncRun, Tool
+from inventory.models import AuthorizationServer, ClientRemoval, Credential, Grant, Owner, PostureCheck, SyncRun, Tool
 from inventory.states import RunState, Severity, Verdict
 from lifecycle.models import Finding, Waiver
 from lifecycle.states import FindingState
@@ -133,6 +133,8 @@ def estate(db: None) -> Estate:
     Tool.objects.create(server=one, name="search", schema_digest="a", approved_digest="b", first_seen_at=NOW)
     PostureCheck.objects.create(server=one, check_id="MCP-01", verdict=Verdict.MET, checked_at=NOW)
     program = client(name="Cursor", connection=place, owner=mira)
+    leaving = {"reason": "unused", "requested_by": "Otto", "announced_at": NOW, "next_at": NOW + timedelta(days=7)}
+    ClientRemoval.objects.create(client=program, **leaving)
     Grant.objects.create(client=program, server=one, tools=["search"], drafted_by="Mira", drafted_at=NOW)
     manifest(connection=place, packages=["npm:@halden/one"])
     mine = credential(
