@@ -35,6 +35,7 @@ GROUPS: list[tuple[str, list[tuple[str, str, str, str]]]] = [
     ("Assurance", [("audit_list", "audit", "Audit", "")]),
     ("Set-up", [("connection_list", "plug", "Connections", "")]),
 ]
+QUEUES = frozenset({"quarantined"})  # counts of what waits, which are part of the other counts
 # Findings open on the open ones; the other lists have such a view by themselves.
 VIEWS = {"finding_list": "?state=open&state=acknowledged"}
 # One statement; each part stops at the limit, so it costs the same at any size.

@@ -216,7 +216,7 @@ class Command(BaseCommand):
         url = base_url(port)
         headline = f"\n[bold]Keyreeve[/] {settings.VERSION} is running at [bold]{escape(url)}[/]"
         self.console.print(headline, soft_wrap=True)
-        counted = navigation.counts(SYSTEM).items()
+        counted = [each for each in navigation.counts(SYSTEM).items() if each[0] not in navigation.QUEUES]
         self.say(", ".join(f"{count} {noun.removesuffix('s') if count == '1' else noun}" for noun, count in counted))
         if nobody_can_sign_in():
             link = issue_sign_in_link(administrator, base=url, actor=SYSTEM)
