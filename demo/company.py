@@ -1,8 +1,10 @@
 """The people of the demo company, and what they have decided so far: owners, environments, dates, a waiver."""
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import datetime, timedelta
+from random import Random
 from typing import Any
 
 from django.db.models import Q
@@ -89,12 +91,35 @@ SERVERS = {
 VENDORS = {"linear": "Linear", "jira-cloud": "Atlassian", "customs-api": "Customs Exchange", "hf": "Hugging Face"}
 ACCOUNTS = {"417230985611": "prod", "528341096722": "prod", "639452107833": "dev"}
 CLIENTS = {"Cursor": "Priya Raman", "Claude Code": "Ana Duarte", "CI runner": "Platform", "Nightly reports": "Data"}
+PARTNERS = ("Northwind Lines", "Baltic Brokers", "Fjord Ferries", "Customs Exchange", "Rhine Rail", "Apex Air")
 GRANTED = ("Cursor", "Claude Code", "Gemini CLI", "CI runner")
+
+
+def export(now: datetime) -> Iterator[bytes]:
+    """What the partner desk's own register sends: keys at carriers and customs brokers, whom nothing else can ask."""
+    chance = Random(7)  # noqa: S311 - nothing here is a secret
+    desks = ["customs@halden.example", "payments@halden.example", "routing@halden.example", ""]
+    for number, partner in enumerate(PARTNERS):
+        for purpose in ("booking", "tracking", "invoicing"):
+            age = chance.randint(5, 900)
+            row = {
+                "name": f"{partner} / {purpose} key",
+                "issuer": partner,
+                "external_id": f"{number:02d}-{purpose}",
+                "kind": "api_key",
+                "status": "active",
+                "trust_model": "static_service",
+                "issued_at": (now - timedelta(days=age)).date().isoformat(),
+                "last_used_at": (now - timedelta(days=chance.randint(0, min(age, 120)))).date().isoformat(),
+                "owner": chance.choice(desks),
+                "environment": "prod",
+            }
+            yield json.dumps({name: value for name, value in row.items() if value}).encode() + b"\n"
 
 
 def populate_live(now: datetime) -> None:
     """What the people decided about what a look at the live estate brought, before `populate`."""
-    owners = {name: create_owner(kind=kind, name=name, email=email, actor=ACTOR) for kind, name, email in PEOPLE}
+    owners = people()
     environments = {row.name: row for row in Environment.objects.all()}
     provided = Credential.objects.filter(storage=Storage.PROVIDER)
     for system, owner in SYSTEMS.items():
@@ -126,6 +151,12 @@ def populate_live(now: datetime) -> None:
     change_owner(owners[LEFT], is_active=False, actor=ACTOR, reason="Left the company.")
 
 
+def people() -> dict[str, Owner]:
+    """Everybody by name, made where nobody is there yet."""
+    known = {row.name: row for row in Owner.objects.all()}
+    return known or {name: create_owner(kind=kind, name=name, email=mail, actor=ACTOR) for kind, name, mail in PEOPLE}
+
+
 def decided(action: Callable[..., int], *args: Any, **kwargs: Any) -> None:
     """Decide about rows where there are any."""
     with suppress(NothingChosen):
@@ -135,8 +166,7 @@ def decided(action: Callable[..., int], *args: Any, **kwargs: Any) -> None:
 def populate() -> None:
     """Decide what a company decides in its first weeks. Meant for a fresh estate of `demo.estate`."""
     now = timezone.now()
-    known = {row.name: row for row in Owner.objects.all()}
-    owners = known or {n: create_owner(kind=kind, name=n, email=email, actor=ACTOR) for kind, n, email in PEOPLE}
+    owners = people()
     for server, owner in OWNED.items():
         credentials = Credential.objects.filter(name__startswith=f"{server} /")
         assign_owner(credentials, owners[owner], actor=ACTOR, reason="They run it.")

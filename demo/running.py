@@ -27,6 +27,8 @@ from demo.places import Places, places  # noqa: E402
 from demo.servers import NAMES  # noqa: E402
 from inventory.actions.connections import create_connection, this_machine  # noqa: E402
 from inventory.engine import sync  # noqa: E402
+from inventory.feeds.rows import NDJSON  # noqa: E402
+from inventory.intake import take  # noqa: E402
 from inventory.models import Connection  # noqa: E402
 from inventory.states import ConnectionKind, RunState  # noqa: E402
 from lifecycle.errors import EvaluationUnderWay  # noqa: E402
@@ -71,8 +73,13 @@ class Command(up.Command):
         self.wait_for_estate(supervisor)
         issuer = issuer_places(self.estate)
         write(self.estate.machine, now=timezone.now(), live=live(self.estate, issuer))
+        company.people()
         for connection in connections(self.estate, issuer):
-            run = sync(connection.pk, clock=timezone.now, actor=company.ACTOR)
+            if connection.kind == ConnectionKind.FEED:
+                sent = company.export(timezone.now())
+                run = take(connection, sent, format_=NDJSON, clock=timezone.now, actor=company.ACTOR).run
+            else:
+                run = sync(connection.pk, clock=timezone.now, actor=company.ACTOR)
             if run is not None:
                 how = "" if run.state == RunState.COMPLETE else f" ({run.state}: {run.error})"
                 self.say(f"  {connection.name}: {run.done} looked at{how}")
@@ -192,6 +199,7 @@ def connections(estate: Places, issuer: dict[str, Any]) -> list[Connection]:
                 "password_date": "rotated",
             },
         ),
+        (ConnectionKind.FEED, "Partner desk register", {"identity": ["issuer", "external_id"]}),
     ]
     now = timezone.now()
     found = [this_machine(hostname="workstations", actor=company.ACTOR, now=now)]
