@@ -4,13 +4,17 @@
 
 starts an authorization server with dynamic registration, eight MCP servers of different posture, AWS with a few hundred
 keys, a PostgreSQL with roles, the configuration files of ten clients, and Keyreeve over all of it.
+
+    python -m demo sync --all
+
+and any other command of manage.py runs over the same estate, while it runs.
 """
 
 import os
 import sys
 
 from config.home import ensure_home
-from config.settings import KEYREEVE_HOME
+from config.settings import BASE_DIR, KEYREEVE_HOME
 from demo.places import default_home, places
 
 
@@ -29,7 +33,10 @@ def main() -> None:
         KEYREEVE_OWN_DOMAINS="halden.example",
         KEYREEVE_REFERENCE_FOLDERS=",".join(str(folder) for folder in folders),
     )
-    os.execv(sys.executable, [sys.executable, "-m", "demo.running", *sys.argv[1:]])  # noqa: S606
+    given = sys.argv[1:]
+    is_command = bool(given) and not given[0].startswith("-")
+    runs = [str(BASE_DIR / "manage.py")] if is_command else ["-m", "demo.running"]
+    os.execv(sys.executable, [sys.executable, *runs, *given])  # noqa: S606
 
 
 if __name__ == "__main__":
