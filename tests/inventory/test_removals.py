@@ -12,6 +12,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from access.actors import Actor
+from access.roles import Role
 from audit.events import Event
 from audit.models import AuditEntry
 from inventory import removing
@@ -23,6 +24,7 @@ from inventory.models import ClientRemoval, Connection, McpClient
 from inventory.states import Admission, ConnectionKind, RemovalStage
 from tests.authorization_server import AuthorizationServer as Demo
 from tests.inventory.test_admission import an_owner, dynamic, reviewer, these
+from tests.people import browser, text
 
 ACTOR = Actor.system("tests")
 DAY = timedelta(days=1)
@@ -126,6 +128,15 @@ def is_there(registered: dict[str, Any]) -> bool:
 
 def admission_of(client: McpClient) -> str:
     return McpClient.objects.values_list("admission", flat=True).get(pk=client.pk)
+
+
+def test_a_client_that_registered_itself_a_moment_ago_waits_in_the_queue(
+    connection: Connection, registered: dict[str, Any]
+) -> None:
+    who = browser(Role.REVIEWER)
+    assert "Passing by" not in text(who.get("/clients/admission/"))
+    look(connection)
+    assert "Passing by" in text(who.get("/clients/admission/"))
 
 
 # ── The way out ────────────────────────────────────────────────────────────────────────────────
