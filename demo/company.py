@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import datetime, timedelta
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -11,6 +12,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from access.actors import Actor
+from inventory.actions.admission import admit, refer_to_registration, suspend
 from inventory.actions.dates import record_dates
 from inventory.actions.grants import approve_grants, definitions_of, draft_grants, seen
 from inventory.actions.ownership import (
@@ -22,9 +24,10 @@ from inventory.actions.ownership import (
     classify_servers,
     create_owner,
 )
+from inventory.actions.removals import announce_removals
 from inventory.errors import NothingChosen
 from inventory.models import Credential, Environment, Grant, McpClient, McpServer, Owner, Use
-from inventory.states import CredentialKind, OwnerKind, ServerRole, Storage
+from inventory.states import Admission, CredentialKind, Hygiene, OwnerKind, Registration, ServerRole, Storage
 from lifecycle.actions.evaluation import evaluate
 from lifecycle.actions.findings import acknowledge, waive
 from lifecycle.actions.snapshots import take_snapshot
@@ -142,6 +145,7 @@ def populate_live(now: datetime) -> None:
         decided(classify_servers, McpServer.objects.filter(name=server), ServerRole.TOOL_ENDPOINT, vendor=vendor)
     for client, owner in CLIENTS.items():
         decided(assign_client_owner, McpClient.objects.filter(name=client), owners[owner], reason="They use it.")
+    decide_about_clients(now)
     draft_grants(Use.objects.present(), actor=ACTOR, now=now, reason="What is reached today.")
     drafts = Grant.objects.current().filter(client__name__in=GRANTED, server__url__gt="")
     shown = seen(drafts, definitions_of(drafts.values_list("server", flat=True)))
@@ -149,6 +153,25 @@ def populate_live(now: datetime) -> None:
         drafts, as_seen=shown, ends_at=now + timedelta(days=80), actor=ACTOR, now=now, reason="Needed for the work."
     )
     change_owner(owners[LEFT], is_active=False, actor=ACTOR, reason="Left the company.")
+
+
+def decide_about_clients(now: datetime) -> None:
+    """Of the clients that registered themselves some are let in, some are on their way out, and most still wait."""
+    waiting = McpClient.objects.filter(admission=Admission.QUARANTINED)
+    live = waiting.filter(hygiene=Hygiene.LIVE, name__in=("Claude Code", "Cursor"))
+    decided(admit, live, now=now, reason="Installed by Workplace IT, and used this month.")
+    stranger = waiting.filter(name="Free PDF helper")
+    decided(suspend, stranger, now=now, reason="Nobody knows who runs it, and it asked for refunds.")
+    dead = waiting.filter(hygiene=Hygiene.DEAD, name="MCP Inspector")
+    decided(announce_removals, dead, now=now, reason="Left over from trials; nobody used it for months.")
+
+
+def hold_registrations(folder: Path) -> None:
+    """Keep for each client where its registration token lies, as far as the company kept it (RFC 7592)."""
+    for client in McpClient.objects.filter(registration=Registration.DYNAMIC).exclude(registration_uri=""):
+        if (folder / client.client_id).exists():
+            reference = f"file://{folder / client.client_id}"
+            refer_to_registration(client, reference, actor=ACTOR, reason="Kept since it registered.")
 
 
 def people() -> dict[str, Owner]:

@@ -29,7 +29,7 @@ from inventory.actions.connections import create_connection, this_machine  # noq
 from inventory.engine import sync  # noqa: E402
 from inventory.feeds.rows import NDJSON  # noqa: E402
 from inventory.intake import take  # noqa: E402
-from inventory.models import Connection  # noqa: E402
+from inventory.models import Connection, SyncRun  # noqa: E402
 from inventory.states import ConnectionKind, RunState  # noqa: E402
 from lifecycle.errors import EvaluationUnderWay  # noqa: E402
 
@@ -77,12 +77,15 @@ class Command(up.Command):
         for connection in connections(self.estate, issuer):
             if connection.kind == ConnectionKind.FEED:
                 sent = company.export(timezone.now())
-                run = take(connection, sent, format_=NDJSON, clock=timezone.now, actor=company.ACTOR).run
+                run: SyncRun | None = take(
+                    connection, sent, format_=NDJSON, clock=timezone.now, actor=company.ACTOR
+                ).run
             else:
                 run = sync(connection.pk, clock=timezone.now, actor=company.ACTOR)
             if run is not None:
                 how = "" if run.state == RunState.COMPLETE else f" ({run.state}: {run.error})"
                 self.say(f"  {connection.name}: {run.done} looked at{how}")
+        company.hold_registrations(Path(issuer["registrations"]))
         company.populate_live(timezone.now())
         self.estate.change.touch()  # a definition changes behind its approval
         sync(Connection.objects.get(name=LIVE).pk, clock=timezone.now, actor=company.ACTOR)
