@@ -24,6 +24,7 @@ from inventory.models import Connection, Environment
 from inventory.outside import references
 from inventory.states import ConnectionKind
 from providers import postgres
+from providers.addresses import is_issuer
 from providers.aws import Role, permitted_endpoint
 from providers.errors import ProviderError
 from providers.guard import parse_target
@@ -519,7 +520,10 @@ class OauthForm(ConnectionForm):
         return known
 
     def clean_issuer(self) -> str:
-        return sound_url(self.cleaned_data["issuer"])
+        issuer = sound_url(self.cleaned_data["issuer"])
+        if not is_issuer(issuer):
+            raise ValidationError("An issuer is an address in ASCII: a host with other letters is written as xn--….")
+        return issuer
 
     def clean_clients_url(self) -> str:
         return sound_url(self.cleaned_data["clients_url"])

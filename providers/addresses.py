@@ -9,6 +9,7 @@ from urllib.parse import SplitResult, urlsplit
 PROTECTED_RESOURCE = "/.well-known/oauth-protected-resource"
 AUTHORIZATION_SERVER = "/.well-known/oauth-authorization-server"
 OPENID_CONFIGURATION = "/.well-known/openid-configuration"
+LONGEST_ISSUER = 2_000
 
 
 def split(url: str) -> SplitResult | None:
@@ -53,6 +54,14 @@ def protected_resource_addresses(url: str) -> list[str]:
     at_root = f"{parts.scheme}://{parts.netloc}{PROTECTED_RESOURCE}"
     at_path = inserted(url, PROTECTED_RESOURCE)
     return [at_path] if at_path == at_root else [at_path, at_root]
+
+
+def is_issuer(text: str) -> bool:
+    """Whether a text can be an issuer at all: an address is written in ASCII (RFC 3986), and ends somewhere.
+
+    An index finds issuers, and takes no more of one than this.
+    """
+    return text.isascii() and text.isprintable() and 0 < len(text) <= LONGEST_ISSUER
 
 
 class Likeness(StrEnum):

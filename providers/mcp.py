@@ -18,7 +18,7 @@ from urllib.parse import quote, urlencode, urljoin
 
 import anyio
 
-from providers.addresses import AUTHORIZATION_SERVER, origin, protected_resource_addresses, split
+from providers.addresses import AUTHORIZATION_SERVER, is_issuer, origin, protected_resource_addresses, split
 from providers.base import Secret
 from providers.challenges import for_tokens
 from providers.errors import ProviderError
@@ -325,8 +325,9 @@ class _Probe:
             exchange = await self._ask(question, document(), url=place)
             if exchange.status == 200 and isinstance(exchange.document, Mapping):
                 listed = exchange.document.get("authorization_servers")
-                named_issuers = [each for each in listed if isinstance(each, str)] if isinstance(listed, list) else []
-                self.issuers = tuple(dict.fromkeys(issuer[:2000] for issuer in named_issuers))[:10]
+                named_issuers = listed if isinstance(listed, list) else []
+                issuers = (each for each in named_issuers if isinstance(each, str) and is_issuer(each))
+                self.issuers = tuple(dict.fromkeys(issuers))[:10]
                 return
         if gate:
             # 2025-03-26 knew no such metadata: the host itself is the authorization server.

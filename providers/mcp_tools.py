@@ -11,6 +11,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import signal
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -35,12 +36,14 @@ from providers.observations import ObservedTool
 PAGES = 50
 TOOLS = 5_000
 LISTING_SECONDS = 20.0
+LONGEST_NAME = 300
 LINE_BYTES = 4 << 20
 GRACE_SECONDS = 2.0
 
 # The SDK logs hostile answers as they are. The listing says in its own words what was wrong.
 logging.getLogger("mcp.client").setLevel(logging.CRITICAL)
 
+_UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]")
 _EXPECTED = (
     MCPError,
     ProviderError,
@@ -146,9 +149,12 @@ async def _collect(session: Client, found: _Found) -> None:
             if len(found.tools) == TOOLS:
                 found.error, found.is_done = f"Only the first {TOOLS} tools were listed.", True
                 return
-            if tool.name not in names:
-                names.add(tool.name)
-                found.tools.append(observed(tool))
+            if tool.name in names:
+                # Clients differ in which one they take, so an approval of one would approve neither.
+                found.error = "It lists two tools under one name, so which of them a client would call is unknown."
+                continue
+            names.add(tool.name)
+            found.tools.append(observed(tool))
         cursor = page.next_cursor
         if not cursor:
             found.is_done = True
@@ -169,7 +175,7 @@ def observed(tool: Tool) -> ObservedTool:
     text = json.dumps(covered, sort_keys=True, separators=(",", ":"))
     hints = tool.annotations
     return ObservedTool(
-        name=tool.name[:300],
+        name=_name(tool.name),
         description=(tool.description or "")[:4000],
         is_read_only=hints.read_only_hint if hints else None,
         is_destructive=hints.destructive_hint if hints else None,
@@ -177,6 +183,18 @@ def observed(tool: Tool) -> ObservedTool:
         scopes=_scopes(tool),
         schema_digest=hashlib.sha256(text.encode()).hexdigest(),
     )
+
+
+def _name(name: str) -> str:
+    """A name as people can read and compare it.
+
+    What turns the direction of writing, acts on a terminal or comes after hundreds of characters could make two tools
+    look like one; those keep a digest of what they are called.
+    """
+    seen = _UNSEEN.sub("\N{REPLACEMENT CHARACTER}", name)
+    if seen == name and len(name) <= LONGEST_NAME:
+        return name
+    return f"{seen[: LONGEST_NAME - 17]}…{hashlib.sha256(name.encode(errors='surrogatepass')).hexdigest()[:16]}"
 
 
 def _scopes(tool: Tool) -> tuple[str, ...]:

@@ -12,14 +12,18 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection as database
+from django.db.backends.utils import CursorWrapper
 
-from inventory.discovery.listing import NAME, fit
+from inventory.discovery.listing import NAME, fit, seen
 from inventory.models import MetadataSnapshot
 from inventory.posture.model import CheckResult, Target
 from providers.observations import ObservedTool
 
 MOST_DIFFERENCES = 50
 DESCRIPTION, SCOPE = 2_000, 200
+# A server that offers other tools, or publishes something else, each time it is asked must not fill the disk.
+GONE_TOOLS = 500
+SNAPSHOTS, SNAPSHOT_BYTES = 50, 8 << 20
 
 
 def record_checks(target: Target, results: Iterable[tuple[UUID, CheckResult]], *, now: datetime) -> int:
@@ -111,7 +115,25 @@ def record_tools(listed: Mapping[UUID, Sequence[ObservedTool]], *, now: datetime
             """,
             given,
         )
-        return {"tools_added": added, "tools_changed": changed, "tools_gone": cursor.rowcount}
+        gone = cursor.rowcount
+        if gone:
+            _forget_tools(cursor, list(listed))
+        return {"tools_added": added, "tools_changed": changed, "tools_gone": gone}
+
+
+def _forget_tools(cursor: CursorWrapper, servers: list[UUID]) -> None:
+    """Of the tools that are gone keep the latest of each server, and all that somebody approved."""
+    cursor.execute(
+        """
+        DELETE FROM inventory_tool WHERE id IN (
+          SELECT id FROM (
+            SELECT id, row_number() OVER (PARTITION BY server_id ORDER BY gone_at DESC, id DESC) AS place
+            FROM inventory_tool
+            WHERE server_id = ANY (%(servers)s) AND gone_at IS NOT NULL AND approved_digest = ''
+          ) gone WHERE place > %(kept)s)
+        """,
+        {"servers": servers, "kept": GONE_TOOLS},
+    )
 
 
 def latest_documents(target: Target, subjects: Iterable[UUID]) -> dict[UUID, dict[str, Any]]:
@@ -151,7 +173,38 @@ def record_documents(
         if before.get(subject) != document
     ]
     MetadataSnapshot.objects.bulk_create(new, batch_size=1_000)
+    if new:
+        _thin_out(target, [getattr(row, f"{target.value}_id") for row in new])
     return len(new)
+
+
+def _thin_out(target: Target, subjects: list[UUID]) -> None:
+    """Keep of each subject the latest documents, and of those before them the first of each month.
+
+    What a client published when somebody decided about it stays too: it is what the decision was about.
+    """
+    column = f"{target.value}_id"
+    decided = "c.admission_changed_at" if target is Target.CLIENT else "NULL::timestamptz"
+    with database.cursor() as cursor:
+        cursor.execute(
+            f"""
+            DELETE FROM inventory_metadatasnapshot WHERE id IN (
+              SELECT id FROM (
+                SELECT s.id, s.first_seen_at, {decided} AS decided_at,
+                  row_number() OVER latest AS place,
+                  sum(pg_column_size(s.document)) OVER latest AS size,
+                  lag(s.first_seen_at) OVER latest AS replaced_at,
+                  row_number() OVER (PARTITION BY s.{column}, date_trunc('month', s.first_seen_at) ORDER BY s.id)
+                    AS place_in_month
+                FROM inventory_metadatasnapshot s LEFT JOIN inventory_mcpclient c ON c.id = s.client_id
+                WHERE s.{column} = ANY (%(subjects)s)
+                WINDOW latest AS (PARTITION BY s.{column} ORDER BY s.id DESC)
+              ) kept
+              WHERE place > 2 AND (place > %(most)s OR size > %(bytes)s) AND place_in_month > 1
+                AND (decided_at >= first_seen_at AND decided_at < replaced_at) IS NOT TRUE)
+            """,
+            {"subjects": subjects, "most": SNAPSHOTS, "bytes": SNAPSHOT_BYTES},
+        )
 
 
 def _json(value: Any) -> str:
@@ -161,7 +214,7 @@ def _json(value: Any) -> str:
 def _clean(value: Any) -> Any:
     """JSON that a column takes: a NUL or half a surrogate pair from outside would end the whole statement."""
     if isinstance(value, str):
-        return value.replace("\x00", "\N{REPLACEMENT CHARACTER}").encode(errors="replace").decode()
+        return seen(value)
     if isinstance(value, Mapping):
         return {_clean(str(key)): _clean(part) for key, part in value.items()}
     return [_clean(part) for part in value] if isinstance(value, list | tuple) else value

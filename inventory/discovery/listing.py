@@ -1,5 +1,6 @@
 """From what a file says to the rows a sync reconciles: one row for each place where a server or credential is named."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
@@ -78,9 +79,19 @@ COLUMNS = tuple(field.name for field in fields(Discovered))
 FILE, POINTER, IDENTITY, NAME, SHORT = 400, 200, 400, 300, 100
 
 
+# What acts instead of being seen: NUL, which no column takes, other controls but for tabs and ends of lines, orders
+# that turn the direction of writing, and halves of characters.
+UNSEEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def seen(text: str) -> str:
+    """`text` as people may read it and a column takes it: what would act instead of being seen is marked."""
+    return text if text.isprintable() else UNSEEN.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
 def fit(text: str | None, length: int) -> str:
     """`text` as a column of `length` characters takes it: what is cut off lives on in a digest, so it stays apart."""
-    clean = (text or "").replace("\x00", "\N{REPLACEMENT CHARACTER}").encode(errors="replace").decode()
+    clean = seen(text or "")
     if len(clean) <= length:
         return clean
     return f"{clean[: length - 17]}…{sha256(clean.encode()).hexdigest()[:16]}"

@@ -8,9 +8,11 @@ from typing import Any
 
 from inventory.discovery import formats, values
 from inventory.discovery.classify import Judge, Where
+from inventory.discovery.listing import UNSEEN
 from inventory.discovery.model import Class
 from inventory.discovery.vocabulary import word_set
 from inventory.fingerprints import SCHEME
+from providers.addresses import LONGEST_ISSUER, is_issuer
 
 Check = Callable[[Any], Any]
 
@@ -64,7 +66,7 @@ def text(longest: int) -> Check:
             value = str(value)
         if len(value) > longest:
             raise Refused(f"This has at most {longest} characters.")
-        if not value.isprintable() and any(char < " " or "\ud800" <= char <= "\udfff" for char in value):
+        if not value.isprintable() and (UNSEEN.search(value) or any(char in "\t\n\r" for char in value)):
             raise Refused("This holds a control character, or half of one that needs two.")
         stripped: str = value.strip()
         return stripped
@@ -157,6 +159,14 @@ def clean(longest: int) -> Check:
         return found
 
     return check
+
+
+def issuer(value: Any) -> str:
+    """An address, as an index takes it."""
+    found: str = clean(LONGEST_ISSUER)(value)
+    if found and not is_issuer(found):
+        raise Refused("An issuer is an address in ASCII.")
+    return found
 
 
 def _judged(found: str) -> list[Any]:

@@ -12,6 +12,7 @@ from inventory.discovery.listing import FILE, IDENTITY, NAME, POINTER, SHORT, fi
 from inventory.feeds import checks
 from inventory.feeds.checks import Check, Refused
 from inventory.states import CredentialKind, CredentialStatus, OwnerKind, Registration, Storage, Transport, TrustModel
+from providers.addresses import LONGEST_ISSUER
 
 Values = dict[str, Any]
 REMOTE = ("http://", "https://", "ws://", "wss://")
@@ -109,6 +110,11 @@ def _text(name: str, column: str, longest: int, about: str, *, is_required: bool
 def _clean(name: str, column: str, longest: int, about: str) -> Field:
     check = checks.clean(longest)
     return Field(name, column, lambda _: check, {"type": "string", "maxLength": longest}, about)
+
+
+def _issuer(name: str, column: str, about: str) -> Field:
+    schema = {"type": "string", "maxLength": LONGEST_ISSUER}
+    return Field(name, column, lambda _: checks.issuer, schema, about)
 
 
 def _choice(name: str, column: str, allowed: Sequence[str], about: str) -> Field:
@@ -223,7 +229,7 @@ CLIENT = Shape(
     [
         _text("name", "client_name", NAME, "How people call it.", is_required=True),
         _text("client_id", "client_id", NAME, "Its id at its authorization server."),
-        _clean("authorization_server", "authorization_server", HTTP_LIKE, "Issuer of that authorization server."),
+        _issuer("authorization_server", "authorization_server", "Issuer of that authorization server."),
         _text("product", "client_product", 60, "Which program it is, as in `cursor`."),
         _text("host", "host", SHORT, "The machine it runs on."),
         _choice(
@@ -243,9 +249,7 @@ CLIENT = Shape(
 _CLIENT_NAMES = [
     _text("client.name", "ref.client.name", NAME, "The client, as its own row or the inventory names it,"),
     _text("client.client_id", "ref.client.client_id", NAME, "by its id"),
-    _clean(
-        "client.authorization_server", "ref.client.authorization_server", HTTP_LIKE, "and its authorization server."
-    ),
+    _issuer("client.authorization_server", "ref.client.authorization_server", "and its authorization server."),
 ]
 _SERVER_NAMES = [
     _text("server.name", "ref.server.name", NAME, "The server by its name,"),

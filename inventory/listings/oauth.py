@@ -19,7 +19,7 @@ from inventory.listings.provided import Settings
 from inventory.listings.provided import row as described
 from inventory.models import McpClient, McpServer
 from inventory.outside import USER_AGENT, guard, references
-from providers.addresses import split
+from providers.addresses import LONGEST_ISSUER, is_issuer, split
 from providers.authorization import observe_client_document, observe_issuer
 from providers.base import DiscoveredCredential, Problem, Secret
 from providers.errors import Denied, Permanent, ProviderError, Transient
@@ -63,6 +63,8 @@ class Setup:
         issuer = _address(settings, "issuer")
         if not issuer:
             raise Permanent("Name the issuer.")
+        if not is_issuer(issuer):
+            raise Permanent(f"An issuer is an address in ASCII, of at most {LONGEST_ISSUER} characters.")
         if settings.text("role") not in ROLES:  # which every look at this issuer heeds, so it is no matter of this one
             raise Permanent(f"The setting role is {' or '.join(name for name in ROLES if name)}, or left out.")
         # One host for all of it: what a listing or an endpoint elsewhere would be sent is refused.
