@@ -11,12 +11,13 @@ from django.urls import reverse
 
 from access.actors import Actor
 from inventory.models import Credential, Exposure
-from inventory.states import CredentialKind, Severity
+from inventory.states import ENDED, CredentialKind, CredentialStatus, Severity
 from lifecycle.models import Finding, Snapshot
 from lifecycle.models.breakdowns import DAYS_AHEAD, age_spans, breakdown
 from web.paging import Capped, capped_counts
 from web.wording import thousands
 
+LIVE = "&".join(f"status={status}" for status in CredentialStatus if status not in ENDED)
 OPEN = "state=open&state=acknowledged"  # what counts as risk: waived findings are listed apart
 TREND = timedelta(weeks=12)
 AGES = ("< 1 d", "1–7 d", "7–30 d", "> 30 d")
@@ -50,7 +51,7 @@ def figures(actor: Actor, now: datetime) -> list[Figure]:
     unrotated = findings.filter(rule="unrotated")
     stale = findings.filter(rule="stale")
     wanted: list[tuple[str, str, str, str, QuerySet[Any]]] = [
-        ("Credentials", "in use or seen in a file", reverse("credential_list"), "credentials", live),
+        ("Credentials", "not known to have ended", reverse("credential_list") + f"?{LIVE}", "credentials", live),
         ("Open findings", "waived ones not counted", reverse("finding_list") + f"?{OPEN}", "findings", findings),
         (
             "Exposures",
@@ -62,7 +63,7 @@ def figures(actor: Actor, now: datetime) -> list[Figure]:
         (
             "Orphans",
             "without an active owner",
-            reverse("credential_list") + "?has_owner=false",
+            reverse("credential_list") + f"?has_owner=false&{LIVE}",
             "orphans",
             live.unowned(),
         ),
@@ -136,15 +137,16 @@ def opened_between(start: datetime | None, end: datetime | None) -> str:
 
 def upcoming(counted: dict[str, dict[str, int]], now: datetime) -> list[dict[str, Any]]:
     """What falls due in the coming days: rotations, expiries, and waivers that end."""
-    url = reverse("credential_list")
+    url, waivers = reverse("credential_list"), reverse("finding_list")
     days = [now.date() + timedelta(days=i) for i in range(DAYS_AHEAD)]
     return [
         {
             "on": day,
-            "url": f"{url}?rotate_by_after={day}&rotate_by_before={day + timedelta(days=1)}",
-            "counts": counted.get(day.isoformat(), {}),
+            "url": f"{waivers}?state=waived" if set(counts) == {"waiver"} else f"{url}?due_on={day}",
+            "counts": counts,
         }
         for day in days
+        for counts in [counted.get(day.isoformat(), {})]
     ]
 
 

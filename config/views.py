@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from operator import attrgetter
 from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseServerError
@@ -22,7 +23,17 @@ from audit.models import AuditEntry
 from config import overview as parts
 from config.actions import forget_view, save_view
 from config.forms import SavedViewForm
-from inventory.models import AuthorizationServer, Connection, Credential, Exposure, McpClient, McpServer, Owner, SyncRun
+from inventory.models import (
+    AuthorizationServer,
+    Connection,
+    Credential,
+    Exposure,
+    McpClient,
+    McpServer,
+    Owner,
+    SyncRun,
+    Tool,
+)
 from inventory.views.authorization_servers import role_of
 from lifecycle.models import EvaluationMark, Finding
 from lifecycle.models.breakdowns import DAYS_AHEAD
@@ -85,13 +96,14 @@ def last_runs() -> list[tuple[Connection, SyncRun | None]]:
 def search(request: HttpRequest) -> HttpResponse:
     """Everything called like `q`, a few of each kind. The palette asks for the fragment."""
     actor: Actor = request.actor  # type: ignore[attr-defined]
-    text = request.GET.get("q", "").strip()[:200]
+    text = request.GET.get("q", "").replace("\x00", "").strip()[:200]  # which no text of a database holds
     groups = []
     if text:
         nouns: list[tuple[str, str, str, str, Any, Callable[[Any], str]]] = [
             ("Credentials", "key", "credential_detail", "credential_list", Credential.objects, known_by),
             ("Servers", "server", "server_detail", "server_list", McpServer.objects, run_as),
-            ("Clients", "client", "client_detail", "client_list", McpClient.objects, attrgetter("host")),
+            ("Tools", "settings", "server_detail", "", Tool.objects.present().select_related("server"), on_server),
+            ("Clients", "client", "client_detail", "client_list", McpClient.objects, told_apart_by),
             (
                 "Authorization servers",
                 "lock",
@@ -110,17 +122,34 @@ def search(request: HttpRequest) -> HttpResponse:
                         "label": label,
                         "icon": icon,
                         "rows": [
-                            {"url": reverse(detail, args=[row.pk]), "text": str(row), "note": note(row)}
-                            for row in rows[:FOUND]
+                            {"url": page_of(row, detail), "text": named(row), "note": note(row)} for row in rows[:FOUND]
                         ],
-                        "more": f"{reverse(listing)}?q={text}" if len(rows) > FOUND else "",
+                        "more": f"{reverse(listing)}?{urlencode({'q': text})}" if listing and len(rows) > FOUND else "",
                     }
                 )
     return render_page_or_fragment(request, "search.html", "_search_results.html", {"q": text, "groups": groups})
 
 
+def page_of(row: Any, detail: str) -> str:
+    """Where a row is shown. A tool has no page of its own: it stands on that of its server."""
+    return f"{reverse(detail, args=[row.server_id])}#tools" if isinstance(row, Tool) else reverse(detail, args=[row.pk])
+
+
+def named(row: Any) -> str:
+    return row.name if isinstance(row, Tool) else str(row)
+
+
+def on_server(tool: Tool) -> str:
+    return f"on {tool.server.name}"
+
+
 def known_by(credential: Credential) -> str:
     return credential.hint or credential.reference
+
+
+def told_apart_by(client: McpClient) -> str:
+    """What tells clients of one name apart: where it runs, or under which id it is registered."""
+    return client.host or client.client_id
 
 
 def run_as(server: McpServer) -> str:

@@ -1,5 +1,6 @@
 """Connections in words: what the kinds are called, which of their settings may be shown, what a run changed."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -115,6 +116,10 @@ KINDS: dict[str, Kind] = {
     )
 }
 
+# Values that a form offers by other words.
+SAID = {"identity_provider": "identity provider", "delegated_layer": "delegated layer"}
+PLURAL = re.compile(r"(?<=[a-z])s(?= )")
+
 # Whatever else a connection's settings hold is named to nobody but those who may change it.
 SHOWN = frozenset(key for kind in KINDS.values() for key in kind.settings)
 
@@ -134,14 +139,14 @@ def _in_words(value: Any) -> list[str]:
         return [" ".join(str(part) for part in value.values() if part)]
     if isinstance(value, Sequence) and not isinstance(value, str):
         return [text for each in value for text in _in_words(each)]
-    return [str(value)]
+    return [SAID.get(value, str(value))]
 
 
 def changes(counts: dict[str, int] | None) -> str:
     """`3 credentials added, 1 server gone`; nothing where nothing changed."""
     parts = []
     for name, count in sorted((counts or {}).items()):
-        noun, _, verb = name.rpartition("_")
-        words = noun.replace("_", " ")
-        parts.append(f"{count} {words[:-1] if count == 1 and words.endswith('s') else words} {verb}")
+        words = name.replace("_", " ")
+        # The first plural is the noun: `authorization servers changed`, `servers published anew`.
+        parts.append(f"{count} {PLURAL.sub('', words, count=1) if count == 1 else words}")
     return ", ".join(parts)

@@ -1,5 +1,6 @@
 """Filters of findings, waivers, policies and rules, and what the lifecycle adds to those of credentials."""
 
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db.models import Exists, OuterRef, Q, QuerySet
@@ -8,7 +9,7 @@ from django_filters import CharFilter, FilterSet
 
 from inventory.filters import CredentialFilter
 from inventory.models import Connection, Credential, Environment, McpClient, McpServer, Owner
-from inventory.states import CredentialKind, Severity, TrustModel
+from inventory.states import ENDED, CredentialKind, Severity, TrustModel
 from lifecycle.models import Finding, Obligation, Policy
 from lifecycle.rules import RULES, Subject
 from lifecycle.states import FINAL, FindingState, Resolution
@@ -28,6 +29,7 @@ class CredentialPageFilter(CredentialFilter):
     policy = RowFilter(Policy, offered=True, method="under_policy", label="Policy")
     rotate_by_after = MomentFilter(method="due_from", label="Rotation due from")
     rotate_by_before = MomentFilter(method="due_before", label="Rotation due before")
+    due_on = MomentFilter(method="due_within", label="Rotation or expiry on")
 
     def with_finding(self, rows: Rows, name: str, value: list[str]) -> Rows:
         violated = Finding.objects.unresolved().filter(credential=OuterRef("pk"), rule__in=value)
@@ -41,6 +43,13 @@ class CredentialPageFilter(CredentialFilter):
 
     def due_before(self, rows: Rows, name: str, value: Any) -> Rows:
         return rows.filter(Exists(Obligation.objects.filter(credential=OuterRef("pk"), rotate_by__lt=value)))
+
+    def due_within(self, rows: Rows, name: str, value: datetime) -> Rows:
+        """Either of the two within the day that begins then; what has ended is due no more."""
+        within = {"gte": value, "lt": value + timedelta(days=1)}
+        rotations = Obligation.objects.filter(**{f"rotate_by__{lookup}": at for lookup, at in within.items()})
+        expiring = Q(**{f"expires_at__{lookup}": at for lookup, at in within.items()})
+        return rows.exclude(status__in=ENDED).filter(expiring | Q(pk__in=rotations.values("credential")))
 
 
 class FindingFilter(FilterSet):  # type: ignore[misc]

@@ -212,6 +212,7 @@
     const fetched = slot && $("dialog:not([open])", slot);
     if (fetched) { open(fetched); return; }
     markPicks();
+    if (!event.detail.requestConfig?.triggeringEvent) return; /* it came by itself: whoever reads stays where they are */
     const faults = $("[role=alert]", fragment);
     if (faults) { faults.tabIndex = -1; faults.focus(); return; }
     if (document.activeElement === document.body && fragment.isConnected) {

@@ -1,9 +1,12 @@
 """What every table of the inventory shares: time-ordered keys and the question who may see a row."""
 
+import re
 from typing import ClassVar
 
 from django.contrib.postgres.search import SearchQuery, SearchVector
 from django.db import models
+
+PART = re.compile(r"[^\W_]+")
 
 
 class Uuid7(models.Func):
@@ -30,7 +33,15 @@ def words(*fields: str) -> SearchVector:
 
 
 def prefix_query(text: str) -> SearchQuery | None:
-    """Every word of `text` as a prefix; None when nothing in it is a word."""
-    parts = ["".join(char for char in part if char.isalnum()) for part in text.replace("-", " ").split()]
-    kept = [part for part in parts if part][:8]
-    return SearchQuery(" & ".join(f"{part}:*" for part in kept), search_type="raw", config="simple") if kept else None
+    """Every word of `text` as a prefix; None when nothing in it is a word.
+
+    PostgreSQL keeps an address or a scoped package as one lexeme and parts other names at their signs, so a word is
+    asked for both ways: as it stands, and by its parts.
+    """
+    kept = []
+    for word in text.split()[:8]:
+        parts = PART.findall(word)[:8]
+        if parts:
+            whole = "".join(char for char in word[:200] if char.isprintable()).replace("\\", "\\\\").replace("'", "''")
+            kept.append(f"('{whole}':* | ({' & '.join(f'{part}:*' for part in parts)}))")
+    return SearchQuery(" & ".join(kept), search_type="raw", config="simple") if kept else None

@@ -137,6 +137,15 @@ class McpServer(Row):
 
 
 class ToolQuerySet(models.QuerySet["Tool"]):
+    def visible_to(self, actor: Actor) -> Self:
+        if actor.sees_everything:
+            return self
+        return self.filter(server__in=McpServer.objects.visible_to(actor).values("pk"))
+
+    def matching(self, text: str) -> Self:
+        query = prefix_query(text)
+        return self.annotate(_words=words("name")).filter(_words=query) if query else self.none()
+
     def present(self) -> Self:
         return self.filter(gone_at=None)
 
@@ -172,6 +181,7 @@ class Tool(Row):
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["server", "name"], name="tool_name_is_unique_per_server"),
         ]
+        indexes: ClassVar = [GinIndex(words("name"), name="tool_by_words")]
 
     def __str__(self) -> str:
         return self.name

@@ -70,6 +70,15 @@ def glance(server: AuthorizationServer) -> str:
 
 
 @register.filter
+def coded(text: str) -> SafeString:
+    """A sentence in which what stands between backticks is code."""
+    # An even number of backticks parts the text so that every second part lies between two of them.
+    parts = text.split("`") if text.count("`") % 2 == 0 else [text]
+    marked = [format_html("<code>{}</code>", part) if i % 2 else part for i, part in enumerate(parts)]
+    return format_html_join("", "{}", ((part,) for part in marked))
+
+
+@register.filter
 def changes(counts: dict[str, int] | None) -> str:
     return changes_in_words(counts)
 

@@ -79,6 +79,11 @@ def host_of(server: AuthorizationServer) -> str:
     return server.issuer.partition("://")[2] or server.issuer
 
 
+def within_sentence(words: str) -> str:
+    """As it is written after another word; what begins with an abbreviation keeps its capitals."""
+    return words if words[:2].isupper() else words[:1].lower() + words[1:]
+
+
 def glance(server: AuthorizationServer) -> str:
     return ", ".join(words for name, words in AT_A_GLANCE.items() if name in server.capabilities)
 
@@ -188,7 +193,7 @@ def authorization_server_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
         "host": host_of(server),
         "role": role_of(server),
         "can": [words for name, words in ABILITIES.items() if name in server.capabilities],
-        "cannot": [ABILITIES[name] for name in EXPECTED if name not in server.capabilities],
+        "cannot": [within_sentence(ABILITIES[name]) for name in EXPECTED if name not in server.capabilities],
         "servers": list(servers.select_related("environment").order_by("-risk", "-id")[:SHOWN]),
         "server_count": server_count,
         "client_count": client_counts[0],
@@ -202,6 +207,8 @@ def authorization_server_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
         ],
         "checks": checklist(checks, CHECKS),
         "layer": checklist(layer, CHECKS),
+        "worst": checklist(rows, CHECKS).worst,
+        "all_in_words": checklist(rows, CHECKS).in_words,
         "snapshots": list(MetadataSnapshot.objects.filter(authorization_server=server).order_by("-id")[:SNAPSHOTS]),
         "document": json.dumps(server.metadata, indent=2, sort_keys=True, ensure_ascii=False)
         if server.metadata

@@ -33,6 +33,11 @@ class Line:
         return self.row.verdict == Verdict.VIOLATED
 
     @property
+    def is_only_told(self) -> bool:
+        """Violated and worth knowing, but nothing that anybody has to do."""
+        return self.is_violated and not self.row.severity
+
+    @property
     def remediation(self) -> str:
         return self.check.remediation if self.check and self.is_violated else ""
 
@@ -47,9 +52,13 @@ class Checklist:
         return [(verdict, found[verdict]) for verdict in ORDER if found[verdict]]
 
     @property
-    def asked(self) -> list[Line]:
-        """What applies to the subject, known or not."""
-        return [line for line in self.lines if line.row.verdict != Verdict.NOT_APPLICABLE]
+    def asking(self) -> list[Line]:
+        """What asks for a reader: violated, or not known."""
+        return [line for line in self.lines if line.row.verdict not in (Verdict.MET, Verdict.NOT_APPLICABLE)]
+
+    @property
+    def met(self) -> list[Line]:
+        return [line for line in self.lines if line.row.verdict == Verdict.MET]
 
     @property
     def inapplicable(self) -> list[Line]:

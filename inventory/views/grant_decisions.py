@@ -34,6 +34,7 @@ from web.wording import plural
 
 METHODS = ["GET", "HEAD", "POST"]
 NAMED = 3
+NOTHING_TO_DRAFT = "Nothing to draft: every client and server has its grant."
 
 
 def _which(rows: Sequence[Any]) -> str:
@@ -234,9 +235,12 @@ def grant_draft(request: HttpRequest) -> HttpResponse:
             more = " There are more: draft again." if count == MOST_AT_ONCE else ""
             messages.success(request, f"{plural(count, 'grant')} drafted. Look at each before it is approved.{more}")
         else:
-            messages.info(request, "Nothing to draft: every client and server has its grant.")
+            messages.info(request, NOTHING_TO_DRAFT)
         return go(request, back)
     number = _undrafted(uses)
+    if not number:
+        messages.info(request, NOTHING_TO_DRAFT)
+        return go(request, back)
     question = Question(
         title="Draft grants from what is observed",
         text="A draft names the tools that the server lists and the scopes that the session carries today. "

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from django.contrib import messages
 from django.contrib.postgres.aggregates import ArrayAgg
-from django.db.models import OuterRef, Q, QuerySet, Subquery
+from django.db.models import F, OuterRef, Q, QuerySet, Subquery
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
@@ -141,7 +141,11 @@ def credential_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
     lives = [life_of(version, credential) for version in versions[:LIVES]]
     has_history = any(now - life.start >= SHOWN_FROM for life in lives)
     exposures = list(Exposure.objects.filter(credential=credential).order_by("gone_at", "-id")[:MOST])
-    findings = list(Finding.objects.for_credential(credential).order_by("resolved_at", "-severity", "due_at")[:MOST])
+    findings = list(
+        Finding.objects.for_credential(credential).order_by(
+            F("resolved_at").desc(nulls_first=True), "-severity", "due_at"
+        )[:MOST]
+    )
     unresolved = [finding for finding in findings if finding.resolved_at is None]
     for finding in findings:
         finding.credential = credential
@@ -257,7 +261,7 @@ def server_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
         Finding.objects.visible_to(actor)
         .filter(of_either)
         .select_related("credential", "server")
-        .order_by("resolved_at", "-severity", "due_at")[:MOST]
+        .order_by(F("resolved_at").desc(nulls_first=True), "-severity", "due_at")[:MOST]
     )
     unresolved = [finding for finding in findings if finding.resolved_at is None]
     own = [finding for finding in findings if finding.server_id == server.pk]
@@ -276,9 +280,11 @@ def server_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
             "uses_left": max(len(shown) - SHOWN, 0),
             "use_count": len(shown),
             "credentials": list(credentials.values())[:SHOWN],
+            "credential_count": len(credentials),
             "credentials_left": max(len(credentials) - SHOWN, 0),
             "findings": [(finding, finding.title_now(now)) for finding in unresolved[:SHOWN]],
             "findings_left": max(len(unresolved) - SHOWN, 0),
+            "finding_count": len(unresolved),
             "checks": checklist(PostureCheck.objects.filter(server=server), SERVER_CHECKS.values()),
             "snapshots": [
                 snapshot

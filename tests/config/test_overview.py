@@ -9,11 +9,13 @@ from django.utils import timezone
 
 from access.actors import Actor
 from access.models import User
+from access.roles import Role
 from config import overview
 from inventory.models import Credential
 from lifecycle.actions.evaluation import evaluate
 from lifecycle.actions.snapshots import take_snapshot
 from tests import factories
+from tests.people import browser, text
 
 ACTOR = Actor.system("tests")
 pytestmark = pytest.mark.django_db
@@ -65,3 +67,21 @@ def test_an_owner_never_sees_the_whole_estate_s_snapshot(estate: None) -> None:
     client = Client()
     client.force_login(user)
     assert client.get("/").status_code == 200
+
+
+def test_a_day_leads_to_what_rotates_or_expires_on_it(estate: None) -> None:
+    now = timezone.now()
+    facts, _ = overview.facts(ACTOR, now, is_large=False)
+    (day,) = [day for day in overview.upcoming(facts["due_by_day"], now) if day["counts"].get("expiry")]
+    expiring = Credential.objects.get(expires_at__isnull=False)
+    shown = text(browser(Role.AUDITOR).get(day["url"]))
+    assert shown.count("data-row") == 1
+    assert f"/credentials/{expiring.pk}/" in shown
+
+
+def test_each_number_of_credentials_leads_to_as_many_rows(estate: None) -> None:
+    factories.credential(kind="api_key", status="expired")
+    auditor = browser(Role.AUDITOR)
+    for figure in overview.figures(ACTOR, timezone.now()):
+        if figure.url.startswith("/credentials/"):
+            assert text(auditor.get(figure.url)).count("data-row") == figure.value.value, figure.label
