@@ -13,7 +13,7 @@ from uuid import UUID
 from django.db.models import F
 
 from inventory.actions.posture import latest_documents, record_checks, record_documents
-from inventory.models import McpClient, McpServer, MetadataSnapshot, Use
+from inventory.models import McpClient, McpServer, MetadataSnapshot, PostureCheck, Use
 from inventory.posture.clients import ClientRecord, RecordedUse, judge_client
 from inventory.posture.model import CheckResult, Target
 from inventory.posture.published import differences
@@ -22,6 +22,7 @@ from providers.observations import ClientObservation, Exchange
 
 CHUNK = 2_000
 OF_ITS_DOCUMENT = frozenset(f"MCP-CL-0{number}" for number in range(1, 8))
+OF_A_DOCUMENT_ALONE = OF_ITS_DOCUMENT - {"MCP-CL-06"}  # redirect addresses are in the registration, too
 # A program that only a file names has no registration, so only what it holds is judged.
 OF_WHAT_IT_HOLDS = frozenset({"MCP-CL-08", "MCP-CL-11", "MCP-CL-12", "MCP-CL-13"})
 
@@ -69,10 +70,11 @@ def judge_registered(
                 ),
                 newest_version=newest,
             )
-            # What was not looked at this time stays as it was last seen.
+            # What was not looked at this time stays as it was last seen; what has no document is not judged by one.
+            if client.pk in seen or result.check.id not in OF_A_DOCUMENT_ALONE
             if client.pk in seen or not _is_of_document(client, result)
         ]
-        counts["verdicts_changed"] += record_checks(Target.CLIENT, results, now=now)
+        counts["verdicts_changed"] += record_checks(Target.CLIENT, _new(results), now=now)
         counts["client_documents_changed"] += _keep(seen, now=now)
     return counts
 
@@ -83,8 +85,24 @@ def judge_configured(connection: UUID, *, now: datetime) -> dict[str, int]:
     changed = 0
     for chunk in _chunks(programs.order_by("pk")):
         uses = _uses([client.pk for client in chunk])
-        changed += record_checks(Target.CLIENT, _judged_by_uses(chunk, uses, now=now), now=now)
+        changed += record_checks(Target.CLIENT, _new(list(_judged_by_uses(chunk, uses, now=now))), now=now)
     return {"verdicts_changed": changed}
+
+
+def _new(results: Sequence[tuple[UUID, CheckResult]]) -> list[tuple[UUID, CheckResult]]:
+    """Those that say something else than before. To upsert what is the same would lock, and so write, every row."""
+    said = {
+        (client, check): rest
+        for client, check, *rest in PostureCheck.objects.filter(client__in={client for client, _ in results})
+        .values_list("client_id", "check_id", "verdict", "severity", "evidence", "specification")
+        .iterator(CHUNK)
+    }
+    return [
+        (client, result)
+        for client, result in results
+        if said.get((client, result.check.id))
+        != [result.verdict.value, result.severity.value, dict(result.evidence), result.check.section[:100]]
+    ]
 
 
 def _is_of_document(client: McpClient, result: CheckResult) -> bool:
