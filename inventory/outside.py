@@ -4,17 +4,43 @@ from collections.abc import Callable
 
 from django.conf import settings
 
-from providers.aws import Aws
+from providers.aws import Aws, permitted_endpoint
 from providers.aws_secrets import SecretReader
 from providers.base import Secret
-from providers.guard import Guard
+from providers.errors import Refused
+from providers.guard import HOW_TO_OPEN, Guard, open_addresses, parse_target
 from providers.references import References
 
+ADDRESSES = 4  # of one name that are tried
 USER_AGENT = f"Keyreeve/{settings.VERSION} (+posture probe)"
 
 
 def guard() -> Guard:
     return Guard(settings.ALLOW_LOOPBACK, tuple(settings.ALLOW_NETWORKS))
+
+
+def database_addresses(host: str, port: int) -> tuple[str, ...]:
+    """The addresses of a database server that may be reached; none for a socket, which has none.
+
+    Raises `ProviderError`. A driver of databases knows nothing of the fetcher, and what it answers tells an open port
+    from a closed one.
+    """
+    if not host.startswith("/"):
+        return tuple(str(each) for each in open_addresses(guard(), host, port)[:ADDRESSES])
+    if not settings.ALLOW_LOOPBACK:
+        raise Refused(f"A socket leads to this machine, which is not open. {HOW_TO_OPEN}")
+    return ()
+
+
+def check_endpoint(url: str) -> str:
+    """An endpoint to call instead of AWS, once it is known that it may be reached. Raises `ProviderError`.
+
+    The SDK looks its name up again; over TLS what it finds must still have the certificate of that name.
+    """
+    if permitted_endpoint(url):
+        target = parse_target(url)
+        open_addresses(guard(), target.host, target.port)
+    return url
 
 
 def references(aws: Callable[[str], Secret] | None = None) -> References:

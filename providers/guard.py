@@ -22,6 +22,7 @@ Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 Resolver = Callable[[str, int], Awaitable[Sequence[Address]]]
 
+HOW_TO_OPEN = "The operator opens internal hosts in KEYREEVE_ALLOW_NETWORKS, this machine by KEYREEVE_ALLOW_LOOPBACK=1."
 MAX_URL = 8192
 MAX_HOST = 253
 PORTS = {"http": 80, "https": 443}
@@ -224,6 +225,29 @@ class Guard:
                 raise Refused(f"{target.host} is asked over plain http, which is allowed only where it was opened.")
 
 
+def open_addresses(guard: Guard, host: str, port: int) -> list[Address]:
+    """The addresses of a host that is to be reached by another protocol than HTTP, judged like any other.
+
+    Whoever connects to these, and does not look the name up again, reaches what was judged. Raises `Refused` for an
+    address that is not open, `Transient` for a name that is not known.
+    """
+    target = Target("https", host_of(f"[{host}]" if ":" in host else host), port, "/")
+    try:
+        found = [target.address] if target.address else _looked_up(target.host, port)
+    except OSError as exc:
+        raise Transient(f"The name {target.host} is not known here.") from exc
+    try:
+        guard.check(target, found)
+    except Refused as exc:
+        raise Refused(f"{exc} {HOW_TO_OPEN}") from exc
+    return [plain(each) for each in found]
+
+
+def _looked_up(host: str, port: int) -> list[Address]:
+    rows = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(ip_address(str(row[4][0])) for row in rows))
+
+
 def _entry(text: str) -> Network | str:
     """A network, a host name, or a suffix that begins with a dot."""
     if "/" in text or ":" in text or _NUMBER.fullmatch(text.rpartition(".")[2].lower()):
@@ -267,8 +291,7 @@ async def resolve(host: str, port: int) -> Sequence[Address]:
     def look_up() -> None:
         found: list[Address] | OSError
         try:
-            rows = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-            found = list(dict.fromkeys(ip_address(str(row[4][0])) for row in rows))
+            found = _looked_up(host, port)
         except OSError as exc:
             found = exc
         finally:

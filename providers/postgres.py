@@ -75,6 +75,7 @@ class Target:
     sslmode: str = ""
     sslrootcert: str = ""
     patience: int = 10  # seconds until a connection stands
+    addresses: tuple[str, ...] = ()  # what the host was found to be; its name is then not looked up again
 
     def __post_init__(self) -> None:
         if not HOST.fullmatch(self.host):
@@ -104,6 +105,10 @@ class Target:
             "tcp_user_timeout": 30_000,
             "client_encoding": "utf8",
         }
+        if self.addresses:
+            # Both are lists of one length. The name still says whose certificate it must be.
+            known["host"] = ",".join([self.host] * len(self.addresses))
+            known["hostaddr"] = ",".join(self.addresses)
         if mode.startswith("verify"):
             known["sslrootcert"] = self.sslrootcert or "system"
         else:

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from inventory.listings.base import Batch, Place
 from inventory.listings.provided import Settings, batches
-from inventory.outside import references
+from inventory.outside import check_endpoint, references
 from providers.aws import DEFAULT_REGION, Accounts, Aws, Key, Lister, Role, permitted_endpoint
 from providers.aws_iam import access_keys, service_credentials
 from providers.aws_secrets import SecretReader, stored_secrets
@@ -53,7 +53,7 @@ def _identity(settings: Settings) -> Aws:
     if settings.flag("use_machine_identity", False):
         if key_id or secret or token:
             raise Permanent("Either name a key, or use the identity of this machine: not both.")
-        return Aws(None, region=region, endpoint=endpoint)
+        return Aws(None, region=region, endpoint=check_endpoint(endpoint))
     if not key_id or not secret:
         raise Permanent("Name access_key_id and a reference as secret_access_key, or set use_machine_identity.")
     # A signature proves the secret without sending it, but an address that was changed gets no signature either.
@@ -63,7 +63,7 @@ def _identity(settings: Settings) -> Aws:
         secret_access_key=resolve(secret),
         session_token=resolve(token) if token else None,
     )
-    return Aws(key, region=region, endpoint=endpoint)
+    return Aws(key, region=region, endpoint=check_endpoint(endpoint))
 
 
 def _role(entry: Any) -> Role:

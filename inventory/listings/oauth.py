@@ -130,9 +130,17 @@ def check(place: Place) -> str:
     async def asked() -> str:
         async with Fetcher(guard(), user_agent=USER_AGENT) as fetcher:
             observation = await observe_issuer(setup.issuer, fetcher=fetcher, now=place.started_at, gently=True)
+            _must_answer(observation)
             return await setup.server(fetcher).check(observation.metadata)
 
     return asyncio.run(asked())
+
+
+def _must_answer(observation: IssuerObservation) -> None:
+    """Raise `Transient`, with why, for a server that answered nothing."""
+    exchanges = list(observation.exchanges.values())
+    if not any(exchange.is_answered for exchange in exchanges):
+        raise Transient(f"{observation.issuer} does not answer. {exchanges[-1].error if exchanges else ''}".strip())
 
 
 def look(place: Place) -> Iterator[Batch]:
@@ -175,10 +183,9 @@ class _Look:
         seen = judged([Look(observation=observation, is_keeper=is_keeper)])
         reason = ""
         if observation.metadata is None:
-            exchanges = list(observation.exchanges.values())
-            if not any(exchange.is_answered for exchange in exchanges):
-                raise Transient(f"{setup.issuer} does not answer. {exchanges[-1].error if exchanges else ''}".strip())
-            reason = exchanges[-1].error or "It publishes no metadata where clients look for it."
+            _must_answer(observation)
+            last = list(observation.exchanges.values())[-1]
+            reason = last.error or "It publishes no metadata where clients look for it."
         self.metadata = observation.metadata or {}
         return Batch(
             done=1,

@@ -1,11 +1,12 @@
 """Lists the login roles of a PostgreSQL cluster."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from inventory.listings.base import Batch, Place
 from inventory.listings.provided import Settings, batches
-from inventory.outside import references
+from inventory.outside import database_addresses, references
 from providers.base import Provider, Secret
 from providers.errors import Permanent
 from providers.postgres import Roles, Target
@@ -37,7 +38,8 @@ def connect(given: Mapping[str, Any], *, label: str = "") -> Provider:
         sslrootcert=settings.text("sslrootcert"),
     )
     settings.end()
-    return Roles(target, label=label, date_key=date_key)
+    reachable = replace(target, addresses=database_addresses(target.host, target.port))
+    return Roles(reachable, label=label, date_key=date_key)
 
 
 def _password(reference: str, *, bound_to: str, host: str) -> Secret | None:

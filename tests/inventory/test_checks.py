@@ -7,12 +7,18 @@ from contextlib import closing
 
 import pytest
 from django.utils import timezone
+from pytest_django import Settings
 
 from inventory.checks import AT_ONCE, Said, check
 from inventory.connection_forms import FORMS
 from inventory.listings import CHECKS, LISTINGS
 
 NOWHERE = {"host": "127.0.0.1", "port": 1, "user": "reader"}
+
+
+@pytest.fixture(autouse=True)
+def on_loopback(settings: Settings) -> None:
+    settings.ALLOW_LOOPBACK = True
 
 
 @pytest.fixture
@@ -52,3 +58,35 @@ def test_places_that_never_answer_leave_room_for_the_pages(silent: dict[str, obj
     """Whoever comes when all places are taken is told so, and holds no thread of the web server."""
     answers = [said(silent, patience=0.2).sentence for _ in range(AT_ONCE + 1)]
     assert answers[-1].startswith("Other tests are still waiting")
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings_of_it"),
+    [
+        ("postgres", {"host": "127.0.0.1", "port": 1, "user": "reader"}),
+        ("postgres", {"host": "localhost", "port": 1, "user": "reader"}),
+        ("postgres", {"host": "/run/postgresql", "user": "reader"}),
+        ("postgres", {"host": "10.1.2.3", "user": "reader"}),
+        ("postgres", {"host": "169.254.169.254", "user": "reader"}),
+        ("postgres", {"host": "2130706433", "user": "reader"}),
+        ("aws", {"use_machine_identity": True, "endpoint": "http://127.0.0.1:1"}),
+        ("aws", {"use_machine_identity": True, "endpoint": "https://10.1.2.3"}),
+        ("aws", {"use_machine_identity": True, "endpoint": "https://[::ffff:169.254.169.254]"}),
+        ("mcp_server", {"urls": ["http://127.0.0.1:1/mcp"]}),
+        ("oauth", {"issuer": "https://10.1.2.3"}),
+    ],
+)
+def test_no_test_tells_a_closed_internal_address_from_another(
+    settings: Settings, kind: str, settings_of_it: dict[str, object]
+) -> None:
+    """Whoever may test a connection would else learn what listens behind this machine's walls."""
+    settings.ALLOW_LOOPBACK = False
+    answer = check(kind, settings_of_it, clock=timezone.now)
+    assert not answer.is_good
+    assert any(word in answer.sentence for word in ("not a public", "not open", "another form", "plain http")), answer
+
+
+def test_a_database_on_a_network_that_is_opened_is_asked(settings: Settings) -> None:
+    settings.ALLOW_LOOPBACK = False
+    settings.ALLOW_NETWORKS = ("127.0.0.1",)
+    assert said(NOWHERE).sentence == "The server does not answer."

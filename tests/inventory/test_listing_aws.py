@@ -33,6 +33,7 @@ def cloud(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> Iterator[Cloud
     with served() as cloud:
         monkeypatch.setenv("ESTATE_AWS_SECRET", cloud.key.secret_access_key)
         settings.REFERENCE_VARIABLES = ("ESTATE_*",)
+        settings.ALLOW_LOOPBACK = True
         yield cloud
 
 

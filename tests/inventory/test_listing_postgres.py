@@ -32,6 +32,7 @@ def cluster() -> Iterator[Cluster]:
 def lent(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
     monkeypatch.setenv("ESTATE_DB", PASSWORD)
     settings.REFERENCE_VARIABLES = ("ESTATE_*",)
+    settings.ALLOW_LOOPBACK = True
 
 
 def known(cluster: Cluster, **more: Any) -> dict[str, Any]:
