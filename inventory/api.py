@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Q, QuerySet
 
 from access.actors import Actor
 from inventory import filters, serializers
@@ -17,6 +17,7 @@ from inventory.models import (
     Manifest,
     McpClient,
     McpServer,
+    MetadataSnapshot,
     Owner,
     PostureCheck,
     SyncRun,
@@ -70,10 +71,6 @@ class AuthorizationServerViewSet(ReadOnlyViewSet):
     serializer_class = serializers.AuthorizationServerSerializer
     filterset_class = filters.AuthorizationServerFilter
 
-    def visible(self, actor: Actor) -> Rows:
-        behind = McpServer.objects.visible_to(actor).filter(authorization_server=OuterRef("pk"))
-        return _within(self.queryset.all(), actor, Exists(behind))
-
 
 class ServerViewSet(ReadOnlyViewSet):
     queryset = McpServer.objects.all()
@@ -96,17 +93,18 @@ class PostureCheckViewSet(ReadOnlyViewSet):
     serializer_class = serializers.PostureCheckSerializer
     filterset_class = filters.PostureCheckFilter
 
-    def visible(self, actor: Actor) -> Rows:
-        in_front = McpServer.objects.visible_to(actor).values("authorization_server")
-        subject = Q(server__in=_servers(actor)) | Q(authorization_server__in=in_front) | Q(client__in=_clients(actor))
-        return _within(self.queryset.all(), actor, subject)
+
+class MetadataSnapshotViewSet(ReadOnlyViewSet):
+    queryset = MetadataSnapshot.objects.all()
+    serializer_class = serializers.MetadataSnapshotSerializer
+    filterset_class = filters.MetadataSnapshotFilter
 
 
 class ClientViewSet(ReadOnlyViewSet):
     queryset = McpClient.objects.all()
     serializer_class = serializers.ClientSerializer
     filterset_class = filters.McpClientFilter
-    orderings = (ARRIVAL, BY_NAME)
+    orderings = (ARRIVAL, BY_NAME, BY_RISK)
 
 
 class ClientRemovalViewSet(ReadOnlyViewSet):
@@ -119,9 +117,6 @@ class GrantViewSet(ReadOnlyViewSet):
     queryset = Grant.objects.all()
     serializer_class = serializers.GrantSerializer
     filterset_class = filters.GrantFilter
-
-    def visible(self, actor: Actor) -> Rows:
-        return _within(self.queryset.all(), actor, Q(server__in=_servers(actor)) | Q(client__in=_clients(actor)))
 
 
 class ManifestViewSet(ReadOnlyViewSet):
@@ -158,7 +153,7 @@ class UseViewSet(ReadOnlyViewSet):
         return _within(self.queryset.all(), actor, mine)
 
 
-def _within(rows: Rows, actor: Actor, mine: Q | Exists) -> Rows:
+def _within(rows: Rows, actor: Actor, mine: Q) -> Rows:
     return rows if actor.sees_everything else rows.filter(mine)
 
 

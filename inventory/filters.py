@@ -86,6 +86,7 @@ class ConnectionFilter(FilterSet):  # type: ignore[misc]
     name = CharFilter(field_name="name", label="Name", max_length=200)
     environment = RowFilter(Environment, offered=True, field_name="environment", label="Environment")
     is_enabled = FlagFilter(field_name="is_enabled", label="Enabled")
+    risk = LevelFilter(Severity, label="Risk")
     last_complete_after = after("last_complete_at", "Last complete from")
     last_complete_before = before("last_complete_at", "Last complete before")
 
@@ -102,6 +103,10 @@ class AuthorizationServerFilter(FilterSet):  # type: ignore[misc]
     issuer = CharFilter(field_name="issuer", label="Issuer", max_length=2000)
     is_external = FlagFilter(field_name="is_external", label="External identity provider")
     capability = CharFilter(method="with_capability", label="Capability", max_length=40)
+    checked_after = after("checked_at", "Checked from")
+    checked_before = before("checked_at", "Checked before")
+    changed_after = after("changed_at", "Changed from")
+    changed_before = before("changed_at", "Changed before")
 
     def with_capability(self, rows: Rows, name: str, value: str) -> Rows:
         return rows.filter(capabilities__contains=[value])
@@ -128,8 +133,14 @@ class McpServerFilter(FilterSet):  # type: ignore[misc]
     client = RowFilter(McpClient, method="used_by", label="Client")
     credential = RowFilter(Credential, method="used_with", label="Credential")
     gone = gone()
+    probe_failed = FlagFilter(method="asked_in_vain", label="Last probe failed")
+    probed_after = after("probed_at", "Probed from")
+    probed_before = before("probed_at", "Probed before")
     first_seen_after = after("first_seen_at", "First seen from")
     first_seen_before = before("first_seen_at", "First seen before")
+
+    def asked_in_vain(self, rows: Rows, name: str, value: bool) -> Rows:
+        return rows.exclude(probe_error="") if value else rows.filter(probe_error="")
 
     def judged(self, rows: Rows, name: str, value: str) -> Rows:
         checks = PostureCheck.objects.filter(server=OuterRef("pk"))
@@ -161,7 +172,12 @@ class ToolFilter(FilterSet):  # type: ignore[misc]
     is_destructive = FlagFilter(field_name="is_destructive", label="Destructive")
     is_open_world = FlagFilter(field_name="is_open_world", label="Open world")
     is_changed = FlagFilter(method="changed", label="Changed after approval")
+    approved = SetFilter(field_name="approved_at", label="Approved")
     gone = gone()
+    changed_after = after("changed_at", "Changed from")
+    changed_before = before("changed_at", "Changed before")
+    first_seen_after = after("first_seen_at", "First seen from")
+    first_seen_before = before("first_seen_at", "First seen before")
 
     def changed(self, rows: Rows, name: str, value: bool) -> Rows:
         changed = ~Q(approved_digest="") & ~Q(approved_digest=F("schema_digest"))
@@ -176,14 +192,33 @@ class PostureCheckFilter(FilterSet):  # type: ignore[misc]
     client = RowFilter(McpClient, field_name="client", label="Client")
     check_id = CharFilter(field_name="check_id", label="Check", max_length=40)
     verdict = ChoicesFilter(choices=Verdict.choices, label="Verdict")
+    severity = LevelFilter(Severity, label="Severity")
     checked_after = after("checked_at", "Checked from")
     checked_before = before("checked_at", "Checked before")
+    changed_after = after("changed_at", "Changed from")
+    changed_before = before("changed_at", "Changed before")
+
+
+class MetadataSnapshotFilter(FilterSet):  # type: ignore[misc]
+    server = RowFilter(McpServer, field_name="server", label="Server")
+    authorization_server = RowFilter(
+        AuthorizationServer, field_name="authorization_server", label="Authorization server"
+    )
+    client = RowFilter(McpClient, field_name="client", label="Client")
+    is_change = FlagFilter(method="changing", label="Says something else than the one before")
+    first_seen_after = after("first_seen_at", "First seen from")
+    first_seen_before = before("first_seen_at", "First seen before")
+
+    def changing(self, rows: Rows, name: str, value: bool) -> Rows:
+        return rows.changes() if value else rows.filter(differences=[])  # type: ignore[attr-defined]
 
 
 class McpClientFilter(FilterSet):  # type: ignore[misc]
     q = SearchFilter()
     product = CharFilter(field_name="product", label="Product", max_length=60)
     host = CharFilter(field_name="host", label="Host", max_length=200)
+    client_id = CharFilter(field_name="client_id", label="Client id", max_length=300)
+    risk = LevelFilter(Severity, label="Risk")
     registration = ChoicesFilter(choices=Registration.choices, label="Registration")
     admission = ChoicesFilter(choices=Admission.choices, label="Admission")
     hygiene = ChoicesFilter(choices=Hygiene.choices, label="Hygiene")
@@ -197,6 +232,12 @@ class McpClientFilter(FilterSet):  # type: ignore[misc]
     server = RowFilter(McpServer, method="using_server", label="Server")
     credential = RowFilter(Credential, method="using_credential", label="Credential")
     gone = gone()
+    issued_after = after("issued_at", "Registered from")
+    issued_before = before("issued_at", "Registered before")
+    last_used_after = after("last_used_at", "Last used from")
+    last_used_before = before("last_used_at", "Last used before")
+    secret_expires_after = after("secret_expires_at", "Secret expires from")
+    secret_expires_before = before("secret_expires_at", "Secret expires before")
     first_seen_after = after("first_seen_at", "First seen from")
     first_seen_before = before("first_seen_at", "First seen before")
 
@@ -229,6 +270,8 @@ class GrantFilter(FilterSet):  # type: ignore[misc]
     server = RowFilter(McpServer, field_name="server", label="Server")
     approved = SetFilter(field_name="approved_at", label="Approved")
     withdrawn = SetFilter(field_name="withdrawn_at", label="Withdrawn")
+    approved_after = after("approved_at", "Approved from")
+    approved_before = before("approved_at", "Approved before")
     ends_after = after("ends_at", "Ends from")
     ends_before = before("ends_at", "Ends before")
 

@@ -1,7 +1,7 @@
 """Shapes of the inventory in the REST API. Of a secret there is the hint and the fingerprint, never more."""
 
 from django.db.models import DateField, F, Q, Value
-from django.db.models.functions import Cast
+from django.db.models.functions import Cast, Coalesce
 from rest_framework import serializers
 
 from inventory.connection_kinds import SHOWN
@@ -16,6 +16,7 @@ from inventory.models import (
     Manifest,
     McpClient,
     McpServer,
+    MetadataSnapshot,
     Owner,
     PostureCheck,
     SyncRun,
@@ -23,7 +24,7 @@ from inventory.models import (
     Use,
 )
 from inventory.states import Severity
-from web.shapes import Flag, Joined, Length, Level, Link, Members, Shape, Text, Url
+from web.shapes import Flag, Joined, Length, Level, Link, Members, Shape, Text, Texts, Url
 
 SEEN = ("first_seen_at", "last_seen_at", "gone_at")
 PLACE = Joined(F("file"), Value("#"), F("pointer"))
@@ -151,6 +152,29 @@ class PostureCheckSerializer(Shape):
         fields = (
             "id", "url", "display", "server", "authorization_server", "client", "check_id", "verdict", "severity",
             "evidence", "specification", "checked_at", "changed_at",
+        )  # fmt: skip
+
+
+class MetadataSnapshotSerializer(Shape):
+    noun = "metadata-snapshots"
+    url = Url()
+    display = Text(
+        Joined(
+            Coalesce(F("server__name"), F("authorization_server__issuer"), F("client__name")),
+            Value(" "),
+            Cast("first_seen_at", DateField()),
+        )
+    )
+    server = Link("servers", "server", allow_null=True)
+    authorization_server = Link("authorization-servers", "authorization_server", "issuer", allow_null=True)
+    client = Link("clients", "client", allow_null=True)
+    differences = Texts(F("differences"), help_text="From the snapshot before, in sentences; none in the first.")
+
+    class Meta:
+        model = MetadataSnapshot
+        fields = (
+            "id", "url", "display", "server", "authorization_server", "client", "digest", "differences", "document",
+            "first_seen_at",
         )  # fmt: skip
 
 

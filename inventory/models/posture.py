@@ -67,6 +67,21 @@ class PostureCheck(Row):
         return f"{self.check_id} {self.verdict}"
 
 
+class MetadataSnapshotQuerySet(models.QuerySet["MetadataSnapshot"]):
+    def visible_to(self, actor: Actor) -> Self:
+        if actor.sees_everything:
+            return self
+        return self.filter(
+            models.Q(server__in=McpServer.objects.visible_to(actor).values("pk"))
+            | models.Q(authorization_server__in=AuthorizationServer.objects.visible_to(actor).values("pk"))
+            | models.Q(client__in=McpClient.objects.visible_to(actor).values("pk"))
+        )
+
+    def changes(self) -> Self:
+        """Those that say something else than the one before; the first of a subject has nothing before it."""
+        return self.exclude(differences=[])
+
+
 class MetadataSnapshot(Row):
     """What a subject of the checklist published at one time. A new row only when it said something else."""
 
@@ -77,8 +92,10 @@ class MetadataSnapshot(Row):
     client = models.ForeignKey(McpClient, models.CASCADE, null=True, blank=True, related_name="+")
     digest = models.CharField(max_length=64)
     document = models.JSONField(default=dict)
-    differences = models.JSONField(default=list, help_text="From the snapshot before: field, from, to.")
+    differences = models.JSONField(default=list, help_text="From the snapshot before, in sentences.")
     first_seen_at = models.DateTimeField()
+
+    objects = MetadataSnapshotQuerySet.as_manager()
 
     class Meta(Row.Meta):
         constraints: ClassVar = [

@@ -15,7 +15,17 @@ from access.roles import Role
 from audit.actions import action, record
 from audit.events import Event
 from config.actions import issue_token
-from inventory.models import AuthorizationServer, ClientRemoval, Credential, Grant, Owner, PostureCheck, SyncRun, Tool
+from inventory.models import (
+    AuthorizationServer,
+    ClientRemoval,
+    Credential,
+    Grant,
+    MetadataSnapshot,
+    Owner,
+    PostureCheck,
+    SyncRun,
+    Tool,
+)
 from inventory.states import RunState, Severity, Verdict
 from lifecycle.models import Finding, Waiver
 from lifecycle.states import FindingState
@@ -131,6 +141,9 @@ def estate(db: None) -> Estate:
     )
     one = server(name="github", connection=place, iam_owner=mira, authorization_server=issuer, risk=Severity.HIGH)
     Tool.objects.create(server=one, name="search", schema_digest="a", approved_digest="b", first_seen_at=NOW)
+    MetadataSnapshot.objects.create(
+        server=one, digest="d", differences=["Scopes: repo is new."], document={"resource": "x"}, first_seen_at=NOW
+    )
     PostureCheck.objects.create(server=one, check_id="MCP-01", verdict=Verdict.MET, checked_at=NOW)
     program = client(name="Cursor", connection=place, owner=mira)
     leaving = {"reason": "unused", "requested_by": "Otto", "announced_at": NOW, "next_at": NOW + timedelta(days=7)}

@@ -1,0 +1,13 @@
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+    dependencies = [("inventory", "0012_queue_of_clients")]
+
+    operations = [
+        migrations.AlterField(
+            model_name="metadatasnapshot",
+            name="differences",
+            field=models.JSONField(default=list, help_text="From the snapshot before, in sentences."),
+        ),
+    ]
