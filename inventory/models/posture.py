@@ -61,6 +61,11 @@ class PostureCheck(Row):
             models.Index(
                 fields=["check_id", "id"], condition=models.Q(verdict=Verdict.VIOLATED), name="posture_violated"
             ),
+            models.Index(
+                fields=["server"],
+                condition=models.Q(verdict=Verdict.VIOLATED, server__isnull=False),
+                name="posture_violated_by_server",
+            ),
         ]
 
     def __str__(self) -> str:
