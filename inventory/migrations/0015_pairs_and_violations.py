@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("inventory", "0013_differences_in_sentences")]
+    dependencies = [("inventory", "0014_differences_in_sentences")]
 
     operations = [
         migrations.AddIndex(

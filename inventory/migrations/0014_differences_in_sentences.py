@@ -2,7 +2,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("inventory", "0012_queue_of_clients")]
+    dependencies = [("inventory", "0013_tools_by_words")]
 
     operations = [
         migrations.AlterField(
