@@ -26,6 +26,11 @@ NOUNS = {
 }
 HOLDERS = ("changed", "changes", "settings", "dates")
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+# What the record of an event holds and its line leaves out: always, or where it is that value.
+UNSAID: dict[str, dict[str, Any]] = {
+    "connection.synced": {"digest": None, "unread": 0},
+    "grant.approved": {"as_seen": None},
+}
 INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d")
 OWNED_AS = {"iam_owner": "IAM owner", "platform_owner": "platform owner", "application_owner": "application owner"}
 
@@ -43,6 +48,9 @@ def noun(kind: str) -> str:
 def detail_line(detail: Mapping[str, Any], event: str = "") -> str:
     """What changed in one line: where it went from, where to, and why. Ids are for the record, not for the line."""
     rest = {name: value for name, value in detail.items() if value not in (None, "", [], {}) and not _is_id(value)}
+    for name, value in UNSAID.get(event, {}).items():
+        if value is None or rest.get(name) == value:
+            rest.pop(name, None)
     parts = []
     if "to" in detail:
         role = OWNED_AS.get(str(rest.pop("as", "")), "")

@@ -19,6 +19,7 @@ from access.permissions import requires, requires_reader
 from access.roles import Role
 from audit.models import AuditEntry
 from inventory.models import Connection, Credential, McpClient, McpServer
+from inventory.posture.catalogue import CHECKS
 from inventory.states import Severity
 from lifecycle.actions.findings import acknowledge, waive_all, withdraw_waiver
 from lifecycle.errors import LifecycleError
@@ -199,6 +200,10 @@ def shown_evidence(finding: Finding) -> list[tuple[str, Any]]:
                 shown.append((name, value))
         elif name.startswith("max_") or name in {"lifetime", "interval"}:
             shown.append((name, length(timedelta(seconds=int(value)))))
+        elif name == "checks" and isinstance(value, list):
+            shown.append(
+                (name, "; ".join(f"{each} {CHECKS[each].title}" if each in CHECKS else each for each in value))
+            )
         elif isinstance(value, list):
             shown.append((name, ", ".join(str(each) for each in value)))
         elif isinstance(value, bool):
@@ -227,17 +232,37 @@ def subject_url(subject: SubjectRow) -> str:
     return reverse(f"{noun_of(subject)}_detail", args=[subject.pk])
 
 
+# What a rule looked at stands on the page of its subject, under this heading.
+WHERE = {
+    "hard-coded": ("See where", "exposures"),
+    "anonymous-server": ("See the checks", "posture"),
+    "posture-violations": ("See the checks", "posture"),
+    "client-posture-violations": ("See the checks", "posture"),
+    "tool-definition-changed": ("See the tools", "tools"),
+}
+
+
 def next_step(finding: Finding, actor: Actor) -> dict[str, str]:
     """The first thing to do about it here, as a link with its verb."""
     subject = finding.subject
     noun = noun_of(subject)
     may_assign = actor.has(Role.REVIEWER) or actor.has(Role.OWNER)
-    if finding.rule == "hard-coded":
-        return {"label": "See where", "url": f"{subject_url(subject)}#exposures", "noun": noun}
     if finding.rule in {"no-owner", "owner-inactive", "server-owner-missing", "client-owner-missing"} and may_assign:
         return {"label": "Assign owner…", "url": f"{reverse(f'{noun}_assign_owner')}?id={subject.pk}", "noun": noun}
     if finding.rule == "server-unclassified" and actor.has(Role.OPERATOR):
         return {"label": "Classify…", "url": f"{reverse('server_classify')}?id={subject.pk}", "noun": noun}
+    if (
+        finding.rule == "issuer-posture-violations"
+        and isinstance(subject, McpServer)
+        and subject.authorization_server_id
+    ):
+        url = reverse("authorization_server_detail", args=[subject.authorization_server_id])
+        return {"label": "See the checks", "url": f"{url}#posture", "noun": noun}
+    if finding.rule in {"tool-surface-ungranted", "destructive-tool-ungranted"}:
+        return {"label": "See its grants", "url": f"{reverse('grant_matrix')}?server={subject.pk}", "noun": noun}
+    if finding.rule in WHERE:
+        label, anchor = WHERE[finding.rule]
+        return {"label": label, "url": f"{subject_url(subject)}#{anchor}", "noun": noun}
     return {"label": "Open", "url": subject_url(subject), "noun": noun}
 
 
