@@ -6,6 +6,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from django.db.models import Case, F, When
+
 from inventory.actions.issuers import ensure_issuers
 from inventory.actions.posture import latest_documents, record_checks, record_documents, record_tools
 from inventory.discovery.listing import fit
@@ -40,38 +42,38 @@ class ProbedServer:
 def record_probes(probed: Sequence[ProbedServer], *, now: datetime) -> dict[str, int]:
     """Keep what was seen of these servers; what changed, counted.
 
-    That a server was asked now is written each time and is no change.
+    That a server answered now is written each time, in one statement for all, and is no change.
     """
     by_key = {each.identity_key: each for each in probed}
     servers = {row.identity_key: row for row in McpServer.objects.filter(identity_key__in=by_key)}
     answered = {key: each for key, each in by_key.items() if key in servers and not each.error}
     issuers = ensure_issuers((issuer for each in answered.values() for issuer in each.issuers), now=now)
-    changed = 0
+    changed = []
     for key, row in servers.items():
         each = by_key[key]
         before = _described(row)
         row.probe_error = fit(each.error, REASON)
         if not each.error:
-            row.probed_at = now
             row.protocol_versions = [fit(version, 20) for version in each.protocol_versions]
             row.authentication = each.authentication
             row.scopes = [fit(scope, 200) for scope in each.scopes]
             row.authorization_server_id = issuers[each.issuers[0]] if each.issuers else None
             row.tools_error = fit(each.tools_error, REASON)
-            row.tools_listed_at = now if each.tools is not None else row.tools_listed_at
-        changed += _described(row) != before
+        if _described(row) != before:
+            changed.append(row)
     McpServer.objects.bulk_update(
-        servers.values(),
-        [
-            "probe_error", "probed_at", "protocol_versions", "authentication", "scopes", "authorization_server",
-            "tools_error", "tools_listed_at",
-        ],
+        changed,
+        ["probe_error", "protocol_versions", "authentication", "scopes", "authorization_server", "tools_error"],
         batch_size=500,
-    )  # fmt: skip
+    )
+    listing = [servers[key].pk for key, each in answered.items() if each.tools is not None]
+    McpServer.objects.filter(pk__in=[servers[key].pk for key in answered]).update(
+        probed_at=now, tools_listed_at=Case(When(pk__in=listing, then=now), default=F("tools_listed_at"))
+    )
     judged = [(servers[key].pk, result) for key, each in answered.items() for result in each.results]
     listed = {servers[key].pk: each.tools for key, each in answered.items() if each.tools is not None}
     return {
-        "servers_changed": changed,
+        "servers_changed": len(changed),
         "verdicts_changed": record_checks(Target.SERVER, judged, now=now),
         **record_tools(listed, now=now),
         "servers_published_anew": _record_snapshots(servers, answered, now=now),

@@ -4,6 +4,7 @@ import os
 from typing import Any
 
 import pytest
+from django.db import connection as database
 from django.utils import timezone
 from pytest_django import Settings
 
@@ -195,3 +196,30 @@ def test_loopback_is_closed_unless_the_operator_opens_it(demo_servers: DemoServe
     assert run.state == RunState.PARTIAL
     assert McpServer.objects.get().authentication == ""
     assert not PostureCheck.objects.exists()
+
+
+def written() -> dict[str, int]:
+    """Rows that this transaction has written so far, by table of the inventory."""
+    with database.cursor() as cursor:
+        cursor.execute(
+            """SELECT relname, n_tup_ins + n_tup_upd + n_tup_del FROM pg_stat_xact_user_tables
+            WHERE relname LIKE 'inventory_%'"""
+        )
+        return dict(cursor.fetchall())
+
+
+def test_a_second_identical_look_writes_that_it_looked_and_nothing_else(demo_servers: DemoServers) -> None:
+    urls = [demo_servers.url(name) for name in ("notes", "payroll", "search")]
+    connection = connected(urls=urls)
+    synced(connection)
+    before = written()
+    synced(connection)
+    rows = {table: count - before.get(table, 0) for table, count in written().items()}
+    assert {table for table, count in rows.items() if count} == {
+        "inventory_connection",  # the claim, its renewal and its end
+        "inventory_syncrun",
+        "inventory_mcpserver",
+        "inventory_authorizationserver",
+    }
+    assert rows["inventory_mcpserver"] == len(urls)
+    assert rows["inventory_authorizationserver"] == AuthorizationServer.objects.count()
