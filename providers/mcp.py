@@ -52,6 +52,8 @@ MOST_VERSIONS = 20
 MOST_BODY = 512 * 1024
 KEPT_BODY = 4096
 
+# Header mismatch, missing capability, unsupported version; and a method that is not there.
+_MODERN_ERRORS = {400: (-32020, -32021, -32022), 404: (-32601,)}
 _VERSION = re.compile(r"20[0-9]{2}-[01][0-9]-[0-3][0-9]")
 
 _NO_CREDENTIAL = "That needs a test credential, and none was given."
@@ -393,11 +395,9 @@ class _Probe:
     # ── Safe questions ─────────────────────────────────────────────────────────────────────────
 
     async def _try_made_up_tokens(self) -> None:
-        gate = self._gate()
-        if gate is None:
+        if self._gate() is None:
             return
-        refused = self.requests[gate]
-        await self._ask(Question.INVALID_TOKEN, refused.having(bearer(NO_TOKEN)))
+        await self._show(Question.INVALID_TOKEN, NO_TOKEN)
         metadata = self._metadata()
         resource, scopes = metadata.get("resource"), metadata.get("scopes_supported")
         unsigned, forged = forged_tokens(
@@ -406,8 +406,37 @@ class _Probe:
             [scope[:200] for scope in scopes if isinstance(scope, str)][:10] if isinstance(scopes, list) else [],
             now=self.now,
         )
-        await self._ask(Question.UNSIGNED_TOKEN, refused.having(bearer(unsigned)))
-        await self._ask(Question.FORGED_TOKEN, refused.having(bearer(forged)))
+        await self._show(Question.UNSIGNED_TOKEN, unsigned)
+        await self._show(Question.FORGED_TOKEN, forged)
+
+    async def _show(self, question: Question, token: Secret | str) -> None:
+        """Show a token where a request without one was refused.
+
+        A gate stands before the methods of both eras. A server that lets the token in and then does not know the method
+        has not refused it: it is asked again in the words of the other era, and that answer counts.
+        """
+        exchange = await self._ask(question, self._refused().having(bearer(token)))
+        if self._is_let_in(exchange):
+            await self._ask(question, initialize().having(bearer(token)))
+
+    def _refused(self) -> Request:
+        """The request that was refused with 401; of two that were, the one that the server is known to understand."""
+        gate = self._gate()
+        if gate is None:
+            raise RuntimeError("nothing was refused with 401")
+        is_old = bool(self._versions()) and MODERN not in self._versions()
+        return self.requests[Question.INITIALIZE if is_old and self._has_old_gate() else gate]
+
+    def _has_old_gate(self) -> bool:
+        greeted = self.exchanges.get(Question.INITIALIZE)
+        return greeted is not None and greeted.status == 401
+
+    def _is_let_in(self, exchange: Exchange) -> bool:
+        """Whether a handshake that was refused without a token passed with it, and only then was not understood."""
+        status = exchange.status or 0
+        is_answer = 200 <= status < 300 or (400 <= status < 500 and status not in (401, 403, 408, 429))
+        is_modern = self._gate() is Question.DISCOVER and self._refused() is self.requests[Question.DISCOVER]
+        return is_answer and is_modern and self._has_old_gate() and _result(exchange) is None
 
     async def _try_foreign_origin(self) -> None:
         if self.transport == "sse":
@@ -459,22 +488,20 @@ class _Probe:
     # ── With credentials lent for it ───────────────────────────────────────────────────────────
 
     async def _try_test_credentials(self) -> None:
-        gate = self._gate()
         lent = self.credentials
-        if gate is None:
+        if self._gate() is None:
             return
-        refused = self.requests[gate]
         if lent.expired and self._is_lent(Question.EXPIRED_TOKEN, lent.expired):
-            await self._ask(Question.EXPIRED_TOKEN, refused.having(bearer(lent.expired)))
+            await self._show(Question.EXPIRED_TOKEN, lent.expired)
         if lent.other_audience and self._is_lent(Question.OTHER_AUDIENCE, lent.other_audience):
-            await self._ask(Question.OTHER_AUDIENCE, refused.having(bearer(lent.other_audience)))
+            await self._show(Question.OTHER_AUDIENCE, lent.other_audience)
         if self.token and self._is_lent(Question.QUERY_TOKEN, self.token):
-            await self._ask_with_token_in_query(refused, self.token)
+            await self._ask_with_token_in_query(self._refused(), self.token)
         if lent.low_scope and self._is_lent(Question.LOW_SCOPE, lent.low_scope):
             listing = await self._listing_request(lent.low_scope_method, lent.low_scope)
             await self._ask(Question.LOW_SCOPE, listing)
         if lent.revocable and self._is_lent(Question.REVOKED_TOKEN, lent.revocable):
-            await self._revoke_and_watch(refused, lent.revocable)
+            await self._revoke_and_watch(lent.revocable)
 
     async def _ask_with_token_in_query(self, refused: Request, token: Secret) -> None:
         joint = "&" if "?" in self.url else "?"
@@ -492,10 +519,13 @@ class _Probe:
         request = legacy(method, _version(greeted) or NEWEST_LEGACY, greeted.header("mcp-session-id"))
         return request.having(bearer(token))
 
-    async def _revoke_and_watch(self, refused: Request, revocable: Revocable) -> None:
+    async def _revoke_and_watch(self, revocable: Revocable) -> None:
         """Revoke a token made for it and ask until it is refused, or until policy's time is over."""
-        with_token = refused.having(bearer(revocable.token))
+        with_token = self._refused().having(bearer(revocable.token))
         before = await self._send(with_token)
+        if self._is_let_in(before):
+            with_token = initialize().having(bearer(revocable.token))
+            before = await self._send(with_token)
         if before.status is None or not 200 <= before.status < 300:
             self.skipped[Question.REVOKED_TOKEN] = "The token to revoke did not work to begin with."
             return
@@ -553,7 +583,9 @@ class _Probe:
             listed = supported if isinstance(supported, list) else error.get("supported")
             texts = [each for each in listed if isinstance(each, str)] if isinstance(listed, list) else []
             found |= {each for each in texts if _VERSION.fullmatch(each)}
-            if answer is not None and "supportedVersions" in answer:
+            if (answer is not None and "supportedVersions" in answer) or (
+                exchange and not texts and _is_modern(exchange)
+            ):
                 found.add(MODERN)
         for question in (Question.INITIALIZE, Question.AUTHORIZED_INITIALIZE):
             exchange = self.exchanges.get(question)
@@ -604,6 +636,13 @@ def _result(exchange: Exchange) -> Mapping[str, Any] | None:
         return None
     found = exchange.document.get("result")
     return found if isinstance(found, Mapping) else None
+
+
+def _is_modern(exchange: Exchange) -> bool:
+    """Whether an error is one that only 2026-07-28 knows: it gives them with these statuses, and no version before."""
+    error = exchange.document.get("error") if isinstance(exchange.document, Mapping) else None
+    code = error.get("code") if isinstance(error, Mapping) else None
+    return code in _MODERN_ERRORS.get(exchange.status or 0, ())
 
 
 def _error_data(exchange: Exchange) -> Mapping[str, Any]:

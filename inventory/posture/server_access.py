@@ -7,6 +7,7 @@ from inventory.posture.server_cases import (
     ANONYMOUS,
     Case,
     counted,
+    is_forbidden,
     is_served,
     judges,
     result,
@@ -53,7 +54,7 @@ def _anonymous(case: Case) -> CheckResult:
         )
     if case.seen.gate is not None:
         return case.met("It answers anonymous requests with 401.", answers=statuses)
-    if answers and all(exchange.status == 403 for exchange in answers.values()):
+    if answers and all(is_forbidden(exchange) for exchange in answers.values()):
         return case.violated(
             "It refuses anonymous requests, but with 403 instead of 401, so clients do not try to authorize.",
             severity=Severity.LOW,

@@ -67,7 +67,7 @@ class Seen:
         if self.versions or self.gate or self.metadata is not None or self.observation.transport != "http":
             return True
         answers = [exchange for question in ANONYMOUS if (exchange := self.exchange(question)) is not None]
-        return any(exchange.status == 403 or result(exchange) is not None for exchange in answers)
+        return any(is_forbidden(exchange) or result(exchange) is not None for exchange in answers)
 
     @cached_property
     def why_not_mcp(self) -> str:
@@ -75,6 +75,10 @@ class Seen:
         answer = self.exchange(Question.DISCOVER)
         if answer is not None and 300 <= (answer.status or 0) < 400 and answer.header("location"):
             return f"It redirects to {answer.header('location')[:500]}; probe that address instead."
+        if answer is not None and (answer.status in (408, 425, 429) or (answer.status or 0) >= 500):
+            return f"It answered {answer.status}, which may pass."
+        if answer is not None and answer.status == 403:
+            return "It answers 403 with a web page, as something before a server does that keeps the probe out."
         return "Nothing at this address answered as an MCP server does."
 
     @cached_property
@@ -151,6 +155,11 @@ def error_code(exchange: Exchange | None) -> int | None:
 
 def is_served(exchange: Exchange) -> bool:
     return exchange.status is not None and 200 <= exchange.status < 300
+
+
+def is_forbidden(exchange: Exchange) -> bool:
+    """A 403 that a server may have given. A web page comes from something before it, which keeps the probe out."""
+    return exchange.status == 403 and not exchange.header("content-type").lower().startswith("text/html")
 
 
 def is_refused(exchange: Exchange) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from inventory.posture.drift import differences, snapshot, texts, unseen
@@ -50,6 +50,8 @@ def _origin(case: Case) -> CheckResult:
     if exchange is None:
         return case.unseen(Question.FOREIGN_ORIGIN)
     if exchange.status == 403:
+        if case.seen.gate is None and not _anybody_was_served(case):
+            return case.unknown("It answers 403 to requests without a foreign Origin, too.")
         return case.met("It answers a foreign Origin with 403.")
     if is_served(exchange):
         return case.violated("It served a request whose Origin is a foreign web page.", status=exchange.status)
@@ -145,6 +147,8 @@ def _stateless(case: Case) -> CheckResult:
         if exchange is None:
             return case.unseen(question)
         statuses[method] = exchange.status
+    if later := [status for status in statuses.values() if status in (408, 429) or (status or 0) >= 500]:
+        return case.unknown(f"It answered {later[0]}, which may pass.", answers=statuses)
     if wrong := [method for method, status in statuses.items() if status not in (401, 403, 405)]:
         return case.violated(
             f"It answers {' and '.join(f'{m} with {statuses[m]}' for m in wrong)} instead of 405.", answers=statuses
@@ -350,11 +354,15 @@ def _session(case: Case, question: Question) -> str:
     return exchange.header("mcp-session-id") if exchange is not None else ""
 
 
-def _handshake_was_served(case: Case) -> bool:
+def _handshake_was_served(case: Case, questions: Sequence[Question] = (*ANONYMOUS, *HANDSHAKES)) -> bool:
     stream = case.seen.exchange(Question.EVENTS)
     if case.seen.observation.transport == "sse" and stream is not None:
         return is_served(stream)
-    return any(result(case.seen.exchange(question)) is not None for question in (*ANONYMOUS, *HANDSHAKES))
+    return any(result(case.seen.exchange(question)) is not None for question in questions)
+
+
+def _anybody_was_served(case: Case) -> bool:
+    return _handshake_was_served(case, ANONYMOUS)
 
 
 def _behind_the_gate(case: Case, question: Question) -> Exchange | CheckResult:

@@ -24,7 +24,7 @@ from providers.mcp import Revocable, TestCredentials, observe
 from providers.observations import Exchange, SafetyClass, ServerObservation
 from providers.questions import Question
 from tests.providers.mcp_peers import ADD, METADATA_AT_ROOT, MODERN, NOW, QUICK, McpPeer, look, reaching
-from tests.providers.peers import Authority, redirecting, saying, serving
+from tests.providers.peers import Authority, redirecting, response, saying, serving
 
 MET, VIOLATED, UNKNOWN, NOT_APPLICABLE = Verdict.MET, Verdict.VIOLATED, Verdict.UNKNOWN, Verdict.NOT_APPLICABLE
 GOOD, LOW_SCOPE, EXPIRED, OTHER, REVOCABLE = "good", "low", "expired", "other", "revocable"
@@ -140,8 +140,12 @@ EXAMPLES = [
     Example("MCP-RS-13", MET, gated()),
     Example("MCP-RS-13", VIOLATED, gated(takes_unsigned=True), severity=Severity.CRITICAL, said="signed by a key"),
     Example("MCP-RS-13", UNKNOWN, gated(refusal=403)),
+    # An old server lets the token in and then does not know server/discover: that refuses nothing.
+    Example("MCP-RS-12", VIOLATED, gated(takes_any_token=True, **OLD), severity=Severity.HIGH),
+    Example("MCP-RS-13", VIOLATED, gated(takes_unsigned=True, **OLD), severity=Severity.CRITICAL),
     Example("MCP-RS-14", MET, gated(), lent=lent(expired=EXPIRED)),
     Example("MCP-RS-14", VIOLATED, gated(tokens={EXPIRED: 200}), lent=lent(expired=EXPIRED)),
+    Example("MCP-RS-14", VIOLATED, gated(tokens={EXPIRED: 200}, **OLD), lent=lent(expired=EXPIRED)),
     Example("MCP-RS-14", UNKNOWN, gated(), said="needs a test credential, and none was given"),
     Example("MCP-RS-15", MET, gated(), lent=lent(other_audience=OTHER)),
     Example("MCP-RS-15", VIOLATED, gated(tokens={OTHER: 200}), lent=lent(other_audience=OTHER)),
@@ -154,6 +158,7 @@ EXAMPLES = [
     ),
     Example("MCP-RS-16", MET, gated(), lent=LENDING),
     Example("MCP-RS-16", VIOLATED, gated(takes_query=True), lent=LENDING),
+    Example("MCP-RS-16", VIOLATED, gated(takes_query=True, **OLD), lent=LENDING),
     Example("MCP-RS-16", UNKNOWN, gated(), lent={"token": Secret(GOOD)}, said="not opted in"),
     Example("MCP-RS-17", MET, gated(), lent=lent(low_scope=LOW_SCOPE)),
     Example("MCP-RS-17", VIOLATED, gated(tokens={LOW_SCOPE: 200}), lent=lent(low_scope=LOW_SCOPE)),
@@ -172,6 +177,7 @@ EXAMPLES = [
     Example("MCP-RS-19", MET, {"foreign_origin": 400, "versions": ("2025-06-18",)}),
     Example("MCP-RS-19", VIOLATED, gated(foreign_origin=None), lent=LENDING),
     Example("MCP-RS-19", UNKNOWN, gated(), said="needs a test credential"),
+    Example("MCP-RS-19", UNKNOWN, gated(refusal=403, foreign_origin=None), said="without a foreign Origin, too"),
     Example("MCP-RS-20", MET, gated(), lent=LENDING),
     Example("MCP-RS-20", MET, gated(gated=("tools/list",)), said="refused with 401"),
     Example("MCP-RS-20", VIOLATED, gated(session_is_enough=True), lent=LENDING),
@@ -187,6 +193,7 @@ EXAMPLES = [
     Example("MCP-RS-22", VIOLATED, {**NEW, "session_in_discovery": True}, said="hands out"),
     Example("MCP-RS-22", VIOLATED, {**NEW, "get_status": 200, "delete_status": 200}, said="GET with 200"),
     Example("MCP-RS-22", UNKNOWN, gated(**NEW), said="was not seen"),
+    Example("MCP-RS-22", UNKNOWN, {**NEW, "get_status": 502}, said="502, which may pass"),
     Example("MCP-RS-22", NOT_APPLICABLE, {}),
     Example("MCP-RS-23", MET, {}),
     Example("MCP-RS-23", VIOLATED, {"checks_mismatch": False, "checks_unheard": False}, severity=Severity.MEDIUM),
@@ -253,6 +260,27 @@ def test_the_checklist_is_whole() -> None:
     assert list(SERVER_CHECKS) == [f"MCP-RS-{number:02}" for number in range(1, 30)]
 
 
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (403, "It answers 403 with a web page"),
+        (404, "Nothing at this address answered"),
+        (429, "It answered 429, which may pass."),
+        (502, "It answered 502, which may pass."),
+    ],
+)
+def test_a_page_of_something_before_the_server_says_nothing_of_the_server(status: int, said: str) -> None:
+    page = response(status, (("Content-Type", "text/html; charset=utf-8"), ("Retry-After", "60")), b"<html>No.</html>")
+
+    async def scenario() -> list[CheckResult]:
+        async with serving(saying(page)) as peer, reaching() as fetcher:
+            return judge_server(await observe(peer.url("/mcp"), fetcher=fetcher, now=NOW, budget=QUICK))
+
+    results = asyncio.run(scenario())
+    assert {result.verdict for result in results} <= {UNKNOWN, NOT_APPLICABLE}
+    assert judged(results, "MCP-RS-01").evidence["said"].startswith(said)
+
+
 # ── Revocation ─────────────────────────────────────────────────────────────────────────────────
 
 
@@ -268,6 +296,12 @@ def test_a_revoked_token_that_is_refused_is_in_time() -> None:
     result = judged(judge_server(look(McpPeer(**gated()), **{**LENDING, "credentials": revocable})), "MCP-RS-18")
     assert result.verdict == MET
     assert result.evidence["seconds"] < 5
+
+
+def test_a_token_of_an_old_server_is_seen_to_work_before_it_is_revoked() -> None:
+    server = McpPeer(**gated(**OLD))
+    lending = {"opted_in": LENDING["opted_in"], "credentials": revocable}
+    assert judged(judge_server(look(server, **lending)), "MCP-RS-18").verdict == MET
 
 
 def test_a_revoked_token_that_still_works_is_a_violation() -> None:

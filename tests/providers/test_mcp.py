@@ -70,6 +70,22 @@ def test_the_versions_that_a_refusal_names_count_as_spoken() -> None:
     assert seen.protocol_versions == ("2027-01-01",)
 
 
+@pytest.mark.parametrize(("status", "code"), [(400, -32020), (400, -32021), (400, -32022), (404, -32601)])
+def test_an_error_that_only_the_newest_version_knows_tells_the_era(status: int, code: int) -> None:
+    seen = look_at(
+        saying(json_answer(b'{"jsonrpc":"2.0","id":1,"error":{"code":%d,"message":"x"}}' % code, status=status))
+    )
+    assert seen.protocol_versions == (MODERN,)
+
+
+@pytest.mark.parametrize(("status", "code"), [(400, -32601), (404, -32001), (200, -32601)])
+def test_an_error_of_any_version_tells_no_era(status: int, code: int) -> None:
+    seen = look_at(
+        saying(json_answer(b'{"jsonrpc":"2.0","id":1,"error":{"code":%d,"message":"x"}}' % code, status=status))
+    )
+    assert seen.protocol_versions == ()
+
+
 def test_the_issuers_come_from_the_metadata_that_the_challenge_names() -> None:
     seen = look(McpPeer(**GATED))
     assert seen.issuers == (ISSUER,)
