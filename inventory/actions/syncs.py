@@ -18,6 +18,7 @@ from inventory.states import ConnectionKind, RunState
 
 LEASE = timedelta(minutes=5)
 KEPT_PROBLEMS = 200
+KEPT_RUNS = timedelta(days=400)  # a year and the days until somebody asks; the audit trail keeps what each changed
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,16 @@ def _release(lease: Lease, *, now: datetime, **values: Any) -> None:
         raise LeaseLost
 
 
+def _forget_runs(run: SyncRun, *, now: datetime) -> None:
+    """Those of its connection that are too old to be kept.
+
+    By key, which begins with the time of its making: that is a range of an index, however many runs are kept.
+    """
+    oldest = UUID(int=int((now - KEPT_RUNS).timestamp() * 1_000) << 80)
+    old = SyncRun.objects.filter(connection=run.connection, pk__lt=oldest, finished_at__isnull=False)
+    old.exclude(pk=run.pk).delete()
+
+
 @action
 def complete(
     lease: Lease,
@@ -129,6 +140,7 @@ def complete(
     run.digest = listing.digest
     outcome = ["state", "finished_at", "done", "counts", "problems", "error", "digest", "received", "body_digest"]
     run.save(update_fields=outcome)
+    _forget_runs(run, now=now)
     record(
         Event.CONNECTION_SYNCED,
         actor=actor,
@@ -167,6 +179,7 @@ def fail(lease: Lease, *, now: datetime, error: str, actor: Actor, problems: Seq
     run.error = error
     run.problems = list(problems[:KEPT_PROBLEMS])
     run.save(update_fields=["state", "finished_at", "error", "problems"])
+    _forget_runs(run, now=now)
     record(
         Event.CONNECTION_SYNCED,
         actor=actor,

@@ -332,6 +332,7 @@ def another_delivery(to: Connection, *, at: datetime) -> Iterator[None]:
     with other.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_lock(7260551, %s)", [int.from_bytes(to.pk.bytes[-4:], "big", signed=True)])
         yield
+        cursor.execute("SELECT pg_advisory_unlock_all()")  # at once; a session that is closed takes a moment to end
     other.close()
 
 

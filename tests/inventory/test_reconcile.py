@@ -3,7 +3,7 @@
 import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from django.db import connection as database
@@ -257,6 +257,32 @@ def test_a_dead_worker_is_taken_over_and_fenced_off(connection: Connection) -> N
     with pytest.raises(LeaseLost):
         complete(dead, listing, now=NOW + LATER, done=0, problems=[], unread=[], actor=ACTOR)
     listing.close()
+
+
+@pytest.mark.parametrize("ending", ["complete", "fail"])
+def test_runs_are_forgotten_after_more_than_a_year_and_those_of_others_are_not(
+    connection: Connection, ending: str
+) -> None:
+    other = create_connection(kind=ConnectionKind.MCP_CONFIG, name="server", settings={}, actor=ACTOR, now=NOW)
+
+    def ran(where: Connection, days: int) -> UUID:
+        """A run whose key begins with the time of its making, as all of them do."""
+        then = NOW - timedelta(days=days)
+        key = UUID(int=int(then.timestamp() * 1_000) << 80 | days)
+        values = {"state": RunState.COMPLETE, "requested_by": "test", "started_at": then, "finished_at": then}
+        return SyncRun.objects.create(pk=key, connection=where, **values).pk
+
+    old, young, elsewhere = ran(connection, 401), ran(connection, 399), ran(other, 402)
+    if ending == "complete":
+        sync(connection, [])
+    else:
+        lease = claim(connection.pk, now=NOW, actor=ACTOR)
+        assert lease is not None
+        fail(lease, now=NOW, error="It is away.", actor=ACTOR)
+    kept = set(SyncRun.objects.values_list("pk", flat=True))
+    assert {young, elsewhere} <= kept
+    assert old not in kept
+    assert len(kept) == 3
 
 
 def test_a_connection_that_is_not_due_is_left_alone_by_the_timetable(connection: Connection) -> None:
