@@ -148,9 +148,10 @@ class UseViewSet(ReadOnlyViewSet):
     filterset_class = filters.UseFilter
 
     def visible(self, actor: Actor) -> Rows:
+        """An owner learns nothing of a foreign credential: not even that it reaches their server."""
         credentials = Credential.objects.visible_to(actor).values("pk")
-        mine = Q(credential__in=credentials) | Q(server__in=_servers(actor)) | Q(client__in=_clients(actor))
-        return _within(self.queryset.all(), actor, mine)
+        without = Q(credential=None) & (Q(server__in=_servers(actor)) | Q(client__in=_clients(actor)))
+        return _within(self.queryset.all(), actor, Q(credential__in=credentials) | without)
 
 
 def _within(rows: Rows, actor: Actor, mine: Q) -> Rows:
