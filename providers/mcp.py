@@ -248,9 +248,11 @@ class _Probe:
 
     # ── Asking ─────────────────────────────────────────────────────────────────────────────────
 
-    async def _ask(self, question: Question, request: Request, *, url: str = "", seconds: float = 0) -> Exchange:
+    async def _ask(
+        self, question: Question, request: Request, *, url: str = "", seconds: float = 0, follow: bool = False
+    ) -> Exchange:
         """Ask once and remember the answer. A server that does not answer its own address is asked nothing more."""
-        exchange = await self._send(request, url=url, seconds=seconds)
+        exchange = await self._send(request, url=url, seconds=seconds, follow=follow)
         self.exchanges[question] = kept(exchange)
         self.requests[question] = request
         if exchange.status == 429 and origin(url or self.url) == origin(self.url):
@@ -259,13 +261,14 @@ class _Probe:
             raise _Silence(exchange.error)
         return exchange
 
-    async def _send(self, request: Request, *, url: str = "", seconds: float = 0) -> Exchange:
+    async def _send(self, request: Request, *, url: str = "", seconds: float = 0, follow: bool = False) -> Exchange:
         exchange = await self.fetcher.request(
             request.method,
             url or self.url,
             headers=request.headers,
             content=request.content,
             limits=Limits(seconds=seconds or self.budget.request, body=MOST_BODY),
+            follow=follow,
         )
         session_id = exchange.header("mcp-session-id")
         if session_id and request.method == "POST" and b'"initialize"' in request.content:
@@ -324,7 +327,7 @@ class _Probe:
         if named:
             places = {Question.METADATA_NAMED: _joined(self.url, named), **places}
         for question, place in places.items():
-            exchange = await self._ask(question, document(), url=place)
+            exchange = await self._ask(question, document(), url=place, follow=True)
             if exchange.status == 200 and isinstance(exchange.document, Mapping):
                 listed = exchange.document.get("authorization_servers")
                 named_issuers = listed if isinstance(listed, list) else []
@@ -334,7 +337,9 @@ class _Probe:
         if gate:
             # 2025-03-26 knew no such metadata: the host itself is the authorization server.
             host = origin(self.url)
-            exchange = await self._ask(Question.OWN_ISSUER, document(), url=f"{host}{AUTHORIZATION_SERVER}")
+            exchange = await self._ask(
+                Question.OWN_ISSUER, document(), url=f"{host}{AUTHORIZATION_SERVER}", follow=True
+            )
             if exchange.status == 200 and isinstance(exchange.document, Mapping) and "issuer" in exchange.document:
                 self.issuers = (host,)
 

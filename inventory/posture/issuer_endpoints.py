@@ -151,7 +151,17 @@ def _checks_redirects(check: Check, case: Case) -> CheckResult:
     if unclear or len(asked) < len(BAD_REDIRECTS):
         why = _answer(unclear[0]) if unclear else "not every kind was asked"
         return check.unknown(case.subject, f"Which addresses it takes could not be seen: {why}.", **told)
+    if not _takes_clients(case) and any(error_code(exchange) != "invalid_redirect_uri" for exchange in asked.values()):
+        return check.unknown(
+            case.subject, "It refuses a well-formed registration too, so its refusal says nothing.", **told
+        )
     return check.met(case.subject, f"It refused {listed(BAD_REDIRECTS.values())}.", **told)
+
+
+def _takes_clients(case: Case) -> bool:
+    """Whether a client that was registered as it should be was taken."""
+    asked = (Question.REGISTRATION_CONFIDENTIAL, Question.REGISTRATION_PUBLIC)
+    return any((exchange := case.exchange(name)) is not None and exchange.status in _REGISTERED for name in asked)
 
 
 def _answer(exchange: Exchange) -> str:
@@ -441,6 +451,13 @@ def unknown_clients_are_refused(check: Check, case: Case) -> CheckResult:
         return check.unknown(
             case.subject,
             f"It answered {exchange.status} without an error code: this may be no token endpoint.",
+            **seen(exchange),
+        )
+    # RFC 6749 leaves open what is looked at first, the client or the grant.
+    if error_code(exchange) == "unsupported_grant_type":
+        return check.unknown(
+            case.subject,
+            "It refused the grant before it looked at the client: unsupported_grant_type.",
             **seen(exchange),
         )
     faults = []

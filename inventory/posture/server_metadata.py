@@ -9,7 +9,7 @@ from inventory.posture.drift import texts
 from inventory.posture.model import CheckResult, since
 from inventory.posture.server_cases import MODERN, Case, counted, judges, without_authorization
 from inventory.states import Severity
-from providers.addresses import PROTECTED_RESOURCE, Likeness, is_loopback, is_safe, likeness, origin, split
+from providers.addresses import Likeness, is_loopback, is_safe, likeness, origin, split
 from providers.observations import Exchange
 from providers.questions import Question
 
@@ -57,6 +57,8 @@ def _metadata_named(case: Case) -> CheckResult:
             "The challenge does not name the metadata. Clients find it at its well-known address all the same.",
             severity=Severity.LOW,
         )
+    if not only_b and (why := _why_open(case)):
+        return case.unknown(f"The challenge does not name the metadata, which is one of two ways. {why}")
     return case.violated("The challenge does not name the metadata, so clients cannot tell where to get a token.")
 
 
@@ -83,22 +85,32 @@ def _metadata(case: Case) -> CheckResult:
             severity=Severity.MEDIUM,
             address=exchange.url,
         )
-    looked = [e for q in _LOOKED_AT if (e := case.seen.observation.exchanges.get(q)) is not None]
-    if not looked:
-        return case.unseen(Question.METADATA_AT_PATH)
-    silent = [e for e in looked if not e.is_answered or (e.status or 0) >= 500 or e.status == 429]
-    answers = {e.url: _answer(e) for e in looked}
-    if silent:
-        return case.unknown(f"{silent[0].url} could not be looked at: {_answer(silent[0])}", answers=answers)
-    if case.seen.claims(since("2025-06-18")) is None and case.seen.exchange(Question.OWN_ISSUER) is not None:
-        own = case.seen.exchange(Question.OWN_ISSUER)
-        if own is not None and own.status == 200 and isinstance(own.document, dict):
-            return case.unknown(
-                "There is none, but its host answers as an authorization server of its own, which 2025-03-26 allows. "
-                "Which version it speaks cannot be seen without a token.",
-                answers=answers,
-            )
+    answers = {e.url: _answer(e) for e in _looked(case)}
+    if why := _why_open(case):
+        return case.unknown(why, answers=answers)
     return case.violated("No metadata was found where clients look for it.", answers=answers)
+
+
+def _looked(case: Case) -> list[Exchange]:
+    return [e for q in _LOOKED_AT if (e := case.seen.observation.exchanges.get(q)) is not None]
+
+
+def _why_open(case: Case) -> str:
+    """Why it is not known whether there is metadata, where none was found; empty when there is none."""
+    looked = _looked(case)
+    if not looked:
+        return case.seen.why_unseen(Question.METADATA_AT_PATH)
+    silent = [e for e in looked if not e.is_answered or (e.status or 0) >= 500 or e.status in (408, 429)]
+    if silent:
+        return f"{silent[0].url} could not be looked at: {_answer(silent[0])}"
+    own = case.seen.exchange(Question.OWN_ISSUER)
+    is_own_issuer = own is not None and own.status == 200 and isinstance(own.document, dict)
+    if is_own_issuer and case.seen.claims(since("2025-06-18")) is None:
+        return (
+            "There is none, but its host answers as an authorization server of its own, which 2025-03-26 allows. "
+            "Which version it speaks cannot be seen without a token."
+        )
+    return ""
 
 
 @judges(
@@ -117,9 +129,9 @@ def _identity(case: Case) -> CheckResult:
     resource = metadata.get("resource") if metadata else None
     if not isinstance(resource, str) or exchange is None:
         return case.violated("The metadata names no `resource`, so clients must not use it.")
-    found_at_root = exchange.url == f"{_base(exchange.url)}{PROTECTED_RESOURCE}"
+    found_at_root = exchange is case.seen.observation.exchanges.get(Question.METADATA_AT_ROOT)
     nearest = likeness(resource, case.seen.url)
-    # What the host publishes for itself names the host; clients of a server below it accept that.
+    # What was found at the host's well-known address is about the host; what a challenge named is about this address.
     if (
         found_at_root
         and nearest is Likeness.PATH
@@ -275,6 +287,11 @@ def _methods(case: Case) -> CheckResult:
         return decided
     if case.seen.metadata is None:
         return case.unknown("There is no metadata that would say it. MCP-RS-16 tries it with a test credential.")
+    if "bearer_methods_supported" not in case.seen.metadata:
+        return case.unknown(
+            "The metadata does not name `bearer_methods_supported`, which by RFC 9728 says nothing. MCP-RS-16 tries it "
+            "with a test credential."
+        )
     methods = texts(case.seen.metadata.get("bearer_methods_supported"))
     if others := [method for method in methods if method in ("query", "body")]:
         return case.violated(f"It takes tokens in the {' and the '.join(others)}, where logs and histories keep them.")

@@ -337,6 +337,18 @@ NUANCES: dict[str, tuple[str, Scene, Verdict, Severity]] = {
     "registration closed": ("MCP-AS-10", Scene(without("registration_endpoint")), MET, Severity.NONE),
     "a busy registration": ("MCP-AS-10", Scene(answers={"/register": response(429)}), UNKNOWN, Severity.MEDIUM),
     "a guarded registration cannot be tried": ("MCP-AS-11", Scene(opted_in=MODIFYING), UNKNOWN, Severity.HIGH),
+    "a registration that refuses everything": (
+        "MCP-AS-11",
+        Scene(answers={"/register": refused("invalid_client_metadata")}, **REGISTERING),
+        UNKNOWN,
+        Severity.HIGH,
+    ),
+    "a refusal that names the redirect address": (
+        "MCP-AS-11",
+        Scene(answers={"/register": refused("invalid_redirect_uri")}, **REGISTERING),
+        MET,
+        Severity.NONE,
+    ),
     "a secret for a public client": (
         "MCP-AS-12",
         Scene(faults=("secret_for_public",), **REGISTERING),
@@ -436,6 +448,12 @@ NUANCES: dict[str, tuple[str, Scene, Verdict, Severity]] = {
         Scene(faults=("any_client",)),
         VIOLATED,
         Severity.CRITICAL,
+    ),
+    "a grant that is refused before the client": (
+        "MCP-AS-24",
+        Scene(answers={"/token": refused("unsupported_grant_type")}),
+        UNKNOWN,
+        Severity.LOW,
     ),
     "an error that means something else": ("MCP-AS-24", Scene(faults=("odd_error",)), VIOLATED, Severity.LOW),
 }

@@ -28,6 +28,7 @@ from tests.providers.mcp_peers import (
     ADD,
     BOTH,
     ISSUER,
+    METADATA_AT_PATH,
     MODERN,
     NOW,
     QUICK,
@@ -38,7 +39,7 @@ from tests.providers.mcp_peers import (
     observed,
     reaching,
 )
-from tests.providers.peers import Asked, json_answer, response, saying, serving
+from tests.providers.peers import Asked, json_answer, redirecting, response, saying, serving
 
 CREDENTIALED = frozenset({SafetyClass.CREDENTIALED})
 GATED: dict[str, Any] = {"tokens": {"good": 200}}
@@ -91,6 +92,27 @@ def test_the_issuers_come_from_the_metadata_that_the_challenge_names() -> None:
     assert seen.issuers == (ISSUER,)
     assert seen.exchanges[Question.METADATA_NAMED].status == 200
     assert Question.METADATA_AT_PATH not in seen.exchanges
+
+
+def test_metadata_is_found_where_a_redirect_leads_and_no_credential_follows() -> None:
+    document = json_answer(b'{"resource":"https://h/mcp","authorization_servers":["https://id.example"]}')
+    asked: list[Asked] = []
+
+    async def scenario() -> ServerObservation:
+        async def server(question: Asked, writer: asyncio.StreamWriter) -> None:
+            asked.append(question)
+            if question.path == METADATA_AT_PATH:
+                writer.write(redirecting("/elsewhere", 308))
+            elif question.path == "/elsewhere":
+                writer.write(document)
+            else:
+                writer.write(response(401, (("WWW-Authenticate", "Bearer"),)))
+
+        async with serving(server) as peer, reaching() as fetcher:
+            return await observe(peer.url("/mcp"), fetcher=fetcher, now=NOW, budget=QUICK, token=Secret("good"))
+
+    assert asyncio.run(scenario()).issuers == ("https://id.example",)
+    assert {each.path for each in asked if each.header("authorization")} == {"/mcp"}
 
 
 def test_without_metadata_the_host_itself_may_be_the_issuer() -> None:
