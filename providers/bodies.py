@@ -4,10 +4,11 @@ import json
 import math
 import re
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 DEPTH = 64
+REMOVED, SHORTEST = "[removed]", 8
 
 # A string that does not end takes the rest: trying again at each quote in it would take quadratic time.
 _BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*+"?|([\[{])|([\]}])', re.DOTALL)
@@ -107,6 +108,24 @@ def parsed(body: bytes) -> Any:
     except ValueError:
         return None
     return _storable(document) if b"\\u" in body else document
+
+
+def without(secret: str, value: Any) -> Any:
+    """What came back, without the secret that was sent: whoever received one can put it anywhere in an answer.
+
+    One of a few characters is left, as it would stand in every other word.
+    """
+    if len(secret) < SHORTEST:
+        return value
+    if isinstance(value, str):
+        return value.replace(secret, REMOVED)
+    if isinstance(value, bytes):
+        return value.replace(secret.encode(), REMOVED.encode())
+    if isinstance(value, Mapping):
+        return {without(secret, name): without(secret, part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(without(secret, part) for part in value)
+    return value
 
 
 def looks_like_json(body: bytes) -> bool:

@@ -20,6 +20,7 @@ import anyio
 
 from providers.addresses import AUTHORIZATION_SERVER, is_issuer, origin, protected_resource_addresses, split
 from providers.base import Secret
+from providers.bodies import without
 from providers.challenges import for_tokens
 from providers.errors import ProviderError
 from providers.fetch import Fetcher
@@ -600,7 +601,38 @@ class _Probe:
             found.add(self.listing.version)
         return tuple(sorted(found)[-MOST_VERSIONS:])
 
+    def _keep_no_echo(self, secret: str) -> None:
+        """Take the token out of what the server sent back. Where it repeats it, people would read it as its words."""
+        self.exchanges = {
+            question: replace(
+                exchange,
+                headers=without(secret, exchange.headers),
+                body=without(secret, exchange.body),
+                document=without(secret, exchange.document),
+            )
+            for question, exchange in self.exchanges.items()
+        }
+        self.issuers = without(secret, self.issuers)
+        told = self.listing
+        self.listing = replace(
+            told,
+            server_name=without(secret, told.server_name),
+            server_version=without(secret, told.server_version),
+            tools=told.tools
+            and tuple(
+                replace(
+                    tool,
+                    name=without(secret, tool.name),
+                    description=without(secret, tool.description),
+                    scopes=without(secret, tool.scopes),
+                )
+                for tool in told.tools
+            ),
+        )
+
     def _observation(self) -> ServerObservation:
+        if self.token is not None:
+            self._keep_no_echo(self.token.reveal())
         versions = self._versions()
         name, version = self._identity()
         needing = (Question.EXPIRED_TOKEN, Question.OTHER_AUDIENCE, Question.QUERY_TOKEN, Question.LOW_SCOPE)

@@ -19,6 +19,7 @@ from urllib.parse import quote_plus, urlencode
 
 from providers.addresses import origin, split
 from providers.base import DiscoveredCredential, Problem, Secret, Status
+from providers.bodies import without
 from providers.errors import Denied, Permanent, Refused, Transient
 from providers.fetch import Fetcher, Limits
 from providers.observations import Exchange
@@ -257,7 +258,10 @@ class AuthorizationServer:
             pair = f"{quote_plus(asking.client_id)}:{quote_plus(secret.reveal())}"
             headers.append(("Authorization", Secret(f"Basic {base64.b64encode(pair.encode()).decode()}")))
         exchange = await self._fetcher.request("POST", endpoint, headers=headers, content=urlencode(form).encode())
-        return document_of(exchange, "The introspection endpoint")
+        said = document_of(exchange, "The introspection endpoint")
+        for sent in (value, secret):
+            said = without(sent.reveal(), said)
+        return said
 
     # ── Who we are there ───────────────────────────────────────────────────────────────────────
 

@@ -1,20 +1,23 @@
 """Whole syncs of servers that mean harm: what they say is kept within bounds, and stops nobody else's look."""
 
 import asyncio
+import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from secrets import token_urlsafe
 
 import pytest
 from django.utils import timezone
 from pytest_django import Settings
 
 from access.actors import Actor
+from audit.models import AuditEntry
 from inventory.actions.connections import create_connection
 from inventory.actions.posture import GONE_TOOLS, SNAPSHOTS, record_documents, record_tools
 from inventory.engine import sync
-from inventory.models import AuthorizationServer, Connection, McpServer, MetadataSnapshot, SyncRun, Tool
+from inventory.models import AuthorizationServer, Connection, McpServer, MetadataSnapshot, PostureCheck, SyncRun, Tool
 from inventory.posture.model import Target
 from inventory.states import ConnectionKind, RunState
 from providers.observations import ObservedTool
@@ -72,6 +75,31 @@ def synced(connection: Connection) -> SyncRun:
     assert run is not None
     run.refresh_from_db()
     return run
+
+
+def test_a_token_that_a_server_sends_back_is_kept_nowhere(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    token = token_urlsafe(32)
+    monkeypatch.setenv("ESTATE_TOKEN", token)
+    settings.REFERENCE_VARIABLES = ("ESTATE_*",)
+    echoing = McpPeer(
+        tokens={token: 200},
+        challenge=f'Bearer realm="{token}", error_description="{token}"',
+        metadata={"scopes_supported": [token], "resource": f"https://{token}.example"},
+        tools=({**ADD, "name": f"add_{token}", "description": f"Use {token}."},),
+    )
+    with live(echoing), caplog.at_level(logging.DEBUG):
+        connection = connected(echoing)
+        host = f"127.0.0.1:{echoing.peer.port}"
+        lent = [{"url": echoing.url, "reference": "env://ESTATE_TOKEN", "bound_to": host}]
+        Connection.objects.update(settings={"urls": [echoing.url], "tokens": lent})
+        run = synced(connection)
+    assert run.state == RunState.COMPLETE
+    assert Tool.objects.get().name == "add_[removed]"
+    kept = [Tool, McpServer, MetadataSnapshot, PostureCheck, SyncRun, AuditEntry]
+    assert [model for model in kept if token in str(list(model.objects.values()))] == []  # type: ignore[attr-defined]
+    assert token not in caplog.text
 
 
 def letters(length: int, seed: int = 0) -> str:

@@ -5,6 +5,7 @@ import base64
 import json
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from secrets import token_urlsafe
 from typing import Any
 
 import httpx2
@@ -394,3 +395,11 @@ def test_a_registration_that_is_gone_is_deleted(status):
 def test_no_error_shows_a_secret():
     raised, _ = meet(listing({"error": "m-secret"}, status=401), clients)
     assert "m-secret" not in f"{raised} {raised!r}"
+
+
+def test_a_token_that_an_introspection_sends_back_is_taken_out():
+    token = token_urlsafe(32)
+    echo = {"active": True, "jti": token, "sub": f"user of {token}", "client_id": token, "scope": f"a {token}"}
+    found, _ = introspection({**echo, "aud": [token]}, token=token)
+    assert token not in repr(found)
+    assert found.external_id == "[removed]"
