@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from web.wording import some
+
 
 class InventoryError(Exception):
     """Base of the inventory's named errors."""
@@ -120,9 +122,8 @@ class DefinitionsChanged(InventoryError):
     """A grant names tools that are no longer defined as they were approved."""
 
     def __init__(self, grant: object, tools: Sequence[str]) -> None:
-        named = ", ".join(tools[:3]) + (f" and {len(tools) - 3} more" if len(tools) > 3 else "")
         super().__init__(
-            f"{grant} names {named}, whose definition changed after it was approved. "
+            f"{grant} names {some(tools, 3)}, whose definition changed after it was approved. "
             "Approve the new definition on the server's page first, or leave the tool out."
         )
 

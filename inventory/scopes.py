@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from inventory.states import IDLE_MISMATCHES, UNKNOWN_MISMATCHES, GrantState, Mismatch
+from web.wording import plural, some
 
 NAMED = 4
 Scopes = frozenset[str] | None
@@ -51,14 +52,8 @@ class Named:
         return self.kind in IDLE_MISMATCHES
 
 
-def listed(names: Sequence[str]) -> str:
-    """The first of the names; the rest are counted."""
-    more = len(names) - NAMED
-    return ", ".join(names[:NAMED]) + (f" and {more} more" if more > 0 else "")
-
-
-def _them(number: int, one: str) -> str:
-    return f"1 {one}" if number == 1 else f"{number} {one}s"
+def _listed(names: Sequence[str]) -> str:
+    return some(names, NAMED)
 
 
 def of_tools(grant: Granted, offered: Sequence[Offered] | None, *, why_unknown: str = "") -> Iterator[Named]:
@@ -79,16 +74,16 @@ def of_tools(grant: Granted, offered: Sequence[Offered] | None, *, why_unknown: 
     changed = sorted(tool.name for tool in offered if tool.name in allowed and tool.is_changed)
     idle = sorted(allowed - {tool.name for tool in offered})
     if destructive:
-        said = f"{_them(len(destructive), 'destructive tool')} reachable without a grant: {listed(destructive)}."
+        said = f"{plural(len(destructive), 'destructive tool')} reachable without a grant: {_listed(destructive)}."
         yield Named(Mismatch.DESTRUCTIVE_UNGRANTED, said, tuple(destructive))
     if grant.is_in_force and beyond:
-        said = f"{_them(len(beyond), 'tool')} reachable that the grant does not name: {listed(beyond)}."
+        said = f"{plural(len(beyond), 'tool')} reachable that the grant does not name: {_listed(beyond)}."
         yield Named(Mismatch.TOOLS_UNGRANTED, said, tuple(beyond))
     if changed:
-        said = f"No longer defined as approved: {listed(changed)}."
+        said = f"No longer defined as approved: {_listed(changed)}."
         yield Named(Mismatch.TOOL_CHANGED, said, tuple(changed))
     if idle:
-        said = f"Granted, and the server does not list it: {listed(idle)}."
+        said = f"Granted, and the server does not list it: {_listed(idle)}."
         yield Named(Mismatch.TOOL_NOT_OFFERED, said, tuple(idle))
 
 
@@ -98,15 +93,15 @@ def of_scopes(grant: Granted, *, asked: Scopes, carried: Scopes, registered: Sco
         yield Named(Mismatch.SCOPES_UNKNOWN, "What this credential carries is unknown: its issuer names no scopes.")
     else:
         if grant.is_in_force and (beyond := sorted(carried - grant.scopes)):
-            said = f"The session carries {listed(beyond)}, which nobody granted."
+            said = f"The session carries {_listed(beyond)}, which nobody granted."
             yield Named(Mismatch.SCOPE_NOT_GRANTED, said, tuple(beyond))
         if registered is not None and (unregistered := sorted(carried - registered)):
-            said = f"The session carries {listed(unregistered)}, for which the client is not registered."
+            said = f"The session carries {_listed(unregistered)}, for which the client is not registered."
             yield Named(Mismatch.SCOPE_NOT_REGISTERED, said, tuple(unregistered))
         if grant.is_in_force and (missing := sorted(grant.scopes - carried)):
-            said = f"Granted, and the session does not carry it: {listed(missing)}."
+            said = f"Granted, and the session does not carry it: {_listed(missing)}."
             yield Named(Mismatch.SCOPE_NOT_CARRIED, said, tuple(missing))
     if asked is not None and grant.is_in_force and (more := sorted(asked - grant.scopes)):
         yield Named(
-            Mismatch.SERVER_ASKS_MORE, f"The server asks for {listed(more)}, which nobody granted.", tuple(more)
+            Mismatch.SERVER_ASKS_MORE, f"The server asks for {_listed(more)}, which nobody granted.", tuple(more)
         )

@@ -1,5 +1,6 @@
 """How numbers and times are worded on a page. Pure: whoever asks says what time it is."""
 
+from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 
 NARROW_SPACE = "\u202f"
@@ -17,6 +18,14 @@ def plural(count: object, words: str) -> str:
     exactly_one = str(count) == "1"
     shown = thousands(count) if isinstance(count, int) else str(count)
     return f"{shown} {one if exactly_one else many or one + 's'}"
+
+
+def some(names: Sequence[str], most: int, number: int | None = None) -> str:
+    """`a, b and 3 more`: the first of the names, or of `number` of which these are some."""
+    shown = names[:most]
+    more = (len(names) if number is None else number) - len(shown)
+    said = ", ".join(shown)
+    return f"{said} and {more} more" if more > 0 else said
 
 
 def initials(name: str) -> str:

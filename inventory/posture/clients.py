@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from inventory.posture.issuer_cases import (
-    counted,
     document,
     effective,
     is_loopback,
@@ -21,6 +20,7 @@ from inventory.posture.issuer_cases import (
     texts,
 )
 from inventory.posture.model import Check, CheckResult, Target, since
+from inventory.posture.wording import counted
 from inventory.states import CredentialKind, Registration, Severity, Storage, Transport, TrustModel, Verdict
 from providers.observations import ClientObservation, SafetyClass
 

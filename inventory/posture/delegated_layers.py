@@ -7,9 +7,10 @@ log but its own, and ends only where it ends it.
 from typing import Any
 from urllib.parse import parse_qsl
 
-from inventory.posture.issuer_cases import Case, Judge, counted, judges, listed, shown, split, texts
+from inventory.posture.issuer_cases import Case, Judge, judges, listed, shown, split, texts
 from inventory.posture.issuer_endpoints import introspection_is_guarded, revocation_is_guarded
 from inventory.posture.model import Check, CheckResult, Target
+from inventory.posture.wording import counted
 from inventory.states import Severity, Verdict
 from providers.observations import IssuerObservation, SafetyClass
 from providers.questions import IssuerQuestion as Question

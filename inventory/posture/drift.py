@@ -7,9 +7,11 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from inventory.posture.wording import some
 from providers.observations import Exchange, IssuerObservation, ServerObservation
 from providers.questions import Question
 
+MOST = 5  # names in a sentence
 _METADATA = (Question.METADATA_NAMED, Question.METADATA_AT_PATH, Question.METADATA_AT_ROOT)
 
 
@@ -90,6 +92,5 @@ def _gained_and_lost(before: Iterable[str], after: Iterable[str]) -> str:
     return f": {', '.join(parts)}" if parts else ""
 
 
-def _some(names: list[str], most: int = 5) -> str:
-    shown = ", ".join(name[:200] for name in names[:most])
-    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
+def _some(names: list[str]) -> str:
+    return some(names, MOST, lambda name: name[:200])

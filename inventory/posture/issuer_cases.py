@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from inventory.posture.model import VERSIONS, Check, CheckResult, Target
+from inventory.posture.wording import some
 from inventory.states import Severity, Verdict
 from providers.observations import Exchange, IssuerObservation, SafetyClass
 from providers.questions import IssuerQuestion as Question
@@ -145,13 +146,7 @@ def shown(value: Any) -> str:
 
 def listed(values: Iterable[Any]) -> str:
     """Values in a sentence, the first few of them."""
-    every = [shown(value) for value in values]
-    more = f" and {len(every) - _MOST_NAMED} more" if len(every) > _MOST_NAMED else ""
-    return ", ".join(every[:_MOST_NAMED]) + more
-
-
-def counted(number: int, noun: str, plural: str = "s") -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}{plural}"
+    return some(list(values), _MOST_NAMED, shown)
 
 
 def sentence(faults: Iterable[str]) -> str:

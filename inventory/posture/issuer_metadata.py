@@ -11,7 +11,6 @@ from inventory.posture.issuer_cases import (
     METADATA,
     Case,
     answer_to,
-    counted,
     document,
     is_internal,
     is_loopback,
@@ -28,6 +27,7 @@ from inventory.posture.issuer_cases import (
     texts,
 )
 from inventory.posture.model import Check, CheckResult, since
+from inventory.posture.wording import counted
 from inventory.states import Severity
 from providers.observations import Exchange
 from providers.questions import IssuerQuestion as Question

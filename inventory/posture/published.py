@@ -4,6 +4,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from inventory.posture.wording import some
+
 LONGEST = 120
 MOST = 5
 
@@ -32,8 +34,7 @@ def _change(field: str, before: Any, after: Any) -> str:
 
 
 def _some(values: list[Any]) -> str:
-    shown = ", ".join(_shown(value) for value in values[:MOST])
-    return shown if len(values) <= MOST else f"{shown} and {len(values) - MOST} more"
+    return some(values, MOST, _shown)
 
 
 def _shown(value: Any) -> str:

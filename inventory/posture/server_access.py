@@ -6,13 +6,13 @@ from inventory.posture.model import CheckResult, since
 from inventory.posture.server_cases import (
     ANONYMOUS,
     Case,
-    counted,
     is_forbidden,
     is_served,
     judges,
     result,
     without_authorization,
 )
+from inventory.posture.wording import counted
 from inventory.states import Severity
 from providers.challenges import for_tokens
 from providers.observations import Exchange, SafetyClass

@@ -247,7 +247,3 @@ def without_authorization(case: Case) -> CheckResult | None:
         said = f" Its answers were {', '.join(map(str, answered))}." if answered else ""
         return case.unknown(f"No answer tells whether it asks for authorization.{said}")
     return None
-
-
-def counted(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("" if number == 1 else "s")

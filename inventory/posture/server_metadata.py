@@ -7,7 +7,8 @@ from urllib.parse import urlsplit
 
 from inventory.posture.drift import texts
 from inventory.posture.model import CheckResult, since
-from inventory.posture.server_cases import MODERN, Case, counted, judges, without_authorization
+from inventory.posture.server_cases import MODERN, Case, judges, without_authorization
+from inventory.posture.wording import counted
 from inventory.states import Severity
 from providers.addresses import Likeness, is_loopback, is_safe, likeness, origin, split
 from providers.observations import Exchange

@@ -33,7 +33,7 @@ from inventory.views.questions import Question, ask, chosen, go, is_decided, way
 from providers.errors import ProviderError
 from web.lists import Bulk, Column, Empty, ListPage, View
 from web.paging import Ordering
-from web.wording import plural
+from web.wording import plural, some
 
 METHODS = ["GET", "HEAD", "POST"]
 NAMED = 3
@@ -235,11 +235,10 @@ def _nothing_picked(request: HttpRequest, back: str) -> HttpResponse:
 
 def _facts(picked: QuerySet[McpClient], count: int) -> list[tuple[str, str]]:
     looked_at = list(picked.select_related("authorization_server", "owner").order_by("name", "pk")[:500])
-    names = ", ".join(client.name for client in looked_at[:NAMED])
     issuers = sorted({client.authorization_server.issuer for client in looked_at if client.authorization_server})
     used = sum(client.hygiene == Hygiene.LIVE for client in looked_at)
     return [
-        ("Client" if count == 1 else "Clients", names if count <= NAMED else f"{names} and {count - NAMED} more"),
+        ("Client" if count == 1 else "Clients", some([client.name for client in looked_at[:NAMED]], NAMED, count)),
         ("Accepted at", ", ".join(issuers[:NAMED]) or "not known where"),
         *([("In use", f"{plural(used, 'of them,of them')} within the last 30 days")] if used else []),
     ]

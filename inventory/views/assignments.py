@@ -26,7 +26,7 @@ from inventory.forms import (
 from inventory.models import Credential, McpClient, McpServer, Owner
 from inventory.states import OwnerKind
 from inventory.views.questions import Question, ask, chosen, go, is_decided, refuse, way_back
-from web.wording import plural
+from web.wording import plural, some
 
 METHODS = ["GET", "HEAD", "POST"]
 NAMED = 3  # rows named in a question; the rest are counted
@@ -50,8 +50,7 @@ def _nothing_picked(request: HttpRequest, back: str, nouns: str) -> HttpResponse
 
 
 def _which(rows: Sequence[Model], count: int) -> str:
-    names = ", ".join(str(row) for row in rows[:NAMED])
-    return names if count <= NAMED else f"{names} and {count - NAMED} more"
+    return some([str(row) for row in rows[:NAMED]], NAMED, count)
 
 
 def _holders(owners: Sequence[Owner | None]) -> str:
@@ -59,9 +58,7 @@ def _holders(owners: Sequence[Owner | None]) -> str:
     counts = Counter(str(owner) if owner else "nobody" for owner in owners)
     if len(counts) == 1:
         return next(iter(counts))
-    parts = [f"{name} ({count})" for name, count in counts.most_common(NAMED)]
-    more = len(counts) - NAMED
-    return ", ".join(parts) + (f" and {more} more" if more > 0 else "")
+    return some([f"{name} ({count})" for name, count in counts.most_common(NAMED)], NAMED, len(counts))
 
 
 def _new_owner(form: AssignOwnerForm, actor: Actor) -> Owner | None:

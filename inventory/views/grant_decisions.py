@@ -30,7 +30,7 @@ from inventory.errors import InventoryError
 from inventory.forms import ApproveGrantsForm, ChangeGrantForm, ReasonForm
 from inventory.models import Grant, McpClient, McpServer, Tool, Use
 from inventory.views.questions import Question, ask, chosen, go, is_decided, way_back
-from web.wording import plural
+from web.wording import plural, some
 
 METHODS = ["GET", "HEAD", "POST"]
 NAMED = 3
@@ -38,16 +38,13 @@ NOTHING_TO_DRAFT = "Nothing to draft: every client and server has its grant."
 
 
 def _which(rows: Sequence[Any]) -> str:
-    names = ", ".join(str(row) for row in rows[:NAMED])
-    return names if len(rows) <= NAMED else f"{names} and {len(rows) - NAMED} more"
+    return some([str(row) for row in rows], NAMED)
 
 
 def _summed(values: Sequence[Sequence[str]], none: str) -> str:
     """What several grants name together, the first few by name."""
     names = sorted({name for each in values for name in each})
-    if not names:
-        return none
-    return ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
+    return some(names, 12) or none
 
 
 @require_http_methods(METHODS)

@@ -6,7 +6,6 @@ rules about registrations are not about it.
 
 from inventory.states import Admission, Hygiene, Registration, Severity
 from lifecycle.rules.declaration import Evidence, Rule, Subject
-from lifecycle.rules.wording import some
 
 _IS_REGISTERED = f"v.registration <> '{Registration.CONFIG_FILE.value}'"
 
@@ -26,7 +25,7 @@ def _owner(e: Evidence) -> str:
 
 
 def _checks(e: Evidence) -> str:
-    return f"{e.count('count', 'check')} of its registration violated: {some(e.values['checks'], e.values['count'])}"
+    return f"{e.count('count', 'check')} of its registration violated: {e.some('checks', 'count')}"
 
 
 CLIENT_RULES = (

@@ -2,13 +2,13 @@
 
 from inventory.states import Severity, Storage
 from lifecycle.rules.declaration import Evidence, Rule, Subject
-from lifecycle.rules.wording import counted, some
+from web.wording import plural
 
 
 def _hard_coded(e: Evidence) -> str:
     more = int(e.values["places"]) - 1
     file = "/".join(e.text("file").split("/")[-2:])  # the evidence has the whole path
-    words = f"Literal secret in {file}" + (f" and {counted(more, 'more place')}" if more else "")
+    words = f"Literal secret in {file}" + (f" and {plural(more, 'more place')}" if more else "")
     return f"{words}, readable by other users" if e.has("readable_by_others") else words
 
 
@@ -256,9 +256,7 @@ CREDENTIAL_RULES = (
         unknown="NOT v.has_scopes",
         evidence={"scopes": "v.broad_scopes", "everything": "nullif(v.is_sweeping, false)"},
         title=lambda e: (
-            f"Carries {some(e.values['scopes'], len(e.values['scopes']))}"
-            if e.has("scopes")
-            else "Carries every scope that its server offers"
+            f"Carries {e.some('scopes')}" if e.has("scopes") else "Carries every scope that its server offers"
         ),
     ),
     Rule(
@@ -274,6 +272,6 @@ CREDENTIAL_RULES = (
         # Which scopes it carries, or where it is used and so which grant would allow them, is not known.
         unknown="NOT v.has_scopes OR v.uses = 0",
         evidence={"scopes": "v.ungranted_scopes"},
-        title=lambda e: f"No grant in force allows {some(e.values['scopes'], len(e.values['scopes']))}",
+        title=lambda e: f"No grant in force allows {e.some('scopes')}",
     ),
 )

@@ -8,7 +8,10 @@ from enum import StrEnum
 from typing import Any
 
 from inventory.states import Severity
-from lifecycle.rules.wording import counted, length
+from lifecycle.rules.wording import length
+from web.wording import plural, some
+
+NAMED = 2  # of a list, in a title
 
 
 class Subject(StrEnum):
@@ -34,7 +37,12 @@ class Evidence:
         return str(self.values.get(name, ""))
 
     def count(self, name: str, word: str) -> str:
-        return counted(int(self.values.get(name, 0)), word)
+        return plural(int(self.values.get(name, 0)), word)
+
+    def some(self, name: str, number: str = "") -> str:
+        """The first names of a list; `number` is the evidence that says how many there are, where the list is cut."""
+        names = self.values[name]
+        return some(names, NAMED, self.values[number] if number else None)
 
     def since(self, name: str) -> str:
         """How long ago a date of the evidence is."""

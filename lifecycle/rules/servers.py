@@ -2,7 +2,7 @@
 
 from inventory.states import Severity, Verdict
 from lifecycle.rules.declaration import Evidence, Rule, Subject
-from lifecycle.rules.wording import counted, some
+from web.wording import plural
 
 _ANSWERS_HTTP = "v.transport IN ('http', 'sse')"
 
@@ -14,18 +14,16 @@ def _owners(e: Evidence) -> str:
 
 
 def _checks(e: Evidence) -> str:
-    return f"{e.count('count', 'check')} violated: {some(e.values['checks'], e.values['count'])}"
+    return f"{e.count('count', 'check')} violated: {e.some('checks', 'count')}"
 
 
 def _issuer_checks(e: Evidence) -> str:
-    return (
-        f"Its authorization server violates {e.count('count', 'check')}: {some(e.values['checks'], e.values['count'])}"
-    )
+    return f"Its authorization server violates {e.count('count', 'check')}: {e.some('checks', 'count')}"
 
 
 def _changed_tools(e: Evidence) -> str:
     more = int(e.values["count"]) - 1
-    others = f" and {counted(more, 'more tool')} are" if more else " is"
+    others = f" and {plural(more, 'more tool')} are" if more else " is"
     return f"{e.text('tool')}{others} no longer defined as approved"
 
 
