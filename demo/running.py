@@ -71,7 +71,7 @@ class Command(up.Command):
             return
         self.say("Founding the demo company…")
         self.wait_for_estate(supervisor)
-        issuer = issuer_places(self.estate)
+        issuer = issuer_places()
         write(self.estate.machine, now=timezone.now(), live=live(self.estate, issuer))
         company.people()
         for connection in connections(self.estate, issuer):
@@ -125,7 +125,7 @@ def answers(address: str) -> bool:
         return False
 
 
-def issuer_places(estate: Places) -> dict[str, Any]:
+def issuer_places() -> dict[str, Any]:
     """The addresses and files that the authorization server said when it started."""
     log = (settings.KEYREEVE_HOME / "log" / "demo-authorization-server.log").read_text()
     said = [line for line in log.splitlines() if line.startswith("{")]

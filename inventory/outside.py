@@ -1,7 +1,5 @@
 """The ways to the outside world, as the operator's settings open them."""
 
-from collections.abc import Callable
-
 from django.conf import settings
 
 from providers.aws import Aws, permitted_endpoint
@@ -43,12 +41,10 @@ def check_endpoint(url: str) -> str:
     return url
 
 
-def references(aws: Callable[[str], Secret] | None = None) -> References:
-    """`aws` reads a secret of AWS Secrets Manager by its name. Without it the identity that this machine is lent does,
-    where the operator named a region for that; else such references are refused.
-    """
+def references() -> References:
+    """What may be read by reference. Secrets of AWS only where the operator named a region, as this machine."""
     lent = read_as_this_machine if settings.REFERENCE_AWS_REGION else None
-    return References(settings.REFERENCE_FOLDERS, settings.REFERENCE_VARIABLES, aws or lent)
+    return References(settings.REFERENCE_FOLDERS, settings.REFERENCE_VARIABLES, lent)
 
 
 def read_as_this_machine(name: str) -> Secret:

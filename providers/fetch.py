@@ -284,18 +284,11 @@ def fetch(
     url: str,
     *,
     user_agent: str,
-    headers: Headers = (),
-    content: bytes = b"",
-    limits: Limits | None = None,
-    follow: bool = False,
-    json_only: bool = False,
 ) -> Exchange:
-    """One request from where no event loop runs; see `Fetcher.request`."""
+    """One plain request from where no event loop runs; see `Fetcher.request`."""
 
     async def once() -> Exchange:
-        async with Fetcher(guard, user_agent=user_agent, limits=limits) as fetcher:
-            return await fetcher.request(
-                method, url, headers=headers, content=content, follow=follow, json_only=json_only
-            )
+        async with Fetcher(guard, user_agent=user_agent) as fetcher:
+            return await fetcher.request(method, url)
 
     return asyncio.run(once())

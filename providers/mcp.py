@@ -113,7 +113,6 @@ async def observe(
     token: Secret | None = None,
     credentials: TestCredentials | None = None,
     opted_in: frozenset[SafetyClass] = frozenset(),
-    lists_tools: bool = True,
     budget: Budget | None = None,
 ) -> ServerObservation:
     """Ask one server everything that is allowed, and say what was seen. Raises nothing for what the server does.
@@ -130,7 +129,7 @@ async def observe(
         opted_in=opted_in | HARMLESS,
         budget=budget or Budget(),
     )
-    return await probe.run(lists_tools=lists_tools)
+    return await probe.run()
 
 
 async def observe_all(
@@ -140,7 +139,6 @@ async def observe_all(
     clock: Callable[[], datetime],
     tokens: Mapping[str, Secret] | None = None,
     at_once: int = AT_ONCE,
-    lists_tools: bool = True,
     budget: Budget | None = None,
 ) -> AsyncIterator[ServerObservation]:
     """Observe many servers, some at once, each as it is done. What waits to be taken is bounded, and so is memory.
@@ -153,9 +151,7 @@ async def observe_all(
 
     def begin(number: int) -> None:
         for url in itertools.islice(waiting, number):
-            probe = observe(
-                url, fetcher=fetcher, now=clock(), token=given.get(url), lists_tools=lists_tools, budget=budget
-            )
+            probe = observe(url, fetcher=fetcher, now=clock(), token=given.get(url), budget=budget)
             running.add(asyncio.create_task(probe))
 
     try:
@@ -218,12 +214,12 @@ class _Probe:
     listing: Listing = field(default_factory=Listing)
     is_listed_anonymously: bool = False
 
-    async def run(self, *, lists_tools: bool) -> ServerObservation:
+    async def run(self) -> ServerObservation:
         # Whoever lends a token to revoke wants to know how long it goes on working.
         seconds = self.budget.whole + (self.budget.revocation if self.credentials.revocable else 0)
         try:
             with anyio.fail_after(seconds):
-                await self._ask_everything(lists_tools)
+                await self._ask_everything()
         except _Silence as silence:
             self.stopped = str(silence)
         except TimeoutError:
@@ -233,14 +229,13 @@ class _Probe:
                 await self._end_sessions()
         return self._observation()
 
-    async def _ask_everything(self, lists_tools: bool) -> None:
+    async def _ask_everything(self) -> None:
         await self._shake_hands()
         await self._read_metadata()
         await self._shake_hands_with_token()
         await self._look_for_event_streams()
         await self._ask_plainly()
-        if lists_tools:
-            await self._list_tools()
+        await self._list_tools()
         await self._try_made_up_tokens()
         await self._try_foreign_origin()
         await self._try_versions()

@@ -43,6 +43,11 @@ def short_path(path: str, parts: int = 3) -> str:
     return f"…{mark}{mark.join(names[-parts:])}" if len(names) > parts else path
 
 
+def without_scheme(address: str) -> str:
+    """An address as people call it; what has no scheme stays as it is."""
+    return address.partition("://")[2] or address
+
+
 def span(length: timedelta) -> str:
     """One unit is enough: `4 min`, `3 h`, `71 d`; below a minute the empty string."""
     seconds = int(abs(length).total_seconds())

@@ -50,8 +50,8 @@ class Planned:
 def planned(chance: random.Random) -> Iterator[Planned]:
     """The same clients every time, whatever the day."""
 
-    def made_up(length: int = 40) -> str:
-        return "".join(chance.choice(LETTERS) for _ in range(length))
+    def made_up() -> str:
+        return "".join(chance.choice(LETTERS) for _ in range(40))
 
     pre = {"source": MANUAL, "grant": MACHINE, "is_public": False}
     yield Planned(name="Keyreeve", client_id="keyreeve", age=210, idle=0, may_introspect=True, **pre)

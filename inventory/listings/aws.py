@@ -1,6 +1,6 @@
 """Lists AWS accounts: access keys of IAM users, what IAM issues for single services, entries of Secrets Manager."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
@@ -10,8 +10,8 @@ from inventory.listings.provided import Settings, batches
 from inventory.outside import check_endpoint, references
 from providers.aws import DEFAULT_REGION, Accounts, Aws, Key, Lister, Role, permitted_endpoint
 from providers.aws_iam import access_keys, service_credentials
-from providers.aws_secrets import SecretReader, stored_secrets
-from providers.base import Provider, Secret
+from providers.aws_secrets import stored_secrets
+from providers.base import Provider
 from providers.errors import Permanent
 from providers.regions import known_region
 
@@ -36,11 +36,6 @@ def connect(given: Mapping[str, Any]) -> Provider:
     if with_secrets:
         listers.append(partial(stored_secrets, regions=regions))
     return Accounts(aws, listers=listers, roles=roles, with_own=with_own)
-
-
-def secret_reader(given: Mapping[str, Any]) -> Callable[[str], Secret]:
-    """Reads `aws-sm://` references as the identity of an AWS connection with these settings."""
-    return SecretReader(_identity(Settings(given)))
 
 
 def _identity(settings: Settings) -> Aws:

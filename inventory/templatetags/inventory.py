@@ -14,10 +14,11 @@ from inventory.posture.hygiene import redirect_hosts
 from inventory.states import OwnerKind, RemovalStage
 from inventory.views.authorization_servers import glance as at_a_glance
 from inventory.views.counts import LIMIT
+from inventory.views.hygiene import host_in_words
 from inventory.views.presence import seen_at
 from inventory.views.servers import posture_in_words
 from web.templatetags.keyreeve import since, state
-from web.wording import initials, plural, thousands
+from web.wording import initials, plural, thousands, without_scheme
 
 register = template.Library()
 POSTURE_TONES = {"violated": "crit", "unknown": "none", "met": "ok"}
@@ -107,13 +108,13 @@ def took(run: SyncRun) -> str:
 @register.filter
 def redirects(addresses: list[str]) -> list[str]:
     """Where a client has codes sent to; the person's own machine in words."""
-    return ["their own machine" if host == "loopback" else host for host in redirect_hosts(addresses)]
+    return [host_in_words(host) for host in redirect_hosts(addresses)]
 
 
 @register.filter
 def host(issuer: str) -> str:
     """An issuer without its scheme."""
-    return issuer.partition("://")[2] or issuer
+    return without_scheme(issuer)
 
 
 REMOVAL_STATES = {  # stage → the state whose shape it has

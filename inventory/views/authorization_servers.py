@@ -38,6 +38,7 @@ from inventory.views.presence import suited
 from inventory.views.questions import Question, ask, go, is_decided
 from web.lists import Column, Empty, ListPage, View
 from web.paging import Ordering, capped_counts
+from web.wording import without_scheme
 
 SHOWN = 20  # servers behind it; the list of servers has the rest
 SNAPSHOTS = 20
@@ -73,10 +74,6 @@ AT_A_GLANCE = {
     "device_flow": "device flow",
 }
 EXPECTED = ("pkce", "revocation", "introspection", "cimd", "iss_parameter")  # their absence is worth a word
-
-
-def host_of(server: AuthorizationServer) -> str:
-    return server.issuer.partition("://")[2] or server.issuer
 
 
 def within_sentence(words: str) -> str:
@@ -190,7 +187,7 @@ def authorization_server_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
     layer = [row for row in rows if row.check_id.startswith(LAYER)]
     context = {
         "server": server,
-        "host": host_of(server),
+        "host": without_scheme(server.issuer),
         "role": role_of(server),
         "can": [words for name, words in ABILITIES.items() if name in server.capabilities],
         "cannot": [within_sentence(ABILITIES[name]) for name in EXPECTED if name not in server.capabilities],
@@ -267,7 +264,7 @@ def authorization_server_answer(request: HttpRequest, pk: UUID, check_id: str) -
         return go(request, back)
     question = Question(
         title=f"{check.title}?",
-        text=f"No request can tell, so {host_of(server)} is shown with what you say. {check.remediation}",
+        text=f"No request can tell, so {without_scheme(server.issuer)} is shown with what you say. {check.remediation}",
         form=form,
         submit="Record the answer",
         back=back,

@@ -162,7 +162,7 @@ class _Drawing:
         for start, end in pairwise(kept):
             self.edges[Edge(start.key, end.key, path.trust)] = None
         places = f", in {plural(path.row['places'], 'place')}" if path.row["places"] > 1 else ""
-        said = " → ".join(_said(node, path) for node in kept)
+        said = " → ".join(_said(node) for node in kept)
         self.lines[f"{said}: {WORDS[path.trust]}{places}"] = None
 
     def _inked(self, key: UUID, tone: str = "") -> dict[str, Any]:
@@ -257,7 +257,7 @@ class _Drawing:
         )
 
 
-def _said(node: Node, path: _Path) -> str:
+def _said(node: Node) -> str:
     if node.lane == RESOURCE:
         return node.title
     if node.lane == AUTHORIZATION and node.is_way:

@@ -149,9 +149,6 @@ def _cells(actor: Actor, clients: Sequence[UUID], now: datetime) -> list[Cell]:
     return [cell for cell in found if cell.client_id in own or cell.server_id in mine]
 
 
-SERVERS_BY_NAME = Ordering("name", ("name",))
-
-
 def _columns(request: HttpRequest, named: set[UUID]) -> tuple[list[McpServer], str]:
     """The servers across, those with this name or a part of it where one is given, and where the next ones begin."""
     servers = McpServer.objects.filter(pk__in=named)

@@ -24,6 +24,7 @@ from inventory.models import ClientRemoval, McpClient
 from inventory.states import Admission, Hygiene
 from web.paging import FAR_PAST, capped_counts
 from web.pictures import Part
+from web.wording import without_scheme
 
 SIZE = 25
 NEEDLESS = (Hygiene.DUPLICATE, Hygiene.DEAD)
@@ -169,7 +170,7 @@ def _group(key: str, row: dict[str, Any], kept: McpClient) -> Group:
         key=key,
         kept=None if kept.hygiene == Hygiene.DEAD else kept,
         name=kept.name,
-        issuer=issuer.partition("://")[2] or issuer,
+        issuer=without_scheme(issuer),
         hosts=_hosts(key),
         counts={each: row[each.value] for each in TONES},
         leaving=row["leaving"],
@@ -182,4 +183,8 @@ def _hosts(key: str) -> list[str]:
         _, _, hosts = json.loads(key)
     except ValueError:
         return []
-    return ["their own machine" if host == "loopback" else str(host) for host in hosts]
+    return [host_in_words(str(host)) for host in hosts]
+
+
+def host_in_words(host: str) -> str:
+    return "their own machine" if host == "loopback" else host

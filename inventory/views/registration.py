@@ -20,6 +20,7 @@ from inventory.posture.issuer_metadata import REGISTRATION_ENDS_ON
 from inventory.states import Admission, Registration
 from web.paging import capped_counts
 from web.pictures import BURN_MONTHS, Month, Part, burn_down
+from web.wording import without_scheme
 
 SHOWN = 50
 LATEST_MONTHS = 12  # in the table beside the picture
@@ -137,7 +138,7 @@ def _dependents(dynamic: QuerySet[McpClient], clients: QuerySet[McpClient]) -> l
 
 
 def _host(issuer: AuthorizationServer | None) -> str:
-    return "" if issuer is None else issuer.issuer.partition("://")[2] or issuer.issuer
+    return "" if issuer is None else without_scheme(issuer.issuer)
 
 
 def _issuers(actor: Actor, clients: QuerySet[McpClient]) -> list[tuple[AuthorizationServer, dict[str, int], str]]:

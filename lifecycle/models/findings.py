@@ -72,14 +72,8 @@ class FindingQuerySet(models.QuerySet["Finding"]):
     def for_credential(self, credential: Credential) -> Self:
         return self.filter(credential=credential)
 
-    def for_server(self, server: McpServer) -> Self:
-        return self.filter(server=server)
-
     def for_client(self, client: McpClient) -> Self:
         return self.filter(client=client)
-
-    def for_connection(self, connection: Connection) -> Self:
-        return self.filter(connection=connection)
 
     def matching(self, text: str) -> Self:
         """Whose subject or rule is named like that."""

@@ -15,7 +15,7 @@ from access.actors import Actor
 from demo.cloud import HOME_ACCOUNT, add_key, add_secret, iam_of
 from inventory.actions.connections import create_connection
 from inventory.engine import sync
-from inventory.listings.aws import connect, secret_reader
+from inventory.listings.aws import connect
 from inventory.models import Connection, Credential, CredentialVersion, Exposure, SyncRun
 from inventory.outside import references
 from inventory.states import ConnectionKind, CredentialStatus, RunState, Storage
@@ -251,12 +251,6 @@ def test_a_secret_instead_of_a_reference_is_refused_and_not_repeated(cloud: Clou
 def test_a_setting_that_is_wrong_is_named(cloud: Cloud, wrong: dict[str, Any], said: str) -> None:
     with pytest.raises(Permanent, match=said):
         connect(known(cloud, **wrong))
-
-
-def test_a_connection_reads_secrets_that_others_refer_to(cloud: Cloud) -> None:
-    value = secrets.token_urlsafe(9)
-    add_secret(HOME_ACCOUNT, "eu-north-1", "app/db", made=MADE, value=value, forge=cloud.forge)
-    assert secret_reader(known(cloud))("app/db").reveal() == value
 
 
 def test_a_reference_to_secrets_manager_is_read_as_this_machine_where_the_operator_opened_that(

@@ -100,7 +100,7 @@ class Command(BaseCommand):
         log = Console(stderr=True)
         given = self._checked(options)
         try:
-            looked = self._look(given, options, log)
+            looked = self._look(given, log)
             if options["format"] == "json":
                 shown = [document(each) for each in looked]
                 json.dump(shown[0] if len(shown) == 1 else shown, sys.stdout, indent=2)
@@ -220,7 +220,7 @@ class Command(BaseCommand):
             raise CommandError(f"{path} is no document of an earlier probe.", returncode=USAGE)
         return found
 
-    def _look(self, given: dict[str, Any], options: Mapping[str, Any], log: Console) -> list[Looked]:
+    def _look(self, given: dict[str, Any], log: Console) -> list[Looked]:
         columns = (SpinnerColumn(), TextColumn("{task.completed} looked at"))
         with Progress(*columns, console=log, transient=True, disable=not log.is_terminal) as bar:
             task = bar.add_task("probe", total=None)
