@@ -2,7 +2,6 @@
 
 import os
 import secrets
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from demo.servers import HOST, NAMES, Setup
+from demo.servers import NAMES, Setup
 from tests.authorization_server import ROOT, AuthorizationServer
+from tests.ports import free_ports
 
 
 @dataclass(frozen=True)
@@ -26,18 +26,6 @@ class DemoServers:
 
     def url(self, name: str) -> str:
         return self.setup.url(name)
-
-
-def free_ports(number: int) -> int:
-    """The first of `number` ports in a row that nobody listens on."""
-    for base in range(20_000 + secrets.randbelow(8_000), 32_000, number):  # below the ports that systems hand out
-        taken = False
-        for port in range(base, base + number):
-            with socket.socket() as probe:
-                taken = taken or probe.connect_ex((HOST, port)) == 0
-        if not taken:
-            return base
-    raise OSError("No ports are free.")
 
 
 @contextmanager

@@ -5,7 +5,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -21,15 +20,10 @@ from config.embedded import EmbeddedPostgres
 from config.supervisor import end_leftovers
 from tests.config.test_supervisor import marked
 from tests.embedded import short_folder
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 RUNNING = "Ctrl-C ends it."
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Keyreeve:

@@ -19,7 +19,8 @@ from providers.base import Secret
 from providers.mcp import TestCredentials
 from providers.observations import SafetyClass
 from tests.authorization_server import ROOT, AuthorizationServer
-from tests.providers.mcp_peers import NOW, free_ports, reaching
+from tests.ports import free_ports
+from tests.providers.mcp_peers import NOW, reaching
 
 CREDENTIALED = frozenset({SafetyClass.CREDENTIALED})
 

@@ -21,8 +21,9 @@ from inventory.models import (
     Tool,
 )
 from inventory.states import ConnectionKind, RunState, Transport, Verdict
-from tests.demo_servers import DemoServers, free_ports
+from tests.demo_servers import DemoServers
 from tests.factories import NOW, server
+from tests.ports import free_ports
 
 pytestmark = pytest.mark.django_db
 ACTOR = Actor.system("tests")

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -25,6 +24,7 @@ from config.actions import issue_token
 from inventory.models import Connection, Credential, CredentialVersion, SyncRun
 from inventory.states import RunState
 from tests.feeds import feed, key_of, lines
+from tests.ports import free_port
 
 PATIENCE = 60  # seconds
 PAD = "x" * 250  # so that a body is large and its rows are few
@@ -48,9 +48,7 @@ class Server:
     """The web server as `up` starts it, in processes of its own."""
 
     def __init__(self, log: Path) -> None:
-        with closing(socket.socket()) as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
+        self.port = free_port()
         command = [sys.executable, "-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--no-ws"]
         with log.open("wb") as out:
             self.process = subprocess.Popen(

@@ -24,16 +24,11 @@ from inventory.models import Connection, Credential, SyncRun
 from inventory.states import ConnectionKind, RunState
 from lifecycle.models import Finding
 from tests.embedded import needs
+from tests.ports import free_port
 
 ACTOR = Actor.system("tests")
 PATIENCE = 60  # seconds
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-def free_port() -> int:
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def until(holds: Callable[[], bool], what: str) -> None:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
-import os
-import socket
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -250,17 +247,3 @@ def reaching(trusted: ssl.SSLContext | None = None) -> Fetcher:
 
 def look(server: McpPeer, **asked: Any) -> ServerObservation:
     return asyncio.run(observed(server, **asked))
-
-
-def free_ports(number: int) -> int:
-    """The first of some ports in a row that nothing listens on."""
-    for first in range(20_000 + os.getpid() % 10_000, 60_000, number):
-        with contextlib.ExitStack() as stack:
-            try:
-                for port in range(first, first + number):
-                    bound = stack.enter_context(socket.socket())
-                    bound.bind((HOST, port))
-            except OSError:
-                continue
-            return first
-    raise RuntimeError("no ports are free")

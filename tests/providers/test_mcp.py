@@ -24,6 +24,7 @@ from providers.mcp_requests import legacy, modern
 from providers.mcp_tools import PAGES
 from providers.observations import SafetyClass, ServerObservation
 from providers.questions import Question
+from tests.ports import free_ports
 from tests.providers.mcp_peers import (
     ADD,
     BOTH,
@@ -34,7 +35,6 @@ from tests.providers.mcp_peers import (
     QUICK,
     USER_AGENT,
     McpPeer,
-    free_ports,
     look,
     observed,
     reaching,
