@@ -85,14 +85,32 @@ def likeness(advertised: str, address: str) -> Likeness:
 def is_loopback(url: str) -> bool:
     """Whether the address names this very machine, by number or as `localhost`."""
     parts = split(url)
-    if parts is None or parts.hostname is None:
-        return False
-    if parts.hostname == "localhost" or parts.hostname.endswith(".localhost"):
+    return parts is not None and is_loopback_host(parts.hostname)
+
+
+def is_loopback_host(host: str | None) -> bool:
+    host = (host or "").rstrip(".").lower()
+    if host == "localhost" or host.endswith(".localhost"):
         return True
+    address = _numbered(host)
+    return address is not None and address.is_loopback
+
+
+def is_internal_host(host: str | None) -> bool:
+    """It names an address that the public network does not route."""
+    if is_loopback_host(host):
+        return True
+    address = _numbered((host or "").lower())
+    return address is not None and not address.is_global
+
+
+def _numbered(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
-        return ipaddress.ip_address(parts.hostname).is_loopback
+        address = ipaddress.ip_address(host)
     except ValueError:
-        return False
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return mapped or address
 
 
 def is_safe(url: str) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 # Each of these modules declares its checks by being imported.
 from inventory.posture import delegated_layers, issuer_endpoints, issuer_metadata, issuer_tokens
 from inventory.posture.delegated_layers import upstream
-from inventory.posture.issuer_cases import JUDGES, Answer, Case, effective, is_loopback, split, texts
+from inventory.posture.issuer_cases import JUDGES, Answer, Case, effective, split, texts
 from inventory.posture.issuer_endpoints import LEFT_BEHIND
 from inventory.posture.issuer_metadata import (
     ID_JAG_PROFILE,
@@ -17,6 +17,7 @@ from inventory.posture.issuer_metadata import (
     REGISTRATION_ENDS_ON,
 )
 from inventory.posture.model import Check, CheckResult
+from providers.addresses import is_loopback_host
 from providers.observations import IssuerObservation
 
 __all__ = [
@@ -78,7 +79,7 @@ def is_external(issuer: str, server_url: str) -> bool | None:
     one, other = split(issuer), split(server_url)
     if one is None or other is None or not one.hostname or not other.hostname:
         return None
-    if is_loopback(one.hostname) and is_loopback(other.hostname):
+    if is_loopback_host(one.hostname) and is_loopback_host(other.hostname):
         return _port(one) != _port(other)
     return one.hostname.rstrip(".") != other.hostname.rstrip(".")
 

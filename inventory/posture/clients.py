@@ -8,7 +8,6 @@ from typing import Any
 from inventory.posture.issuer_cases import (
     document,
     effective,
-    is_loopback,
     is_private,
     listed,
     may_answer_later,
@@ -22,6 +21,7 @@ from inventory.posture.issuer_cases import (
 from inventory.posture.model import Check, CheckResult, Target, since
 from inventory.posture.wording import counted
 from inventory.states import CredentialKind, Registration, Severity, Storage, Transport, TrustModel, Verdict
+from providers.addresses import is_loopback_host
 from providers.observations import ClientObservation, SafetyClass
 
 __all__ = ["CHECKS", "ClientLimits", "ClientRecord", "RecordedUse", "judge_client"]
@@ -381,7 +381,7 @@ def redirects_are_safe(check: Check, case: _Case) -> CheckResult:
             addresses=[shown(address) for *_, address in wrong[:20]],
         )
     hosts = [parts.hostname for address in addresses if (parts := split(address)) is not None]
-    if all(is_loopback(host) for host in hosts):
+    if all(is_loopback_host(host) for host in hosts):
         return check.violated(
             case.client_id,
             "Every redirect address is on the person's own machine, where any program can pose as this client.",
@@ -399,7 +399,7 @@ def _redirect_fault(address: str) -> tuple[Severity, str] | None:
             return Severity.HIGH, "no host"
         return (Severity.HIGH, "a wildcard") if "*" in parts.netloc else None
     if parts.scheme == "http":
-        return None if is_loopback(parts.hostname) else (Severity.HIGH, "plain HTTP to another machine")
+        return None if is_loopback_host(parts.hostname) else (Severity.HIGH, "plain HTTP to another machine")
     if not parts.scheme or parts.scheme in _DANGEROUS:
         return Severity.HIGH, f"the scheme {shown(parts.scheme) or 'is missing'}"
     return Severity.MEDIUM, f"the private scheme {shown(parts.scheme)}, which any program can claim"

@@ -14,8 +14,9 @@ from enum import StrEnum
 from hashlib import sha256
 from typing import Any
 
-from inventory.posture.issuer_cases import is_loopback, split
+from inventory.posture.issuer_cases import split
 from inventory.states import Hygiene
+from providers.addresses import is_loopback_host
 
 LONGEST_KEY = 400
 _LONGEST_NAME = 200
@@ -82,7 +83,7 @@ def _host(address: str) -> str:
         return "?"
     if parts.scheme not in ("http", "https"):
         return f"{parts.scheme[:60]}:"
-    if is_loopback(parts.hostname):
+    if is_loopback_host(parts.hostname):
         return "loopback"
     return (parts.hostname or "?").rstrip(".")[:253]
 

@@ -1,6 +1,5 @@
 """What is judged of an authorization server, and how a check is tied to the function that judges it."""
 
-import ipaddress
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -224,28 +223,3 @@ def split(url: Any) -> SplitResult | None:
 def is_private(key: Mapping[str, Any]) -> bool:
     """A key (RFC 7517) that is published with the half that signs, or that has no other half."""
     return key.get("kty") == "oct" or any(key.get(member) is not None for member in _PRIVATE_MEMBERS)
-
-
-def is_loopback(host: str | None) -> bool:
-    host = (host or "").rstrip(".").lower()
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    address = _address(host)
-    return address is not None and address.is_loopback
-
-
-def is_internal(host: str | None) -> bool:
-    """It names an address that the public network does not route."""
-    if is_loopback(host):
-        return True
-    address = _address((host or "").lower())
-    return address is not None and not address.is_global
-
-
-def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return None
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return mapped or address

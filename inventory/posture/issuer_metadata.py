@@ -12,8 +12,6 @@ from inventory.posture.issuer_cases import (
     Case,
     answer_to,
     document,
-    is_internal,
-    is_loopback,
     is_private,
     issuer_check,
     judges,
@@ -29,6 +27,7 @@ from inventory.posture.issuer_cases import (
 from inventory.posture.model import Check, CheckResult, since
 from inventory.posture.wording import counted
 from inventory.states import Severity
+from providers.addresses import is_internal_host, is_loopback_host
 from providers.observations import Exchange
 from providers.questions import IssuerQuestion as Question
 
@@ -138,7 +137,7 @@ def endpoints_are_safe(check: Check, case: Case) -> CheckResult:
     if not endpoints:
         return check.unknown(case.subject, "The metadata names no endpoint.")
     issuer = split(case.expected_issuer)
-    is_public = not is_internal(issuer.hostname if issuer else None)
+    is_public = not is_internal_host(issuer.hostname if issuer else None)
     worst: tuple[Severity, str] | None = None
     wrong: dict[str, str] = {}
     for name, url in endpoints.items():
@@ -161,14 +160,14 @@ def _endpoint_fault(url: Any, *, is_public: bool) -> tuple[Severity, str] | None
     if parts is None:
         return Severity.HIGH, "not a URL"
     if parts.scheme == "http":
-        if is_loopback(parts.hostname):
+        if is_loopback_host(parts.hostname):
             return Severity.LOW, "plain HTTP, though to this machine only"
         return Severity.CRITICAL, "plain HTTP"
     if parts.scheme != "https":
         return Severity.CRITICAL, f"the scheme {shown(parts.scheme) or 'is missing'}"
     if not parts.hostname:
         return Severity.HIGH, "no host"
-    if is_public and is_internal(parts.hostname):
+    if is_public and is_internal_host(parts.hostname):
         return Severity.HIGH, "a public issuer that points into a private network"
     return None
 
