@@ -1,4 +1,4 @@
-"""Take the pictures of the docs: start Keyreeve over the demo estate, sign in by its link, photograph the pages.
+"""Take the pictures of the docs: start the demo estate, sign in by its link, photograph the pages.
 
     python docs/screenshots.py [FOLDER]
 
@@ -15,23 +15,33 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 
 from playwright.sync_api import Page, sync_playwright
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
-from demo.estate import write  # noqa: E402  the project is no installed package
-
-PAGES = {
-    "overview": "/",
-    "credentials": "/credentials/",
-    "findings": "/findings/?state=open&state=acknowledged",
+# Where each page is: an address, or a list with the name to follow on it.
+PAGES: dict[str, tuple[str, str]] = {
+    "overview": ("/", ""),
+    "servers": ("/servers/", ""),
+    "server": ("/servers/?q=search", "search"),
+    "authorization-server": ("/authorization-servers/?is_external=false", "http"),
+    "admission": ("/clients/admission/", ""),
+    "grants": ("/grants/", ""),
+    "connection": ("/connections/", "AWS accounts"),
+    "credentials": ("/credentials/", ""),
+    "credential": ("/credentials/?q=github-prod", "github-prod"),
+    "findings": ("/findings/?state=open&state=acknowledged", ""),
 }
-SIZES = {1440: 900, 390: 844}
-PATIENCE = 120  # seconds
+# All of them in light and wide; a few more ways for those that the first page of the docs shows.
+WIDE, NARROW = (1440, 900), (390, 844)
+MORE = {
+    "overview": [(WIDE, "dark"), (NARROW, "light")],
+    "server": [(WIDE, "dark"), (NARROW, "dark")],
+    "findings": [(WIDE, "dark")],
+    "servers": [(NARROW, "light")],
+}
+PATIENCE = 180  # seconds
 
 
 def free_port() -> int:
@@ -44,59 +54,50 @@ def free_port() -> int:
 def running() -> Iterator[str]:
     """Keyreeve over the demo estate; gives the one-time link."""
     folder = Path(tempfile.mkdtemp(prefix="krp-", dir="/tmp"))
-    folder.chmod(0o755)
-    machine = folder / "halden"
-    write(machine, now=datetime.now(tz=UTC))
     environment = {
         **os.environ,
         "KEYREEVE_HOME": str(folder / "home"),
-        "KEYREEVE_MACHINE_HOME": str(machine),
         "KEYREEVE_PORT": str(free_port()),
-        "KEYREEVE_ESTATE_NAME": "Halden Freight",
+        "KEYREEVE_STATIC_ROOT": str(folder / "static"),
     }
-    log = folder / "up.log"
-
-    def manage(*arguments: str) -> None:
-        subprocess.run([sys.executable, "manage.py", *arguments], cwd=ROOT, env=environment, check=True)
-
+    log = folder / "demo.log"
     with log.open("w") as out:
-        command = [sys.executable, "manage.py", "up"]
-        up = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=out, stderr=subprocess.STDOUT)
+        command = [sys.executable, "-m", "demo"]
+        demo = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=out, stderr=subprocess.STDOUT)
     try:
-        link = link_in(log, up)
-        manage("sync", "--add", str(machine / "src"))
-        manage("shell", "-v", "0", "-c", "from demo.company import populate; populate()")
-        yield link
+        yield link_in(log, demo)
     finally:
-        up.send_signal(signal.SIGINT)
-        up.wait(PATIENCE)
+        demo.send_signal(signal.SIGINT)
+        demo.wait(PATIENCE)
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def link_in(log: Path, up: subprocess.Popen[bytes]) -> str:
+def link_in(log: Path, demo: subprocess.Popen[bytes]) -> str:
     for _ in range(PATIENCE * 5):
         found = re.search(r"http://\S+/sign-in/\?user=\d+&key=[\w-]+", log.read_text())
         if found:
             return found[0]
         try:
-            up.wait(0.2)
+            demo.wait(0.2)
         except subprocess.TimeoutExpired:
             continue
-        raise SystemExit(f"Keyreeve did not start:\n{log.read_text()}")
+        raise SystemExit(f"The demo did not start:\n{log.read_text()}")
     raise SystemExit(f"No sign-in link within {PATIENCE} s:\n{log.read_text()}")
 
 
 def photograph(page: Page, base: str, folder: Path) -> None:
-    page.goto(f"{base}/credentials/?q=github-prod")
-    one = page.locator("tbody .name").first.get_attribute("href") or "/"
-    for name, path in {**PAGES, "credential": one}.items():
-        for width, height in SIZES.items():
+    for name, (path, followed) in PAGES.items():
+        address = base + path
+        if followed:
+            page.goto(address)
+            found = page.locator("tbody .name", has_text=followed).first.get_attribute("href")
+            address = f"{base}{found}"
+        for (width, height), theme in [(WIDE, "light"), *MORE.get(name, [])]:
             page.set_viewport_size({"width": width, "height": height})
-            for theme in ("light", "dark"):
-                page.emulate_media(color_scheme=theme)
-                page.goto(base + path)
-                page.wait_for_load_state("networkidle")
-                page.screenshot(path=folder / f"{name}-{width}-{theme}.png")
+            page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
+            page.goto(address)
+            page.wait_for_load_state("networkidle")
+            page.screenshot(path=folder / f"{name}-{width}-{theme}.png")
 
 
 def main(folder: Path) -> None:
@@ -104,6 +105,8 @@ def main(folder: Path) -> None:
     if chromium is None:
         raise SystemExit("Chromium is not installed; it is Debian's package chromium.")
     folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("*.png"):
+        old.unlink()
     with running() as link, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
         page = browser.new_page()

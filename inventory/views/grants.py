@@ -31,7 +31,7 @@ from web.pages import render_page_or_fragment
 from web.paging import Ordering
 
 CLIENTS_AT_ONCE = 30
-SERVERS_AT_ONCE = 14
+SERVERS_AT_ONCE = 20
 PATHS = 50  # credentials of one pair that are compared
 HISTORY = 20
 
