@@ -34,7 +34,7 @@ from web.wording import plural, some
 
 METHODS = ["GET", "HEAD", "POST"]
 NAMED = 3
-NOTHING_TO_DRAFT = "Nothing to draft: every client and server has its grant."
+NOTHING_TO_DRAFT = "Nothing to draft: no client reaches a server without a grant."
 
 
 def _which(rows: Sequence[Any]) -> str:
