@@ -28,7 +28,7 @@ PAGES: dict[str, tuple[str, str]] = {
     "authorization-server": ("/authorization-servers/?is_external=false", "http"),
     "admission": ("/clients/admission/", ""),
     "grants": ("/grants/", ""),
-    "connection": ("/connections/", "AWS accounts"),
+    "connection": ("/connections/", "workstations"),
     "credentials": ("/credentials/", ""),
     "credential": ("/credentials/?q=github-prod", "github-prod"),
     "findings": ("/findings/?state=open&state=acknowledged", ""),

@@ -3,6 +3,7 @@
 import logging
 from typing import Any
 
+import psycopg
 from celery import shared_task
 from django.db import transaction
 from django.utils import timezone
@@ -41,5 +42,9 @@ def after_sync(**_arguments: Any) -> None:
 def _ring() -> None:
     try:
         evaluate_findings.delay()
-    except OperationalError:
-        logger.warning("the broker cannot be reached; the regular evaluation will find what the sync changed")
+    except (OperationalError, psycopg.Error):
+        # The queue in the database is declared by everybody who first uses it, and of two who do so at one moment
+        # PostgreSQL refuses one.
+        logger.warning(
+            "the broker cannot be reached or takes nothing; the regular evaluation will find what the sync changed"
+        )

@@ -10,6 +10,7 @@ from django.utils.safestring import SafeString
 
 from audit import sentences
 from audit.models import AuditEntry
+from web.templatetags.keyreeve import ago as in_a_sentence
 from web.templatetags.keyreeve import since
 
 register = template.Library()
@@ -48,6 +49,5 @@ def subject_link(entry: AuditEntry) -> SafeString | str:
 
 @register.simple_tag(takes_context=True)
 def ago(context: template.Context, at: datetime | None) -> SafeString:
-    """A time within a sentence: `4 min ago`, `now`."""
-    shown = since(context, at)
-    return shown if at is None or shown.endswith(">now</time>") else format_html("{} ago", shown)
+    """A time within a sentence, of what may never have been: `4 min ago`, `just now`, `never`."""
+    return since(context, at) if at is None else in_a_sentence(context, at)

@@ -6,6 +6,7 @@ from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
+import psycopg
 from django.contrib import messages
 from django.db.models import Func, IntegerField, OuterRef, QuerySet, Subquery
 from django.forms import Form
@@ -17,7 +18,6 @@ from django.utils import timezone
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 from kombu.exceptions import OperationalError
-from psycopg.errors import InvalidSchemaName
 
 from access.permissions import requires, requires_reader
 from access.roles import Role
@@ -46,8 +46,8 @@ from web.lists import Column, Empty, ListPage, View
 from web.pages import render_page_or_fragment, wants_fragment
 from web.paging import BadCursor, Ordering, Page, page
 
-# The broker is away, or the queues in the database were never installed.
-NO_QUEUE = (OperationalError, InvalidSchemaName)
+# The broker is away, the queues in the database were never installed, or somebody else declares them this very moment.
+NO_QUEUE = (OperationalError, psycopg.Error)
 
 RUNS = 10
 READ_ALL = (RunState.COMPLETE, RunState.PARTIAL)

@@ -3,6 +3,7 @@
 import pytest
 from django.utils import timezone
 from kombu.exceptions import OperationalError
+from psycopg.errors import DuplicateObject
 
 from inventory.signals import synced
 from lifecycle import tasks
@@ -35,9 +36,12 @@ def test_a_sync_rings_for_an_evaluation_once_it_is_committed(monkeypatch, django
     assert rung == [True]
 
 
-def test_a_sync_does_not_fail_when_the_broker_is_down(monkeypatch, django_capture_on_commit_callbacks, caplog):
+@pytest.mark.parametrize("refusal", [OperationalError("no broker"), DuplicateObject("the trigger is there already")])
+def test_a_sync_does_not_fail_when_the_broker_takes_nothing(
+    monkeypatch, django_capture_on_commit_callbacks, caplog, refusal
+):
     def refuse() -> None:
-        raise OperationalError("no broker")
+        raise refusal
 
     monkeypatch.setattr(tasks.evaluate_findings, "delay", refuse)
     with django_capture_on_commit_callbacks(execute=True):
