@@ -17,6 +17,7 @@ from audit.events import Event
 from audit.models import AuditEntry
 from config.celery import app
 from inventory.connection_forms import FORMS
+from inventory.connection_kinds import changes
 from inventory.models import Connection, McpServer, SyncRun
 from inventory.states import ConnectionKind, RunState
 from inventory.tasks import sync_connection
@@ -466,3 +467,15 @@ def test_a_feed_that_is_switched_on_again_is_not_looked_at():
     feed.refresh_from_db()
     assert feed.due_at is None
     assert "takes what it is sent" in page
+
+
+@pytest.mark.parametrize(
+    ("counts", "words"),
+    [
+        ({"servers_published_anew": 1}, "1 server published anew"),
+        ({"authorization_servers_changed": 1, "uses_added": 2}, "1 authorization server changed, 2 uses added"),
+        (None, ""),
+    ],
+)
+def test_one_is_said_in_the_singular(counts: dict[str, int] | None, words: str) -> None:
+    assert changes(counts) == words

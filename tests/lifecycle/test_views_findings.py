@@ -10,6 +10,7 @@ from access.roles import Role
 from inventory.models import Connection, McpClient
 from inventory.states import Hygiene, Registration
 from lifecycle.models import Finding
+from lifecycle.views import credentials
 from tests import factories
 from tests.factories import NOW
 from tests.people import browser, owners_browser, text
@@ -112,3 +113,27 @@ def test_the_interface_names_the_subject_of_each_finding(full: Any) -> None:
     (said,) = browser(Role.AUDITOR).get(f"/api/v1/findings/?client={mine.pk}").json()["results"]
     assert said["client"]["id"] == str(mine.pk)
     assert (said["credential"], said["server"], said["connection"]) == (None, None, None)
+
+
+def test_a_finding_about_ungranted_tools_leads_to_the_grants_of_its_server(full: Any) -> None:
+    server = factories.server(transport="http", url="https://mcp.example/mcp", tools_listed_at=NOW, probed_at=NOW)
+    factories.tool(server, "search")
+    factories.use(None, client=factories.client(), server=server)
+    full()
+    found = Finding.objects.get(server=server, rule="tool-surface-ungranted")
+    page = text(browser(Role.REVIEWER).get(f"/findings/{found.pk}/"))
+    assert f"/grants/?server={server.pk}" in page
+    assert "See its grants" in page
+
+
+def test_what_was_resolved_long_ago_hides_nothing_that_is_open(full: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(credentials, "MOST", 1)
+    server = factories.server()
+    full()
+    kept, *others = Finding.objects.filter(server=server)
+    Finding.objects.filter(pk__in=[other.pk for other in others]).update(
+        state="resolved", resolved_at=NOW, resolution="met"
+    )
+    page = text(browser(Role.AUDITOR).get(f"/servers/{server.pk}/"))
+    assert 'Findings <span class="count">1</span>' in page
+    assert f"/findings/{kept.pk}/" in page
