@@ -17,6 +17,7 @@ from psycopg.types.array import ListDumper
 
 from inventory.discovery.listing import COLUMNS, FILE, Discovered
 from inventory.models import Connection
+from inventory.states import ConnectionKind
 
 WHOLE = FILE - 20  # characters of a path that are certainly kept as they are
 VALUES = attrgetter(*COLUMNS)  # what dataclasses.astuple gives, without its deep copy
@@ -159,11 +160,13 @@ ASSIGNED = {
     "inventory_mcpserver": {"environment_id": "s.environment_id"},
     "inventory_credential": {"owner_id": "s.owner_id", "environment_id": "s.environment_id"},
 }
-# When a row passes to the connection that lists it now: what a provider says of its own beats what a file let guess.
+# When a row passes to the connection that lists it now: what a provider says of its own beats what a file let guess,
+# and what somebody sent. Whoever may send rows could else keep a key for themselves by naming it first.
 TAKES_OVER = {
     "inventory_mcpclient": "false",
     "inventory_mcpserver": "false",
-    "inventory_credential": "s.storage = 'provider' AND t.storage <> 'provider'",
+    "inventory_credential": """s.storage = 'provider' AND (t.storage <> 'provider'
+        OR %(is_asked)s AND t.connection_id IN (SELECT id FROM inventory_connection WHERE kind = 'feed'))""",
 }
 
 
@@ -334,6 +337,7 @@ class Reconciliation:
         return {
             "connection": self.connection.pk,
             "environment": self.connection.environment_id,
+            "is_asked": self.connection.kind != ConnectionKind.FEED,
             "now": self.now,
             "seen": self.connection.last_complete_at or self.now,
             **more,
@@ -392,7 +396,7 @@ class Reconciliation:
         taken = TAKES_OVER[table]
         # Only the connection that a row belongs to describes it; any connection that names it makes it present.
         described = {
-            column: f"CASE WHEN t.connection_id = %(connection)s OR {taken} THEN {value} ELSE t.{column} END"
+            column: f"CASE WHEN t.connection_id = %(connection)s OR ({taken}) THEN {value} ELSE t.{column} END"
             for column, value in {**values, "connection_id": "%(connection)s"}.items()
         }
         self._run(
@@ -402,7 +406,7 @@ class Reconciliation:
             UPDATE {table} t SET gone_at = NULL, last_seen_at = NULL,
               {", ".join(f"{c} = {v}" for c, v in described.items())}
             FROM ({listed}) s
-            WHERE t.identity_key = s.{key} AND (t.gone_at IS NOT NULL OR {taken} OR t.connection_id = %(connection)s
+            WHERE t.identity_key = s.{key} AND (t.gone_at IS NOT NULL OR ({taken}) OR t.connection_id = %(connection)s
               AND ({", ".join(f"t.{c}" for c in columns)}) IS DISTINCT FROM ({", ".join(values.values())}))
             RETURNING t.id
             """,

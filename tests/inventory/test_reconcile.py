@@ -376,3 +376,28 @@ def test_two_connections_that_find_the_same_at_the_same_time_both_succeed() -> N
         writer.join(10)
     assert [run.state for run in runs] == [RunState.COMPLETE] * 2
     assert (McpServer.objects.count(), Credential.objects.count(), Use.objects.count()) == (1, 1, 2)
+
+
+def test_a_key_that_somebody_sent_first_is_its_providers_all_the_same() -> None:
+    """Whoever may send rows could else name every key first, and be the only one to say how old it is."""
+    feed, account = (
+        create_connection(kind=kind, name=kind.label, settings={}, actor=ACTOR, now=NOW)
+        for kind in (ConnectionKind.FEED, ConnectionKind.AWS)
+    )
+    row = Discovered(credential_key="aws:AKIAIOSFODNN7EXAMPLE", credential_name="k", storage="provider")
+    sent, listed = replace(row, status="destroyed", external_id="1"), replace(row, status="active", external_id="1")
+
+    def told(row: Discovered) -> None:
+        listing = Reconciliation(feed, now=NOW)
+        listing.open()
+        listing.stage([row])
+        with transaction.atomic():
+            listing.apply(unread=None)
+        listing.close()
+
+    told(sent)
+    sync(account, [listed])
+    told(sent)
+    kept = Credential.objects.get()
+    assert (kept.connection, kept.status) == (account, "active")
+    assert sync(account, [listed], at=NOW + LATER).counts == {}
