@@ -9,6 +9,7 @@ import pytest
 from django.http import QueryDict
 from django.utils.http import urlencode
 
+from inventory.connection_fields import holds_secret, is_reference
 from inventory.connection_forms import (
     FORMS,
     AwsForm,
@@ -17,8 +18,6 @@ from inventory.connection_forms import (
     McpServerForm,
     OauthForm,
     PostgresForm,
-    holds_secret,
-    is_reference,
 )
 from inventory.connection_kinds import KINDS
 from inventory.listings.mcp_servers import Setup as McpServerSetup
