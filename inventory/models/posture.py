@@ -12,6 +12,12 @@ from inventory.models.connections import Connection
 from inventory.models.servers import AuthorizationServer, McpServer
 from inventory.states import Severity, Verdict
 
+ONE_SUBJECT = (
+    models.Q(server__isnull=False, authorization_server=None, client=None)
+    | models.Q(server=None, authorization_server__isnull=False, client=None)
+    | models.Q(server=None, authorization_server=None, client__isnull=False)
+)
+
 
 class PostureCheckQuerySet(models.QuerySet["PostureCheck"]):
     def visible_to(self, actor: Actor) -> Self:
@@ -44,12 +50,7 @@ class PostureCheck(Row):
 
     class Meta(Row.Meta):
         constraints: ClassVar = [
-            models.CheckConstraint(
-                condition=models.Q(server__isnull=False, authorization_server=None, client=None)
-                | models.Q(server=None, authorization_server__isnull=False, client=None)
-                | models.Q(server=None, authorization_server=None, client__isnull=False),
-                name="posture_check_has_one_subject",
-            ),
+            models.CheckConstraint(condition=ONE_SUBJECT, name="posture_check_has_one_subject"),
             models.UniqueConstraint(
                 fields=["server", "authorization_server", "client", "check_id"],
                 nulls_distinct=False,
@@ -104,12 +105,7 @@ class MetadataSnapshot(Row):
 
     class Meta(Row.Meta):
         constraints: ClassVar = [
-            models.CheckConstraint(
-                condition=models.Q(server__isnull=False, authorization_server=None, client=None)
-                | models.Q(server=None, authorization_server__isnull=False, client=None)
-                | models.Q(server=None, authorization_server=None, client__isnull=False),
-                name="metadata_snapshot_has_one_subject",
-            ),
+            models.CheckConstraint(condition=ONE_SUBJECT, name="metadata_snapshot_has_one_subject"),
         ]
         indexes: ClassVar = [
             models.Index(fields=["server", "-id"], name="metadata_by_server"),

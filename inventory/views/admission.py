@@ -1,6 +1,6 @@
 """The queue of clients that nobody decided about, the decisions, and the removals under way."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from operator import attrgetter
@@ -195,11 +195,24 @@ QUARANTINE = Verb(
 
 
 def _decide(request: HttpRequest, verb: Verb, rows: QuerySet[McpClient]) -> HttpResponse:
-    actor: Actor = request.actor  # type: ignore[attr-defined]
     back = way_back(request, reverse("client_admission"))
     ids, picked = chosen(request, rows)
     if not ids:
         return _nothing_picked(request, back)
+    return _asked(request, verb, ids, picked, back=back, facts=lambda: _facts(picked, len(ids)))
+
+
+def _asked(
+    request: HttpRequest,
+    verb: Verb,
+    ids: list[str],
+    picked: QuerySet[Any],
+    *,
+    back: str,
+    facts: Callable[[], Sequence[tuple[str, str]]],
+) -> HttpResponse:
+    """The question of a decision, and the decision once a reason is given."""
+    actor: Actor = request.actor  # type: ignore[attr-defined]
     form = ReasonForm(request.POST if is_decided(request) else None)
     if is_decided(request) and form.is_valid():
         try:
@@ -212,7 +225,7 @@ def _decide(request: HttpRequest, verb: Verb, rows: QuerySet[McpClient]) -> Http
     question = Question(
         title=f"{verb.title} {plural(len(ids), 'client')}",
         text=verb.text,
-        facts=_facts(picked, len(ids)),
+        facts=facts(),
         form=form,
         submit=verb.submit,
         back=back,
@@ -393,27 +406,12 @@ def _about_removals(request: HttpRequest, verb: Verb) -> HttpResponse:
     if not ids:
         messages.warning(request, "No removals were picked.")
         return go(request, back)
-    form = ReasonForm(request.POST if is_decided(request) else None)
-    if is_decided(request) and form.is_valid():
-        try:
-            count = verb.act(picked, actor=actor, now=timezone.now(), reason=form.cleaned_data["reason"])
-        except InventoryError as exc:
-            form.add_error(None, str(exc))
-        else:
-            _say(request, count, verb.done)
-            return go(request, back)
-    names = list(picked.order_by("pk").values_list(F("client__name"), flat=True)[:NAMED])
-    more = f" and {len(ids) - NAMED} more" if len(ids) > NAMED else ""
-    question = Question(
-        title=f"{verb.title} {plural(len(ids), 'client')}",
-        text=verb.text,
-        facts=[("Client" if len(ids) == 1 else "Clients", ", ".join(names) + more)],
-        form=form,
-        submit=verb.submit,
-        back=back,
-        ids=ids,
-    )
-    return ask(request, question)
+
+    def facts() -> list[tuple[str, str]]:
+        names = list(picked.order_by("pk").values_list(F("client__name"), flat=True)[:NAMED])
+        return [("Client" if len(ids) == 1 else "Clients", some(names, NAMED, len(ids)))]
+
+    return _asked(request, verb, ids, picked, back=back, facts=facts)
 
 
 @require_http_methods(METHODS)
