@@ -7,9 +7,11 @@ from uuid import UUID
 
 from django import forms
 from django.core.exceptions import ValidationError
+from django.http import QueryDict
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from inventory.connection_fields import NO_REFERENCE, is_reference
 from inventory.models import Environment, Owner
 from inventory.states import OwnerKind, ServerRole
 
@@ -269,3 +271,16 @@ class RegistrationReferenceForm(ReasonForm):
         help_text="env://NAME, file:///folder/file or aws-sm://name, never the token. Empty: nobody keeps it.",
     )
     field_order = ("uri", "reference", "reason")
+
+    def __init__(self, data: QueryDict | None = None, **options: Any) -> None:
+        text = str(data.get("reference", "")).strip() if data is not None else ""
+        self.is_taken_out = bool(text) and not is_reference(text)
+        if data is not None and self.is_taken_out:  # somebody pasted the token itself; no page is to show it again
+            data = data.copy()
+            data["reference"] = ""
+        super().__init__(data, **options)
+
+    def clean_reference(self) -> str:
+        if self.is_taken_out:
+            raise ValidationError(NO_REFERENCE)
+        return str(self.cleaned_data["reference"])

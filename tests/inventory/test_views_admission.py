@@ -1,5 +1,6 @@
 """The pages around a client's admission: the queue, decisions, hygiene, removals, the registration burn-down."""
 
+import secrets
 from datetime import timedelta
 from urllib.parse import urlencode
 from uuid import uuid4
@@ -226,6 +227,15 @@ def test_an_operator_says_where_a_registration_token_is(settings, tmp_path):
     assert who.post(path, {**given, "reference": "ghp_pasted"}).status_code == 422
     who.post(path, {**given, "reference": f"file://{tmp_path}/token"})
     assert McpClient.objects.get(pk=client.pk).registration_reference == f"file://{tmp_path}/token"
+
+
+def test_a_token_pasted_in_place_of_its_reference_is_not_shown_again():
+    client, pasted = dynamic(registration_uri=f"{ISSUER}/register/abc"), secrets.token_urlsafe(24)
+    given = {"decided": "yes", "reason": "ours", "uri": client.registration_uri, "reference": pasted}
+    answer = browser(Role.OPERATOR).post(f"/clients/{client.pk}/registration-token/", given)
+    assert (answer.status_code, pasted in answer.content.decode()) == (422, False)
+    assert "it was taken out and is kept nowhere" in text(answer)
+    assert McpClient.objects.get(pk=client.pk).registration_reference == ""
 
 
 def test_a_reviewer_does_not_say_where_tokens_are():
