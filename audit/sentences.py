@@ -24,6 +24,7 @@ NOUNS = {
     "apitoken": "API token",
     "chainhead": "chain head",
 }
+NAMES = ("tools", "scopes", "resources")  # what others called them: said as they wrote it
 HOLDERS = ("changed", "changes", "settings", "dates")
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 # What the record of an event holds and its line leaves out: always, or where it is that value.
@@ -70,6 +71,8 @@ def detail_line(detail: Mapping[str, Any], event: str = "") -> str:
 def _said(name: str, value: Any) -> str:
     """`uses added 3`, `not active`; what only holds others together is not said itself."""
     words = name.replace("_", " ")
+    if name in NAMES and isinstance(value, list):
+        return f"{words} {', '.join(str(each) for each in value)}"
     if isinstance(value, bool) or value in ("True", "False"):
         claim = words.removeprefix("is ")
         return claim if value in (True, "True") else f"not {claim}"

@@ -220,7 +220,10 @@ class Guard:
                 raise Refused(f"{target.host} leads to {address}, which is no address of a server.")
             is_open = self.lists(target.host, address) or (self.allow_loopback and _in(address, _LOOPBACK))
             if not is_open and not is_routable(address):
-                raise Refused(f"{target.host} leads to {address}, which is not a public address.")
+                opened_by = "KEYREEVE_ALLOW_LOOPBACK" if address.is_loopback else "KEYREEVE_ALLOW_NETWORKS"
+                raise Refused(
+                    f"{target.host} leads to {address}, which is not a public address. {opened_by} opens such ones."
+                )
             if not is_open and target.scheme != "https" and not self.allow_plain_http:
                 raise Refused(f"{target.host} is asked over plain http, which is allowed only where it was opened.")
 

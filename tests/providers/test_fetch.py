@@ -87,7 +87,10 @@ def test_a_connection_is_used_again():
 def test_loopback_is_closed_unless_asked_for(guard):
     exchanges, peer = ask_all(saying(response()), ("GET", "/", {}), guard=guard)
     assert exchanges[0].status is None
-    assert exchanges[0].error == "127.0.0.1 leads to 127.0.0.1, which is not a public address."
+    assert (
+        exchanges[0].error
+        == "127.0.0.1 leads to 127.0.0.1, which is not a public address. KEYREEVE_ALLOW_LOOPBACK opens such ones."
+    )
     assert peer.connections == 0
 
 
@@ -357,7 +360,10 @@ def test_a_name_that_changes_its_address_is_judged_by_the_address_it_has_now():
 
     (first, second), listed, private = asyncio.run(scenario())
     assert first.status == 200
-    assert second.error == "mcp.example leads to 127.0.0.1, which is not a public address."
+    assert (
+        second.error
+        == "mcp.example leads to 127.0.0.1, which is not a public address. KEYREEVE_ALLOW_LOOPBACK opens such ones."
+    )
     assert listed.connections == 1
     assert private.connections == 0
 
@@ -395,7 +401,10 @@ def test_the_next_address_is_tried_when_one_refuses():
     [
         (socket.gaierror(socket.EAI_NONAME, "Name or service not known"), "no address: Name or service not known."),
         ("", "mcp.example has no address."),
-        ("1.1.1.1 10.0.0.1", "mcp.example leads to 10.0.0.1, which is not a public address."),
+        (
+            "1.1.1.1 10.0.0.1",
+            "mcp.example leads to 10.0.0.1, which is not a public address. KEYREEVE_ALLOW_NETWORKS opens such ones.",
+        ),
     ],
 )
 def test_a_name_that_leads_nowhere_is_a_sentence(answer, sentence):
@@ -750,7 +759,10 @@ def test_a_request_that_is_given_up_leaves_no_connection_behind():
 
 def test_one_request_needs_no_event_loop():
     exchange = fetch(Guard(), "GET", "https://10.0.0.1/", user_agent=AGENT)
-    assert exchange.error == "10.0.0.1 leads to 10.0.0.1, which is not a public address."
+    assert (
+        exchange.error
+        == "10.0.0.1 leads to 10.0.0.1, which is not a public address. KEYREEVE_ALLOW_NETWORKS opens such ones."
+    )
 
 
 # ── Whatever they say ──────────────────────────────────────────────────────────────────────────
