@@ -8,14 +8,13 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 from pytest_django import Settings
 
-from access.actors import Actor
 from inventory.actions.connections import create_connection
 from inventory.engine import sync
 from inventory.errors import NoFingerprintKey
 from inventory.models import Connection, McpServer, SyncRun, Use
 from inventory.states import ConnectionKind, RunState
+from tests.syncs import ACTOR, synced
 
-ACTOR = Actor.system("tests")
 GOOD = '{"mcpServers": {"good": {"command": "npx", "args": ["@example/good"]}}}'
 pytestmark = pytest.mark.django_db
 
@@ -35,13 +34,6 @@ def connected(folder: Path) -> Connection:
         actor=ACTOR,
         now=timezone.now(),
     )
-
-
-def synced(connection: Connection) -> SyncRun:
-    run = sync(connection.pk, clock=timezone.now, actor=ACTOR)
-    assert run is not None
-    run.refresh_from_db()
-    return run
 
 
 @pytest.mark.parametrize("name", [r"nul \u0000", r"half a pair \ud800", "long " * 100_000], ids=["nul", "half", "long"])

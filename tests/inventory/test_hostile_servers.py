@@ -12,11 +12,9 @@ import pytest
 from django.utils import timezone
 from pytest_django import Settings
 
-from access.actors import Actor
 from audit.models import AuditEntry
 from inventory.actions.connections import create_connection
 from inventory.actions.posture import GONE_TOOLS, SNAPSHOTS, record_documents, record_tools
-from inventory.engine import sync
 from inventory.models import AuthorizationServer, Connection, McpServer, MetadataSnapshot, PostureCheck, SyncRun, Tool
 from inventory.posture.model import Target
 from inventory.states import ConnectionKind, RunState
@@ -24,9 +22,9 @@ from providers.observations import ObservedTool
 from tests.factories import NOW, client, server
 from tests.providers.mcp_peers import ADD, McpPeer
 from tests.providers.peers import serving
+from tests.syncs import ACTOR, synced
 
 pytestmark = pytest.mark.django_db
-ACTOR = Actor.system("tests")
 
 
 @pytest.fixture(autouse=True)
@@ -68,13 +66,6 @@ def connected(*servers: McpPeer) -> Connection:
         actor=ACTOR,
         now=timezone.now(),
     )
-
-
-def synced(connection: Connection) -> SyncRun:
-    run = sync(connection.pk, clock=timezone.now, actor=ACTOR)
-    assert run is not None
-    run.refresh_from_db()
-    return run
 
 
 def test_a_token_that_a_server_sends_back_is_kept_nowhere(

@@ -9,20 +9,19 @@ from typing import Any
 
 import pytest
 from django.utils import timezone
+from moto.iam.models import AccessKey
 from pytest_django import Settings
 
-from access.actors import Actor
 from demo.cloud import HOME_ACCOUNT, add_key, add_secret, iam_of
 from inventory.actions.connections import create_connection
-from inventory.engine import sync
 from inventory.listings.aws import connect
 from inventory.models import Connection, Credential, CredentialVersion, Exposure, SyncRun
 from inventory.outside import references
 from inventory.states import ConnectionKind, CredentialStatus, RunState, Storage
 from providers.errors import Permanent, Refused
 from tests.clouds import MADE, Cloud, served
+from tests.syncs import ACTOR, synced
 
-ACTOR = Actor.system("tests")
 OTHER, THIRD = "528341096722", "639452107833"
 DAY = timedelta(days=1)
 pytestmark = pytest.mark.django_db
@@ -54,11 +53,17 @@ def connected(cloud: Cloud, **more: Any) -> Connection:
     )
 
 
-def synced(connection: Connection) -> SyncRun:
-    run = sync(connection.pk, clock=timezone.now, actor=ACTOR)
-    assert run is not None
-    run.refresh_from_db()
-    return run
+def holding(key: AccessKey, folder: Path) -> Connection:
+    """Configuration files with this key in them."""
+    held = {"AWS_ACCESS_KEY_ID": key.access_key_id, "AWS_SECRET_ACCESS_KEY": key.secret_access_key}
+    (folder / ".mcp.json").write_text(json.dumps({"mcpServers": {"ops": {"command": "aws-mcp", "env": held}}}))
+    return create_connection(
+        kind=ConnectionKind.MCP_CONFIG,
+        name="files",
+        settings={"paths": [str(folder)]},
+        actor=ACTOR,
+        now=timezone.now(),
+    )
 
 
 def role(account: str) -> str:
@@ -145,15 +150,7 @@ def test_a_key_in_a_configuration_file_is_the_same_credential_and_takes_the_date
     cloud: Cloud, tmp_path: Path
 ) -> None:
     key = add_key(HOME_ACCOUNT, "mcp", forge=cloud.forge, made=MADE, used=(MADE + DAY, "s3", "eu-west-1"))
-    held = {"AWS_ACCESS_KEY_ID": key.access_key_id, "AWS_SECRET_ACCESS_KEY": key.secret_access_key}
-    (tmp_path / ".mcp.json").write_text(json.dumps({"mcpServers": {"ops": {"command": "aws-mcp", "env": held}}}))
-    files = create_connection(
-        kind=ConnectionKind.MCP_CONFIG,
-        name="files",
-        settings={"paths": [str(tmp_path)]},
-        actor=ACTOR,
-        now=timezone.now(),
-    )
+    files = holding(key, tmp_path)
     synced(files)
     found = Credential.objects.get()
     assert found.issued_at is None
@@ -168,15 +165,7 @@ def test_a_key_in_a_configuration_file_is_the_same_credential_and_takes_the_date
 
 def test_a_key_that_aws_no_longer_knows_is_destroyed_though_a_file_still_holds_it(cloud: Cloud, tmp_path: Path) -> None:
     key = add_key(HOME_ACCOUNT, "mcp", forge=cloud.forge, made=MADE)
-    held = {"AWS_ACCESS_KEY_ID": key.access_key_id, "AWS_SECRET_ACCESS_KEY": key.secret_access_key}
-    (tmp_path / ".mcp.json").write_text(json.dumps({"mcpServers": {"ops": {"command": "aws-mcp", "env": held}}}))
-    files = create_connection(
-        kind=ConnectionKind.MCP_CONFIG,
-        name="files",
-        settings={"paths": [str(tmp_path)]},
-        actor=ACTOR,
-        now=timezone.now(),
-    )
+    files = holding(key, tmp_path)
     synced(files)
     estate = connected(cloud)
     synced(estate)

@@ -8,25 +8,22 @@ from django.db import connection as database
 from django.utils import timezone
 from pytest_django import Settings
 
-from access.actors import Actor
 from inventory.actions.connections import create_connection
-from inventory.engine import sync
 from inventory.models import (
     AuthorizationServer,
     Connection,
     McpServer,
     MetadataSnapshot,
     PostureCheck,
-    SyncRun,
     Tool,
 )
 from inventory.states import ConnectionKind, RunState, Transport, Verdict
 from tests.demo_servers import DemoServers
 from tests.factories import NOW, server
 from tests.ports import free_ports
+from tests.syncs import ACTOR, synced
 
 pytestmark = pytest.mark.django_db
-ACTOR = Actor.system("tests")
 
 
 @pytest.fixture(autouse=True)
@@ -38,13 +35,6 @@ def connected(**settings: Any) -> Connection:
     return create_connection(
         kind=ConnectionKind.MCP_SERVER, name="Live servers", settings=settings, actor=ACTOR, now=timezone.now()
     )
-
-
-def synced(connection: Connection) -> SyncRun:
-    run = sync(connection.pk, clock=timezone.now, actor=ACTOR)
-    assert run is not None
-    run.refresh_from_db()
-    return run
 
 
 def verdict(row: McpServer, check: str) -> str:

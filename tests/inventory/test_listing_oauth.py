@@ -13,7 +13,6 @@ from django.db import connection as database
 from django.utils import timezone
 from pytest_django import Settings
 
-from access.actors import Actor
 from audit.models import AuditEntry
 from inventory.actions.answers import ANSWERABLE, answer_check
 from inventory.actions.connections import create_connection
@@ -36,8 +35,8 @@ from providers.errors import Denied, Refused
 from tests import factories
 from tests.authorization_server import AuthorizationServer as Demo
 from tests.authorization_server import running
+from tests.syncs import ACTOR, synced
 
-ACTOR = Actor.system("tests")
 TICKETS = "https://mcp.halden.example/tickets"
 TABLES = (
     "authorizationserver",
@@ -78,13 +77,6 @@ def known(server: Demo, **changed: Any) -> dict[str, Any]:
 def connected(settings: dict[str, Any]) -> Connection:
     name = f"Authorization server {Connection.objects.count()}"
     return create_connection(kind=ConnectionKind.OAUTH, name=name, settings=settings, actor=ACTOR, now=timezone.now())
-
-
-def synced(connection: Connection) -> SyncRun:
-    run = sync(connection.pk, clock=timezone.now, actor=ACTOR)
-    assert run is not None
-    run.refresh_from_db()
-    return run
 
 
 def versions_of_rows() -> dict[str, list[tuple[str, str]]]:

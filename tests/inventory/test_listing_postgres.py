@@ -8,16 +8,14 @@ import pytest
 from django.utils import timezone
 from pytest_django import Settings
 
-from access.actors import Actor
 from inventory.actions.connections import create_connection
-from inventory.engine import sync
 from inventory.listings.postgres import connect
 from inventory.models import Connection, Credential, SyncRun
 from inventory.states import ConnectionKind, CredentialStatus, RunState
 from providers.errors import Permanent, Refused
 from tests.clusters import PASSWORD, Cluster, started
+from tests.syncs import ACTOR, synced
 
-ACTOR = Actor.system("tests")
 pytestmark = pytest.mark.django_db
 
 
@@ -44,13 +42,6 @@ def connected(cluster: Cluster) -> Connection:
     return create_connection(
         kind=ConnectionKind.POSTGRES, name="billing", settings=known(cluster), actor=ACTOR, now=timezone.now()
     )
-
-
-def synced(connection: Connection) -> SyncRun:
-    run = sync(connection.pk, clock=timezone.now, actor=ACTOR)
-    assert run is not None
-    run.refresh_from_db()
-    return run
 
 
 @pytest.fixture
