@@ -29,7 +29,7 @@ from inventory.posture.hygiene import redirect_hosts
 from inventory.states import Admission, Hygiene, Verdict
 from inventory.views.counts import CappedCount
 from inventory.views.presence import suited
-from inventory.views.questions import Question, ask, chosen, go, is_decided, way_back
+from inventory.views.questions import Question, ask, chosen, go, is_decided, nothing_picked, way_back
 from providers.errors import ProviderError
 from web.lists import Bulk, Column, Empty, ListPage, View
 from web.paging import Ordering
@@ -198,7 +198,7 @@ def _decide(request: HttpRequest, verb: Verb, rows: QuerySet[McpClient]) -> Http
     back = way_back(request, reverse("client_admission"))
     ids, picked = chosen(request, rows)
     if not ids:
-        return _nothing_picked(request, back)
+        return nothing_picked(request, back, "clients")
     return _asked(request, verb, ids, picked, back=back, facts=lambda: _facts(picked, len(ids)))
 
 
@@ -239,11 +239,6 @@ def _say(request: HttpRequest, count: int, done: str) -> None:
         messages.success(request, f"{plural(count, 'client')} {done}.")
     else:
         messages.info(request, "Nothing changed: none of them was in a state for that.")
-
-
-def _nothing_picked(request: HttpRequest, back: str) -> HttpResponse:
-    messages.warning(request, "No clients were picked.")
-    return go(request, back)
 
 
 def _facts(picked: QuerySet[McpClient], count: int) -> list[tuple[str, str]]:
@@ -312,7 +307,7 @@ def client_remove(request: HttpRequest) -> HttpResponse:
         ids, picked = chosen(request, _narrowable(request))
         count, hidden = len(ids), []
     if not count:
-        return _nothing_picked(request, back)
+        return nothing_picked(request, back, "clients")
     form = RemovalForm(
         request.POST if is_decided(request) else None,
         may_ignore_use=actor.has(Role.REVIEWER),
@@ -404,8 +399,7 @@ def _about_removals(request: HttpRequest, verb: Verb) -> HttpResponse:
     back = way_back(request, reverse("client_removals"))
     ids, picked = chosen(request, ClientRemoval.objects.visible_to(actor).open())
     if not ids:
-        messages.warning(request, "No removals were picked.")
-        return go(request, back)
+        return nothing_picked(request, back, "removals")
 
     def facts() -> list[tuple[str, str]]:
         names = list(picked.order_by("pk").values_list(F("client__name"), flat=True)[:NAMED])

@@ -25,7 +25,7 @@ from inventory.forms import (
 )
 from inventory.models import Credential, McpClient, McpServer, Owner
 from inventory.states import OwnerKind
-from inventory.views.questions import Question, ask, chosen, go, is_decided, refuse, way_back
+from inventory.views.questions import Question, ask, chosen, go, is_decided, nothing_picked, refuse, way_back
 from web.wording import plural, some
 
 METHODS = ["GET", "HEAD", "POST"]
@@ -42,11 +42,6 @@ def mine(actor: Actor, rows: QuerySet[Any], *owner_fields: str) -> QuerySet[Any]
     for name in owner_fields:
         found |= rows.filter(**{f"{name}__in": own})
     return found
-
-
-def _nothing_picked(request: HttpRequest, back: str, nouns: str) -> HttpResponse:
-    messages.warning(request, f"No {nouns} were picked.")
-    return go(request, back)
 
 
 def _which(rows: Sequence[Model], count: int) -> str:
@@ -110,7 +105,7 @@ def credential_assign_owner(request: HttpRequest) -> HttpResponse:
     back = way_back(request, reverse("credential_list"))
     ids, rows = chosen(request, mine(actor, Credential.objects.visible_to(actor), "owner"))
     if not ids:
-        return _nothing_picked(request, back, "credentials")
+        return nothing_picked(request, back, "credentials")
     form = AssignOwnerForm(request.POST if is_decided(request) else None, may_create=actor.has(Role.REVIEWER))
 
     def question() -> Question:
@@ -143,7 +138,7 @@ def client_assign_owner(request: HttpRequest) -> HttpResponse:
     back = way_back(request, reverse("client_list"))
     ids, rows = chosen(request, mine(actor, McpClient.objects.visible_to(actor), "owner"))
     if not ids:
-        return _nothing_picked(request, back, "clients")
+        return nothing_picked(request, back, "clients")
     form = AssignOwnerForm(request.POST if is_decided(request) else None, may_create=actor.has(Role.REVIEWER))
 
     def question() -> Question:
@@ -178,7 +173,7 @@ def server_assign_owner(request: HttpRequest) -> HttpResponse:
     handed_over = [role] if role in fields else list(fields)
     ids, rows = chosen(request, mine(actor, McpServer.objects.visible_to(actor), *handed_over))
     if not ids:
-        return _nothing_picked(request, back, "servers")
+        return nothing_picked(request, back, "servers")
     form = AssignServerOwnerForm(
         request.POST if is_decided(request) else None,
         may_create=actor.has(Role.REVIEWER),
@@ -213,7 +208,7 @@ def _assign_environment(
 ) -> HttpResponse:
     actor: Actor = request.actor  # type: ignore[attr-defined]
     if not ids:
-        return _nothing_picked(request, back, f"{noun}s")
+        return nothing_picked(request, back, f"{noun}s")
     form = EnvironmentForm(request.POST if is_decided(request) else None, initial=_only_environment(rows))
     if is_decided(request) and form.is_valid():
         environment = form.cleaned_data["environment"]
@@ -266,7 +261,7 @@ def server_classify(request: HttpRequest) -> HttpResponse:
     back = way_back(request, reverse("server_list"))
     ids, rows = chosen(request, McpServer.objects.visible_to(actor))
     if not ids:
-        return _nothing_picked(request, back, "servers")
+        return nothing_picked(request, back, "servers")
     known = list(rows.order_by().values("role", "vendor").distinct()[:2])
     is_one_vendor = len({row["vendor"] for row in known}) == 1
     form = ServerRoleForm(

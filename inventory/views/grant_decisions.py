@@ -29,7 +29,7 @@ from inventory.actions.grants import (
 from inventory.errors import InventoryError
 from inventory.forms import ApproveGrantsForm, ChangeGrantForm, ReasonForm
 from inventory.models import Grant, McpClient, McpServer, Tool, Use
-from inventory.views.questions import Question, ask, chosen, go, is_decided, way_back
+from inventory.views.questions import Question, ask, chosen, go, is_decided, nothing_picked, way_back
 from web.wording import plural, some
 
 METHODS = ["GET", "HEAD", "POST"]
@@ -54,8 +54,7 @@ def grant_approve(request: HttpRequest) -> HttpResponse:
     back = way_back(request, reverse("grant_list"))
     ids, rows = chosen(request, Grant.objects.visible_to(actor).current().approvable_by(actor))
     if not ids:
-        messages.warning(request, "No grants were picked.")
-        return go(request, back)
+        return nothing_picked(request, back, "grants")
     now = timezone.now()
     grants = list(rows.select_related("client", "server").order_by("pk"))
     definitions = definitions_of({grant.server_id for grant in grants})
@@ -117,8 +116,7 @@ def grant_withdraw(request: HttpRequest) -> HttpResponse:
     back = way_back(request, reverse("grant_list"))
     ids, rows = chosen(request, Grant.objects.visible_to(actor).current().changeable_by(actor))
     if not ids:
-        messages.warning(request, "No grants were picked.")
-        return go(request, back)
+        return nothing_picked(request, back, "grants")
     form = ReasonForm(request.POST if is_decided(request) else None)
     if is_decided(request) and form.is_valid():
         count = withdraw_grants(rows, actor=actor, now=timezone.now(), reason=form.cleaned_data["reason"])

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from uuid import UUID
 
 from django import forms
+from django.contrib import messages
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
@@ -74,6 +75,11 @@ def chosen(request: HttpRequest, visible: QuerySet[Any]) -> tuple[list[str], Que
     if ids and rows.count() != len(ids):
         raise Http404
     return ids, rows
+
+
+def nothing_picked(request: HttpRequest, back: str, nouns: str) -> HttpResponse:
+    messages.warning(request, f"No {nouns} were picked.")
+    return go(request, back)
 
 
 def refuse(form: forms.Form, error: ValidationError, fields: dict[str, str]) -> None:
