@@ -1,7 +1,7 @@
 """Takes one step of a client's removal: claim, look at what is due, ask its server, write what came of it.
 
 The server is asked with no transaction open. A worker that dies after the server deleted and before that was written
-leaves a row that says "deletion under way", and the next one looks at the registration before it repeats anything.
+leaves a row that says "deletion under way". The next one deletes again, which does no harm to what is gone.
 """
 
 import asyncio
@@ -34,6 +34,7 @@ REFUSES_REPEATED = (
 
 class Deleted(Enum):
     YES = auto()
+    UNHEARD = auto()  # the server knows no registration at that address
     PERHAPS = auto()  # the server refuses the token, which it also does for a client that it no longer has
 
 
@@ -83,23 +84,23 @@ def _delete(lease: Lease, *, clock: Clock, actor: Actor) -> bool:
     if deleted is Deleted.PERHAPS:
         return removals.await_sync(lease, error=REFUSES_REPEATED, actor=actor, now=clock(), is_urgent=True)
     proof = "Its authorization server deleted the registration."
+    if deleted is Deleted.UNHEARD:
+        proof = "Its authorization server knows no registration at its address."
     return removals.finish(lease, proof=proof, actor=actor, now=clock())
 
 
 async def _gone(server: AuthorizationServer, removal: ClientRemoval, token: Callable[[str], Secret]) -> Deleted:
-    """Delete the registration. Where an earlier attempt may have done so, look first.
+    """Delete the registration. A refusal is no answer where an earlier attempt may have deleted it.
 
-    The first attempt does not look: a server may answer a look with a new token that ends the one we know of.
+    No attempt looks first: a server may answer a look with a new token that ends the one we know of.
     """
-    uri = removal.client.registration_uri
-    if removal.attempts:
-        try:
-            if not await server.has_registration(uri, token):
-                return Deleted.YES
-        except Denied:
+    try:
+        is_deleted = await server.delete_registration(removal.client.registration_uri, token)
+    except Denied:
+        if removal.attempts:
             return Deleted.PERHAPS
-    await server.delete_registration(uri, token)
-    return Deleted.YES
+        raise
+    return Deleted.YES if is_deleted else Deleted.UNHEARD
 
 
 def _asked(

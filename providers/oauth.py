@@ -174,15 +174,8 @@ class AuthorizationServer:
             raise Permanent(found.reason)
         return found
 
-    async def has_registration(self, uri: str, token: Presented) -> bool:
-        """Whether the registration is still there. Raises `Denied` where the server takes the token no more."""
-        exchange = await self._manage("GET", uri, token)
-        if exchange.status not in {200, 404, 410}:
-            refuse(exchange, "The registration")
-        return exchange.status == 200
-
-    async def delete_registration(self, uri: str, token: Presented) -> None:
-        """Delete one registration; one that is already gone is a success.
+    async def delete_registration(self, uri: str, token: Presented) -> bool:
+        """Delete one registration; False where the server knows none there, which is a success too.
 
         A server may say 401 of a client that it no longer has (RFC 7592 §2.3), as it does of a wrong token: that is
         `Denied`, because it proves neither.
@@ -190,6 +183,7 @@ class AuthorizationServer:
         exchange = await self._manage("DELETE", uri, token)
         if exchange.status not in {200, 202, 204, 404, 410}:
             refuse(exchange, "The removal of the registration")
+        return exchange.status not in {404, 410}
 
     async def _manage(self, method: str, uri: str, token: Presented) -> Exchange:
         if origin(uri) not in {origin(self.issuer), origin(self._clients_url)} - {""}:

@@ -386,10 +386,13 @@ def test_a_registration_elsewhere_is_not_managed():
     assert isinstance(raised, Refused)
 
 
-@pytest.mark.parametrize("status", [204, 200, 404, 410])
-def test_a_registration_that_is_gone_is_deleted(status):
-    raised, _ = meet(saying(response(status)), lambda s: s.delete_registration(f"{s.issuer}/r/x", given("t")))
-    assert raised is None
+@pytest.mark.parametrize(("status", "is_deleted"), [(204, True), (200, True), (404, False), (410, False)])
+def test_a_registration_that_is_gone_already_is_told_from_one_that_was_deleted(status, is_deleted):
+    async def work(server: AuthorizationServer) -> None:
+        assert await server.delete_registration(f"{server.issuer}/r/x", given("t")) is is_deleted
+
+    raised, peer = meet(saying(response(status)), work)
+    assert (raised, [asked.method for asked in peer.asked]) == (None, ["DELETE"])
 
 
 def test_no_error_shows_a_secret():
