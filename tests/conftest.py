@@ -13,8 +13,10 @@ from pytest_django.plugin import DjangoDbBlocker
 from tests.authorization_server import authorization_server, lax_authorization_server
 from tests.demo_servers import demo_servers
 from tests.embedded import short_folder
+from tests.examples import examples
 
-__all__ = ["authorization_server", "demo_servers", "lax_authorization_server"]  # fixtures of another module
+# Fixtures of another module, and what loads the profile of properties before any of them is read.
+__all__ = ["authorization_server", "demo_servers", "examples", "lax_authorization_server"]
 
 # What migrations put into the tables; a test that commits would else leave them empty for the next one.
 SEEDED = ("auth_group", "inventory_environment", "lifecycle_policy")

@@ -16,6 +16,7 @@ from docs import rows as documentation
 from inventory.feeds.bodies import PIECE, CutShort, pieces
 from inventory.feeds.rows import CSV, LONGEST_LINE, NDJSON, Malformed, Parser, Portion, Refusal
 from inventory.feeds.shapes import SHAPES, Identity, identity_of, json_schema
+from tests.examples import examples
 from tests.feeds import NOW, in_pieces, key_of, lines
 
 WORDS = string.ascii_letters + string.digits
@@ -69,7 +70,7 @@ anything = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(anything, st.sampled_from([NDJSON, CSV]), st.integers(1, 60))
 def test_any_bytes_give_rows_or_refusals(body: bytes, format_: str, size: int) -> None:
     said, portions = "", []
@@ -83,14 +84,14 @@ def test_any_bytes_give_rows_or_refusals(body: bytes, format_: str, size: int) -
         assert not any(MARK in each.sentence or MARK in each.field for each in portion.refusals)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=9), st.integers(1, 300))
 def test_where_the_pieces_are_cut_makes_no_difference(numbers: list[int], size: int) -> None:
     body = lines(*(key_of(n, principal="ä€𝄞") for n in numbers))
     assert parsed(body, size=size) == parsed(body, size=10_000)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.binary(max_size=300), st.integers(1, 40))
 def test_any_bytes_that_claim_to_be_packed_are_unpacked_or_refused(body: bytes, cut: int) -> None:
     for packed in (body, gzip.compress(body)[:-cut]):

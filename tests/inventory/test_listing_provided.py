@@ -18,6 +18,7 @@ from inventory.models import Credential
 from inventory.states import ConnectionKind
 from providers.base import DiscoveredCredential, Problem
 from providers.errors import Permanent
+from tests.examples import examples
 
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 ACTOR = Actor.system("tests")
@@ -92,7 +93,7 @@ details = st.recursive(
 
 
 @pytest.mark.django_db
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.builds(
         DiscoveredCredential,

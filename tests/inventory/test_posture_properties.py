@@ -14,11 +14,12 @@ from inventory.posture.model import VERSIONS as VERSIONS_OF_MCP
 from inventory.states import Verdict
 from providers.observations import ClientObservation, Exchange, IssuerObservation, SafetyClass
 from providers.questions import IssuerQuestion
+from tests.examples import examples
 from tests.providers.issuers import NOW, Issuer, encoded, observed, said
 from tests.providers.peers import json_answer
 
 OAUTH = "/.well-known/oauth-authorization-server"
-LIMITS = settings(max_examples=200, deadline=2000, suppress_health_check=[HealthCheck.too_slow])
+LIMITS = settings(max_examples=examples(200), deadline=2000, suppress_health_check=[HealthCheck.too_slow])
 
 MEMBERS = st.sampled_from(
     [

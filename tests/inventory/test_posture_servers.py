@@ -23,6 +23,7 @@ from providers.base import Secret
 from providers.mcp import Revocable, TestCredentials, observe
 from providers.observations import Exchange, SafetyClass, ServerObservation
 from providers.questions import Question
+from tests.examples import examples
 from tests.providers.mcp_peers import ADD, METADATA_AT_ROOT, MODERN, NOW, QUICK, McpPeer, look, reaching
 from tests.providers.peers import Authority, redirecting, response, saying, serving
 
@@ -508,7 +509,7 @@ SEEN = st.builds(
 )
 
 
-@hypothesis.settings(deadline=None, max_examples=200)
+@hypothesis.settings(deadline=None, max_examples=examples(200))
 @given(SEEN, st.dictionaries(st.sampled_from(["scopes", "tools", "jwks_uris", "authorization_servers"]), st.just({})))
 def test_whatever_was_seen_every_check_has_one_verdict_and_a_sentence(
     seen: ServerObservation, previous: dict[str, Any]

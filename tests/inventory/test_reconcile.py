@@ -21,6 +21,7 @@ from inventory.discovery.model import Class, FoundCredential, FoundFile, FoundSe
 from inventory.errors import LeaseLost
 from inventory.models import Connection, Credential, CredentialVersion, Exposure, McpClient, McpServer, SyncRun, Use
 from inventory.states import ConnectionKind, RunState
+from tests.examples import examples
 
 ACTOR = Actor.system("tests")
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
@@ -303,7 +304,7 @@ rows_of_an_estate = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(rows_of_an_estate, min_size=1, max_size=4))
 def test_whatever_was_listed_before_the_last_listing_alone_decides_what_is_present(listings) -> None:
     connection = create_connection(

@@ -22,6 +22,7 @@ from lifecycle.models import EvaluationMark, Finding, Obligation, Policy, RuleSt
 from lifecycle.rules import RULES, Subject
 from lifecycle.states import FindingState, Resolution
 from tests import factories
+from tests.examples import examples
 from tests.factories import NOW
 
 pytestmark = pytest.mark.django_db
@@ -402,7 +403,7 @@ def test_the_command_prints_one_json_document(capsys):
 DATES = st.one_of(st.none(), st.integers(-400, 400).map(lambda days: NOW + days * DAY))
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(25), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     rows=st.lists(
         st.tuples(

@@ -24,6 +24,7 @@ from inventory.states import Admission, ConnectionKind, Hygiene, Registration, R
 from lifecycle.actions import evaluation
 from lifecycle.models import EvaluationMark, Finding
 from tests import factories
+from tests.examples import examples
 from tests.factories import NOW
 
 pytestmark = pytest.mark.django_db
@@ -211,7 +212,7 @@ def _issuer() -> AuthorizationServer:
     return AuthorizationServer.objects.get()
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(15), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     ages=st.tuples(st.integers(0, 40), st.none() | st.integers(0, 40), st.integers(1, 400), st.integers(0, 30)),
     events=st.lists(st.sampled_from([_admit, _grant, _probe, _fail]), max_size=3, unique=True),

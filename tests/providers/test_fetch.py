@@ -20,6 +20,7 @@ from providers.base import Secret
 from providers.fetch import Fetcher, Guard, Limits, fetch
 from providers.guard import Address
 from providers.observations import Exchange
+from tests.examples import examples
 from tests.providers.peers import (
     Answer,
     Asked,
@@ -806,7 +807,7 @@ def test_whatever_bytes_come_back_the_result_is_an_exchange():
         async with serving(answer) as peer, Fetcher(LOOPBACK, user_agent=AGENT) as fetcher:
             return await fetcher.request("GET", peer.url(), follow=True, limits=Limits(seconds=2))
 
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=examples(200), deadline=None)
     @given(st.lists(PIECES, max_size=10).map(b"".join))
     def holds(raw: bytes) -> None:
         exchange = asyncio.run(scenario(raw))

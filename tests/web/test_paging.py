@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from access.models import User
+from tests.examples import examples
 from tests.web.rows import people
 from web.paging import FAR_FUTURE, FAR_PAST, BadCursor, Ordering, capped_count, capped_counts, page
 
@@ -38,7 +39,9 @@ things = st.lists(
 orderings = st.builds(
     lambda ordering, descending: ordering.directed(descending=descending), st.sampled_from(ORDERINGS), st.booleans()
 )
-everywhere = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+everywhere = settings(
+    max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 
 
 @contextmanager

@@ -1,0 +1,18 @@
+"""How many examples a property is tried with: few at every change, many when there is time for them.
+
+`--hypothesis-profile=thorough` is what a night is for. A property that says its own number has it scaled alike, so that
+the costly ones stay in proportion.
+"""
+
+from hypothesis import settings
+
+FEWEST = 10
+
+settings.register_profile("quick", max_examples=40)
+settings.register_profile("thorough", max_examples=400)
+settings.load_profile("quick")  # what is asked for on the command line is loaded after this
+
+
+def examples(many: int) -> int:
+    """`many` of a profile that tries everything a hundred times, and in proportion of any other."""
+    return max(FEWEST, many * settings.default.max_examples // 100)
