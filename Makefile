@@ -34,7 +34,7 @@ demo: $(DEMO)
 	@exec $(BIN)/python -m demo
 
 test: $(DEV)
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 bench: $(DEV)
 	$(BIN)/python manage.py bench
