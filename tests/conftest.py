@@ -1,5 +1,6 @@
 """What more than one package of tests uses."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,6 +30,13 @@ def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -
         cursor.execute("CREATE SCHEMA IF NOT EXISTS seed")
         for table in SEEDED:
             cursor.execute(f"CREATE TABLE IF NOT EXISTS seed.{table} AS TABLE public.{table}")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def database_first(request: pytest.FixtureRequest) -> None:
+    """Beside another process the test database is made at once: its template must not be in use by then."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        request.getfixturevalue("django_db_setup")
 
 
 @pytest.fixture(scope="session", autouse=True)
