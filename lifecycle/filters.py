@@ -148,12 +148,18 @@ class WaiverFilter(FilterSet):  # type: ignore[misc]
 class PolicyFilter(FilterSet):  # type: ignore[misc]
     name = CharFilter(field_name="name", label="Name", max_length=100)
     kind = ChoicesFilter(choices=CredentialKind.choices, method="of_kind", label="Fits kind")
-    trust_model = ChoicesFilter(choices=TrustModel.choices, label="Trust model")
-    environment = RowFilter(Environment, offered=True, field_name="environment", label="Environment")
+    trust_model = ChoicesFilter(choices=TrustModel.choices, method="of_trust_model", label="Fits trust model")
+    environment = RowFilter(Environment, offered=True, method="of_environment", label="Fits environment")
     is_shipped = FlagFilter(field_name="is_shipped", label="Shipped")
 
     def of_kind(self, rows: Rows, name: str, value: list[str]) -> Rows:
         return rows.filter(kinds__overlap=value) if value else rows
+
+    def of_trust_model(self, rows: Rows, name: str, value: list[str]) -> Rows:
+        return rows.filter(trust_models__overlap=value) if value else rows
+
+    def of_environment(self, rows: Rows, name: str, value: Environment) -> Rows:
+        return rows.filter(environments__contains=[value.pk])
 
 
 class RuleFilter(FilterSet):  # type: ignore[misc]

@@ -50,9 +50,10 @@ class RuleLink(serializers.Field[Any, Any, Any, Any]):
 class PolicySerializer(Shape):
     noun = "policies"
     kinds = serializers.ListField(child=serializers.CharField(), help_text="Kinds of credentials; none means all.")
+    trust_models = serializers.ListField(child=serializers.CharField(), help_text="None means all.")
+    server_roles = serializers.ListField(child=serializers.CharField(), help_text="Of a server that it serves.")
     url = Url()
     display = Text(F("name"))
-    environment = Link("environments", "environment", allow_null=True)
     max_age = Length("max_age", allow_null=True, help_text="Seconds until a secret must be rotated.")
     max_idle = Length("max_idle", allow_null=True, help_text="Seconds without use until a credential is stale.")
     max_lifetime = Length("max_lifetime", allow_null=True, help_text="Seconds from issue to expiry, at most.")
@@ -60,8 +61,9 @@ class PolicySerializer(Shape):
     class Meta:
         model = Policy
         fields = (
-            "id", "url", "display", "name", "description", "priority", "kinds", "trust_model", "environment", "max_age",
-            "max_idle", "max_lifetime", "requires_expiry", "version", "is_shipped",
+            "id", "url", "display", "name", "description", "priority", "kinds", "trust_models", "environments",
+            "providers", "owners", "tags", "server_roles", "max_age", "max_idle", "max_lifetime", "requires_expiry",
+            "version", "is_shipped", "retired_at",
         )  # fmt: skip
 
 

@@ -20,12 +20,51 @@ FINAL = (FindingState.RESOLVED,)
 COUNTED = (FindingState.OPEN, FindingState.ACKNOWLEDGED)
 
 
+class Raised(TextChoices):
+    """Why a finding is more severe than its rule alone says."""
+
+    PRODUCTION = "production", "It serves production"
+    THIRD_PARTY = "third_party", "A third party holds or receives it"
+    EXPOSED = "exposed", "Its secret lies open"
+    PRIVILEGED = "privileged", "It carries a privileged scope"
+    RULE = "rule", "The rule says so of what it found"
+    POLICY = "policy", "A policy grades the rule"
+    PAST_DUE = "past_due", "Nobody resolved it in twice the time it was given"
+
+
+class Change(TextChoices):
+    """What an evaluation changed about a finding while it was unresolved."""
+
+    RAISED = "raised", "More severe"
+    LOWERED = "lowered", "Less severe"
+    ESCALATED = "escalated", "Escalated by age"
+    HANDED_OVER = "handed_over", "Another owner answers"
+
+
+class Automation(TextChoices):
+    """What happens when a credential falls due for rotation."""
+
+    OFF = "off", "Nothing by itself"
+    PROPOSE = "propose", "Propose, a person approves"
+    AUTOMATIC = "automatic", "Rotate by itself"
+
+
+class Logged(TextChoices):
+    """What a server must log about the tokens and keys that it takes."""
+
+    ISSUANCE = "issuance", "Issuance"
+    VALIDATION = "validation", "Validation"
+    REFRESH = "refresh", "Refresh"
+    REVOCATION = "revocation", "Revocation"
+
+
 class Resolution(TextChoices):
     """Why a finding is resolved. That something is unknown is never a reason."""
 
     MET = "met", "Seen to be met"
     GONE = "gone", "The subject is gone"
     NOT_APPLICABLE = "not_applicable", "The rule no longer applies to the subject"
+    SWITCHED_OFF = "switched_off", "A policy switched the rule off"
 
 
 # From opening a finding to its due date.
@@ -35,6 +74,9 @@ DUE_WITHIN: dict[Severity, timedelta] = {
     Severity.MEDIUM: timedelta(days=30),
     Severity.LOW: timedelta(days=90),
 }
+
+# A finding that nobody has resolved by twice the time it was given is one step more severe from then on.
+ESCALATED_AFTER = 2
 
 LONGEST_WAIVER = timedelta(days=90)
 LONGEST_WAIVER_OF_CRITICAL = timedelta(days=30)

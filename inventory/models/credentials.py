@@ -66,6 +66,7 @@ class Credential(Row):
     storage = models.CharField(max_length=20, choices=Storage)
     reference = models.TextField(blank=True)
     scopes = ArrayField(models.CharField(max_length=200), default=list, blank=True)
+    tags = ArrayField(models.CharField(max_length=60), default=list, db_default=[], blank=True)
     status = models.CharField(max_length=20, choices=CredentialStatus, default=CredentialStatus.UNKNOWN)
     external_id = models.CharField(max_length=200, blank=True)
     fingerprint = models.CharField(max_length=80, blank=True)
@@ -83,6 +84,13 @@ class Credential(Row):
     )
     risk = models.PositiveSmallIntegerField(choices=Severity, default=Severity.NONE, editable=False)
     open_findings = models.PositiveIntegerField(default=0, editable=False)
+    score = models.PositiveSmallIntegerField(
+        default=0, db_default=0, editable=False, help_text="Risk order within one severity, 0 to 100."
+    )
+    reviewed_at = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="When somebody last confirmed that it is needed."
+    )
+    reviewed_by = models.CharField(max_length=200, blank=True, db_default="", editable=False)
 
     objects = CredentialQuerySet.as_manager()
 
@@ -104,13 +112,14 @@ class Credential(Row):
             ),
         ]
         indexes: ClassVar = [
-            models.Index(fields=["risk", "id"], name="credential_by_risk"),
+            models.Index(fields=["risk", "score", "id"], name="credential_by_risk"),
             models.Index(fields=["name", "id"], name="credential_by_name"),
             models.Index(fields=["known_since", "id"], name="credential_by_age"),
             models.Index(fields=["owner", "id"], name="credential_by_owner"),
             models.Index(fields=["fingerprint"], condition=~models.Q(fingerprint=""), name="credential_by_fingerprint"),
             models.Index(fields=["external_id"], condition=~models.Q(external_id=""), name="credential_by_external_id"),
             GinIndex(words("name", "issuer", "hint"), name="credential_by_words"),
+            GinIndex(fields=["tags"], condition=~models.Q(tags=[]), name="credential_by_tags"),
         ]
 
     def __str__(self) -> str:

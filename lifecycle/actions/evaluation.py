@@ -41,7 +41,8 @@ from inventory.models import (
 )
 from inventory.states import Admission, ConnectionKind, Registration, Severity, Transport
 from lifecycle.errors import EvaluationUnderWay
-from lifecycle.models import EvaluationMark, Finding, Obligation, Policy, RuleState
+from lifecycle.models import EvaluationMark, Finding, Obligation, Policy, RuleState, ScheduledJob
+from lifecycle.models.policies import asked_of
 from lifecycle.rules import RULES, Rule, Subject
 from lifecycle.rules.facts import (
     LONG_MISSED_SYNCS,
@@ -83,6 +84,7 @@ TABLES = {
     Subject.SERVER: McpServer._meta.db_table,
     Subject.CLIENT: McpClient._meta.db_table,
     Subject.CONNECTION: Connection._meta.db_table,
+    Subject.JOB: ScheduledJob._meta.db_table,
 }
 # Kinds of connections whose look says something about what another connection listed.
 LIVE_KINDS = (ConnectionKind.MCP_SERVER, ConnectionKind.OAUTH)
@@ -177,12 +179,7 @@ def evaluate(now: datetime, *, actor: Actor, full: bool = False) -> Evaluation:
 # ── What to look at ────────────────────────────────────────────────────────────────────────────
 def _digest_of_what_is_asked() -> str:
     """Changes when a rule or a policy does, whoever changed it."""
-    policies = list(
-        Policy.objects.order_by("id").values_list(
-            "id", "name", "priority", "kinds", "trust_model", "environment_id",
-            "max_age", "max_idle", "max_lifetime", "requires_expiry",
-        )
-    )  # fmt: skip
+    policies = [(str(policy.pk), asked_of(policy)) for policy in Policy.objects.in_order()]
     return sha256(repr((_declared(), policies, settings.OWN_DOMAINS)).encode()).hexdigest()
 
 
@@ -395,6 +392,8 @@ def _evaluate_scope(cursor: CursorWrapper, scope: Scope | None, *, now: datetime
         if ids is not None and not ids:
             continue
         rules = [rule for rule in RULES.values() if rule.subject is subject]
+        if not rules:
+            continue
         with _Judge(cursor, subject, rules, ids, now) as judge:
             result.subjects += judge.subjects
             if subject is Subject.CREDENTIAL:

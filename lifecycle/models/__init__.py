@@ -1,7 +1,20 @@
 """Tables, constraints and querysets of the lifecycle."""
 
 from lifecycle.models.evaluations import EvaluationMark, RuleState, Snapshot
-from lifecycle.models.findings import Finding, Waiver
-from lifecycle.models.policies import Obligation, Policy
+from lifecycle.models.findings import Finding, FindingChange, Waiver
+from lifecycle.models.jobs import ScheduledJob
+from lifecycle.models.policies import Obligation, Policy, PolicyVersion, RuleSetting
 
-__all__ = ["EvaluationMark", "Finding", "Obligation", "Policy", "RuleState", "Snapshot", "Waiver"]
+__all__ = [
+    "EvaluationMark",
+    "Finding",
+    "FindingChange",
+    "Obligation",
+    "Policy",
+    "PolicyVersion",
+    "RuleSetting",
+    "RuleState",
+    "ScheduledJob",
+    "Snapshot",
+    "Waiver",
+]

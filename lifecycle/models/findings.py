@@ -4,26 +4,30 @@ from datetime import datetime, timedelta
 from typing import ClassVar, Self
 from uuid import UUID
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import F, Q
 
 from access.actors import Actor
-from inventory.models import Connection, Credential, McpClient, McpServer
+from inventory.models import Connection, Credential, McpClient, McpServer, Owner
 from inventory.models.base import Row
 from inventory.states import Severity
+from lifecycle.models.jobs import ScheduledJob
 from lifecycle.rules import RULES, Rule, Subject
 from lifecycle.states import (
     COUNTED,
     FINAL,
     LONGEST_WAIVER,
     LONGEST_WAIVER_OF_CRITICAL,
+    Change,
     FindingState,
+    Raised,
     Resolution,
 )
 
 SEVERITIES = [severity for severity in Severity if severity is not Severity.NONE]
 
-SubjectRow = Credential | McpServer | McpClient | Connection
+SubjectRow = Credential | McpServer | McpClient | Connection | ScheduledJob
 
 
 def _about_exactly_one() -> Q:
@@ -53,6 +57,7 @@ class FindingQuerySet(models.QuerySet["Finding"]):
             "server__application_owner",
             "client__owner",
             "connection",
+            "job",
         )
 
     def unresolved(self) -> Self:
@@ -108,12 +113,50 @@ class Finding(Row):
     connection = models.ForeignKey(
         Connection, models.CASCADE, null=True, blank=True, related_name="+", db_index=False, db_constraint=False
     )
+    job = models.ForeignKey(
+        ScheduledJob, models.CASCADE, null=True, blank=True, related_name="+", db_index=False, db_constraint=False
+    )
+    # Copied from the subject, so that a queue by owner or by server is a range of an index.
+    owner = models.ForeignKey(
+        Owner,
+        models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="+",
+        db_index=False,
+        db_constraint=False,
+        help_text="Who answers for the subject; of a server's owners the first that is set.",
+    )
+    at_server = models.ForeignKey(
+        McpServer,
+        models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="+",
+        db_index=False,
+        db_constraint=False,
+        help_text="The server it is about or, of a credential, the first that it is used on.",
+    )
+    assigned_to = models.ForeignKey(
+        Owner, models.SET_NULL, null=True, blank=True, related_name="+", db_index=False, help_text="Who works on it."
+    )
     severity = models.PositiveSmallIntegerField(choices=Severity)
+    raised_by = ArrayField(
+        models.CharField(max_length=20, choices=Raised),
+        default=list,
+        db_default=[],
+        blank=True,
+        help_text="Why it is more severe than its rule alone says.",
+    )
     state = models.CharField(max_length=20, choices=FindingState, default=FindingState.OPEN)
     evidence = models.JSONField(default=dict)
     opened_at = models.DateTimeField()
     refreshed_at = models.DateTimeField()
     due_at = models.DateTimeField()
+    escalates_at = models.DateTimeField(
+        null=True, blank=True, help_text="When age makes it more severe; none once it has, or nothing is."
+    )
+    escalated_at = models.DateTimeField(null=True, blank=True)
     acknowledged_at = models.DateTimeField(null=True, blank=True)
     acknowledged_by = models.CharField(max_length=200, blank=True)
     resolved_at = models.DateTimeField(null=True, blank=True)
@@ -155,6 +198,11 @@ class Finding(Row):
                 condition=Q(resolved_at=None, connection__isnull=False),
                 name="finding_one_unresolved_per_connection_and_rule",
             ),
+            models.UniqueConstraint(
+                fields=["job", "rule"],
+                condition=Q(resolved_at=None, job__isnull=False),
+                name="finding_one_unresolved_per_job_and_rule",
+            ),
         ]
         indexes: ClassVar = [
             models.Index(fields=["severity", "id"], condition=Q(resolved_at=None), name="finding_by_severity"),
@@ -166,6 +214,19 @@ class Finding(Row):
             models.Index(fields=["server", "-id"], condition=~Q(server=None), name="finding_by_server"),
             models.Index(fields=["client", "-id"], condition=~Q(client=None), name="finding_by_client"),
             models.Index(fields=["connection", "-id"], condition=~Q(connection=None), name="finding_by_connection"),
+            models.Index(fields=["job", "-id"], condition=~Q(job=None), name="finding_by_job"),
+            models.Index(fields=["owner", "due_at", "id"], condition=Q(resolved_at=None), name="finding_by_owner"),
+            models.Index(fields=["at_server", "due_at", "id"], condition=Q(resolved_at=None), name="finding_by_place"),
+            models.Index(
+                fields=["assigned_to", "due_at", "id"],
+                condition=Q(resolved_at=None, assigned_to__isnull=False),
+                name="finding_by_assignee",
+            ),
+            models.Index(
+                fields=["escalates_at"],
+                condition=Q(resolved_at=None, escalates_at__isnull=False),
+                name="finding_by_escalation",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -209,6 +270,26 @@ class Finding(Row):
 
     def is_overdue(self, now: datetime) -> bool:
         return self.state in COUNTED and self.due_at < now
+
+
+class FindingChange(Row):
+    """What an evaluation changed about an unresolved finding; how it began and ended stands in the finding."""
+
+    finding = models.ForeignKey(Finding, models.CASCADE, related_name="+", db_index=False, db_constraint=False)
+    kind = models.CharField(max_length=20, choices=Change)
+    changed_at = models.DateTimeField()
+    severity_before = models.PositiveSmallIntegerField(choices=Severity)
+    severity = models.PositiveSmallIntegerField(choices=Severity)
+    raised_by = ArrayField(models.CharField(max_length=20, choices=Raised), default=list)
+
+    class Meta(Row.Meta):
+        constraints: ClassVar = [
+            models.CheckConstraint(condition=Q(kind__in=Change.values), name="finding_change_is_known"),
+        ]
+        indexes: ClassVar = [models.Index(fields=["finding", "-id"], name="finding_change_by_finding")]
+
+    def __str__(self) -> str:
+        return self.get_kind_display()
 
 
 class WaiverQuerySet(models.QuerySet["Waiver"]):

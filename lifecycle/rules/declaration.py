@@ -21,6 +21,7 @@ class Subject(StrEnum):
     SERVER = "server"
     CLIENT = "client"
     CONNECTION = "connection"
+    JOB = "job"
 
 
 @dataclass(frozen=True, slots=True)

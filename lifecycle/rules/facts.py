@@ -24,6 +24,7 @@ from lifecycle.rules.declaration import Subject
 REVIEW_WITHIN = timedelta(days=7)  # a client that registered itself
 REVIEW_LONG_AGO = timedelta(days=30)
 PROBE_WITHIN = timedelta(days=30)
+LATE_BY = timedelta(minutes=5)  # a beat of the timetable
 MISSED_SYNCS, LONG_MISSED_SYNCS, LONG_UNSYNCED = 2, 10, timedelta(days=7)
 
 # Verdicts that a rule of their own gives already: anonymous access; a client's disuse, a literal secret, a static key
@@ -79,8 +80,9 @@ WITH binding AS (
         FROM inventory_credential c WHERE {_LIVE} {{credential}}) s
   LEFT JOIN lifecycle_policy p
     ON (cardinality(p.kinds) = 0 OR s.kind = ANY (p.kinds))
-   AND p.trust_model IN ('', s.trust_model)
-   AND (p.environment_id IS NULL OR p.environment_id = s.environment_id)
+   AND (cardinality(p.trust_models) = 0 OR s.trust_model = ANY (p.trust_models))
+   AND (cardinality(p.environments) = 0 OR s.environment_id = ANY (p.environments))
+   AND p.retired_at IS NULL
   ORDER BY s.kind, s.trust_model, s.environment_id, p.priority, p.id
 ),
 used AS (
@@ -295,11 +297,20 @@ CROSS JOIN LATERAL (
 WHERE true {{connection}}
 """
 
+# A beat may come late by half its cadence, and by five minutes in any case: a worker was busy or has just begun.
+_JOBS = f"""
+SELECT j.id, j.name, j.cadence, j.begun_at, j.ended_at, j.failures, j.error, j.declared_at,
+       coalesce(j.ended_at, j.declared_at) + 1.5 * j.cadence + {_interval(LATE_BY)} AS missed_at
+FROM lifecycle_scheduledjob j
+WHERE j.retired_at IS NULL {{job}}
+"""
+
 _FACTS = {
     Subject.CREDENTIAL: _CREDENTIALS,
     Subject.SERVER: _SERVERS,
     Subject.CLIENT: _CLIENTS,
     Subject.CONNECTION: _CONNECTIONS,
+    Subject.JOB: _JOBS,
 }
 _WITHIN = {
     "credential": "c.id",
@@ -313,6 +324,7 @@ _WITHIN = {
     "client_use": "u.client_id",
     "client_checked": "p.client_id",
     "connection": "c.id",
+    "job": "j.id",
 }
 _CHECKED = """AND (p.server_id = ANY (%(scope)s) OR p.authorization_server_id IN (
       SELECT s.authorization_server_id FROM inventory_mcpserver s WHERE s.id = ANY (%(scope)s)))"""

@@ -25,7 +25,7 @@ from lifecycle.actions.findings import acknowledge, waive_all, withdraw_waiver
 from lifecycle.errors import LifecycleError
 from lifecycle.filters import FindingFilter
 from lifecycle.forms import WaiverForm
-from lifecycle.models import Finding, RuleState, Waiver
+from lifecycle.models import Finding, RuleState, ScheduledJob, Waiver
 from lifecycle.models.findings import FindingQuerySet, SubjectRow
 from lifecycle.rules import RULES, Subject
 from lifecycle.rules.wording import length
@@ -41,9 +41,9 @@ OPEN = "&".join(f"state={state.value}" for state in COUNTED)
 
 
 def owner_of(finding: Finding) -> Any:
-    """Who answers for the subject; of a server's three owners the first that is set. Nobody for a connection."""
+    """Who answers for the subject; of a server's three owners the first that is set. Nobody for a connection or a job."""
     subject = finding.subject
-    if isinstance(subject, Connection):
+    if isinstance(subject, Connection | ScheduledJob):
         return None
     if isinstance(subject, Credential | McpClient):
         return subject.owner
@@ -224,6 +224,7 @@ def noun_of(subject: SubjectRow) -> str:
         McpServer: "server",
         McpClient: "client",
         Connection: "connection",
+        ScheduledJob: "job",
     }
     return nouns[type(subject)]
 

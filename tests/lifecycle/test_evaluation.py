@@ -203,7 +203,7 @@ def test_the_policy_with_the_lowest_number_binds(full):
     assert (obligation.policy, obligation.rotate_by) == (strict, NOW - 3 * DAY)
 
 
-@pytest.mark.parametrize("selector", [{"trust_model": "user_consented"}, {"kinds": ["aws_access_key"]}])
+@pytest.mark.parametrize("selector", [{"trust_models": ["user_consented"]}, {"kinds": ["aws_access_key"]}])
 def test_a_policy_for_others_does_not_bind(full, selector):
     mine = factories.credential(kind=CredentialKind.API_KEY)
     Policy.objects.create(name="For others", priority=1, max_age=DAY, **selector)
@@ -214,7 +214,7 @@ def test_a_policy_for_others_does_not_bind(full, selector):
 def test_a_policy_for_one_environment_binds_there_alone(full):
     prod = factories.credential(environment=factories.environment("prod"))
     nowhere = factories.credential()
-    Policy.objects.create(name="Production", priority=1, environment=factories.environment("prod"), max_age=DAY)
+    Policy.objects.create(name="Production", priority=1, environments=[factories.environment("prod").pk], max_age=DAY)
     full()
     names = dict(Obligation.objects.values_list("pk", "policy__name"))
     assert names == {prod.pk: "Production", nowhere.pk: "API keys"}
