@@ -1,6 +1,6 @@
 """Tables, constraints and querysets of the lifecycle."""
 
-from lifecycle.models.evaluations import EvaluationMark, RuleState, Snapshot
+from lifecycle.models.evaluations import EvaluationMark, RuleDay, RuleState, Snapshot
 from lifecycle.models.findings import Finding, FindingChange, Waiver
 from lifecycle.models.jobs import ScheduledJob
 from lifecycle.models.policies import Obligation, Policy, PolicyVersion, RuleSetting
@@ -12,6 +12,7 @@ __all__ = [
     "Obligation",
     "Policy",
     "PolicyVersion",
+    "RuleDay",
     "RuleSetting",
     "RuleState",
     "ScheduledJob",
