@@ -41,7 +41,7 @@ OPEN = "&".join(f"state={state.value}" for state in COUNTED)
 
 
 def owner_of(finding: Finding) -> Any:
-    """Who answers for the subject; of a server's three owners the first that is set. Nobody for a connection or a job."""
+    """Who answers for the subject; of a server's three owners the first that is set. Nobody for what is no asset."""
     subject = finding.subject
     if isinstance(subject, Connection | ScheduledJob):
         return None
