@@ -75,6 +75,11 @@ WITHOUT_EFFECT = {
     Event.CONNECTION_SYNC_REQUESTED,
     Event.OWNER_CREATED,
     Event.ENVIRONMENT_CREATED,
+    # What is asked has a digest of its own, whichever way it was changed; the rest of a policy is words.
+    Event.POLICY_CREATED,
+    Event.POLICY_CHANGED,
+    Event.POLICY_RETIRED,
+    Event.RULE_SET,
     Event.FINDINGS_EVALUATED,
     Event.CHAIN_HEAD_SIGNED,
 }

@@ -1,15 +1,17 @@
 """What is asked of credentials, who changed that and why, and by when each credential must answer."""
 
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any, ClassVar, Self
+from uuid import UUID
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
-from inventory.models import Credential
+from inventory.models import Credential, Environment, Owner
 from inventory.models.base import Row
 from inventory.states import CredentialKind, ServerRole, Severity, TrustModel
-from lifecycle.rules.wording import length
+from lifecycle.rules import asking
 from lifecycle.states import Automation, Logged
 
 LIMITS = ("max_age", "max_idle", "max_lifetime", "overlap", "review_interval")
@@ -26,6 +28,18 @@ class PolicyQuerySet(models.QuerySet["Policy"]):
     def in_order(self) -> Self:
         """The order in which policies are tried: the first that fits a credential binds it."""
         return self.in_force().order_by("priority", "id")
+
+    def tied_with(self, policy: "Policy") -> Self:
+        """Others of the same priority. Between them the older one is tried first, which nobody chose."""
+        return self.in_force().filter(priority=policy.priority).exclude(pk=policy.pk)
+
+    def with_names(self) -> list["Policy"]:
+        """The rows, each with the names that its words need: no query for each of them."""
+        policies = list(self)
+        names = names_of(policies)
+        for policy in policies:
+            policy.names = names
+        return policies
 
 
 class Policy(Row):
@@ -81,6 +95,8 @@ class Policy(Row):
     is_shipped = models.BooleanField(default=False, editable=False)
     retired_at = models.DateTimeField(null=True, blank=True, editable=False)
 
+    names: Mapping[UUID, str] | None = None  # of environments and owners; looked up where nobody gave them
+
     objects = PolicyQuerySet.as_manager()
 
     class Meta(Row.Meta):
@@ -117,25 +133,40 @@ class Policy(Row):
         return self.name
 
     @property
-    def sentence(self) -> str:
-        """What the policy asks, in one plain sentence."""
-        asked = [
-            words
-            for words, is_asked in (
-                (f"rotate within {length(self.max_age)}", self.max_age),
-                (f"retire after {length(self.max_idle)} without use", self.max_idle),
-                (f"live at most {length(self.max_lifetime)}", self.max_lifetime),
-                (f"be reviewed every {length(self.review_interval)}", self.review_interval),
-                ("have an owner", self.requires_owner),
-                ("have an expiry", self.requires_expiry),
-                ("be kept by reference only", self.requires_reference),
-            )
-            if is_asked
-        ]
-        if not asked:
-            return "Asks nothing."
-        words = asked[0] if len(asked) == 1 else f"{', '.join(asked[:-1])} and {asked[-1]}"
+    def binds(self) -> str:
+        """Whom it binds: `AWS access keys in prod`."""
+        return asking.binds(self, self._names())
+
+    @property
+    def asks(self) -> str:
+        """What it asks, as a sentence of its own: `Rotate within 90 days.`"""
+        words = asking.asks(self)
         return f"{words[0].upper()}{words[1:]}."
+
+    @property
+    def sentence(self) -> str:
+        """Whom it binds and what it asks, in one plain sentence."""
+        return asking.sentence(self, self._names())
+
+    def _names(self) -> Mapping[UUID, str]:
+        return self.names if self.names is not None else names_of([self])
+
+
+def names_of(policies: Iterable[Policy]) -> dict[UUID, str]:
+    """The names of the environments and owners that policies select by, two queries at most."""
+    made = list(policies)
+    environments = {each for policy in made for each in policy.environments}
+    owners = {each for policy in made for each in policy.owners}
+    return {
+        **(dict(Environment.objects.filter(pk__in=environments).values_list("pk", "name")) if environments else {}),
+        **(dict(Owner.objects.filter(pk__in=owners).values_list("pk", "name")) if owners else {}),
+    }
+
+
+class PolicyVersionQuerySet(models.QuerySet["PolicyVersion"]):
+    def of(self, policy: Policy) -> Self:
+        """Newest first."""
+        return self.filter(policy=policy).order_by("-number")
 
 
 class PolicyVersion(Row):
@@ -151,6 +182,8 @@ class PolicyVersion(Row):
     is_retirement = models.BooleanField(default=False)
     dry_run = models.JSONField(null=True, blank=True, help_text="What the change was expected to do.")
     back_test = models.JSONField(null=True, blank=True, help_text="What it would have done in the recorded past.")
+
+    objects = PolicyVersionQuerySet.as_manager()
 
     class Meta(Row.Meta):
         constraints: ClassVar = [

@@ -13,3 +13,12 @@ def length(time: timedelta | None) -> str:
     if seconds >= 2 * 3_600:
         return plural(seconds // 3_600, "hour")
     return plural(seconds // 60, "minute")
+
+
+def exact_length(time: timedelta) -> str:
+    """The same without rounding, for what is asked: a limit of 2½ days is `60 hours`, and nothing is lost."""
+    seconds = int(time.total_seconds())
+    for unit, word in ((86_400, "day"), (3_600, "hour"), (60, "minute")):
+        if seconds % unit == 0 and seconds >= 2 * unit:
+            return plural(seconds // unit, word)
+    return plural(seconds // 60, "minute") if seconds % 60 == 0 else plural(seconds, "second")

@@ -7,8 +7,6 @@ from django.views.decorators.http import require_GET
 
 from access.actors import Actor
 from access.permissions import requires_reader
-from inventory.models import Environment
-from inventory.states import CredentialKind, TrustModel
 from lifecycle.models import Policy, RuleState
 from lifecycle.rules import RULES
 from lifecycle.views.findings import parts_of
@@ -24,22 +22,9 @@ def policy_list(request: HttpRequest) -> HttpResponse:
         request,
         "lifecycle/policy_list.html",
         {
-            "policies": [(policy, kinds_of(policy)) for policy in Policy.objects.in_order()],
+            "policies": Policy.objects.in_order().with_names(),
             "rules": [(rule, states.get(rule.slug), parts_of(states.get(rule.slug))) for rule in rules],
             "evaluated_at": max((state.evaluated_at for state in states.values()), default=None),
             "now": timezone.now(),
         },
     )
-
-
-def kinds_of(policy: Policy) -> str:
-    """What the policy's selector fits, in words."""
-    labels = dict(CredentialKind.choices)
-    kinds = ", ".join(str(labels.get(kind, kind)) for kind in policy.kinds) or "Every credential"
-    models = dict(TrustModel.choices)
-    places = dict(Environment.objects.filter(pk__in=policy.environments).values_list("pk", "name"))
-    more = [
-        *(str(models.get(each, each)) for each in policy.trust_models),
-        *(places.get(each, "an unknown environment") for each in policy.environments),
-    ]
-    return f"{kinds} ({', '.join(more)})" if more else kinds

@@ -1,12 +1,14 @@
 """Policies say in words what they ask, and the shipped ones bind everything."""
 
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 from django.db import IntegrityError, transaction
 
 from inventory.states import CredentialKind
 from lifecycle.models import Obligation, Policy
+from lifecycle.rules import asking
 from lifecycle.rules.wording import length
 from tests import factories
 
@@ -24,23 +26,96 @@ def test_every_shipped_policy_says_where_its_limits_come_from():
     assert all(policy.description.endswith(".") for policy in Policy.objects.filter(is_shipped=True))
 
 
+# ── In words ───────────────────────────────────────────────────────────────────────────────────
+PROD, STAGING, TEAM = uuid4(), uuid4(), uuid4()
+NAMES = {PROD: "prod", STAGING: "staging", TEAM: "Payments"}
+
+
 @pytest.mark.parametrize(
-    ("values", "sentence"),
+    ("values", "binds"),
     [
-        ({}, "Asks nothing."),
-        ({"max_age": timedelta(days=90)}, "Rotate within 90 days."),
+        ({}, "Every credential"),
+        ({"kinds": ["aws_access_key"], "environments": [PROD]}, "AWS access keys in prod"),
+        ({"kinds": ["api_key", "database_password", "other"]}, "API keys, database passwords or other credentials"),
+        ({"trust_models": ["static_service"]}, "Static service credentials"),
         (
-            {"max_age": timedelta(days=90), "max_idle": timedelta(days=60)},
-            "Rotate within 90 days and retire after 60 days without use.",
+            {"kinds": ["oauth_access_token"], "trust_models": ["user_consented"]},
+            "User-consented access tokens",
         ),
         (
-            {"max_idle": timedelta(days=60), "max_lifetime": timedelta(hours=24), "requires_expiry": True},
-            "Retire after 60 days without use, live at most 24 hours and have an expiry.",
+            {"kinds": ["api_key"], "trust_models": ["static_service", "unknown"]},
+            "API keys of trust model static service or unknown",
+        ),
+        ({"environments": [PROD, STAGING], "tags": ["pci"]}, "Credentials in prod or staging, tagged pci"),
+        ({"providers": ["github"], "owners": [TEAM]}, "Credentials issued by github, owned by Payments"),
+        ({"owners": [uuid4()]}, "Credentials owned by one that is gone"),
+        (
+            {"server_roles": ["delegated_layer", "unclassified"]},
+            "Credentials used on delegated authorization layers or unclassified servers",
+        ),
+        ({"tags": [*"abcdefgh"]}, "Credentials tagged a, b, c, d, e or 3 others"),
+    ],
+)
+def test_a_policy_says_whom_it_binds(values, binds):
+    assert asking.binds(Policy(name="one", **values), NAMES) == binds
+
+
+@pytest.mark.parametrize(
+    ("values", "asks"),
+    [
+        ({}, "nothing is asked"),
+        ({"max_age": timedelta(days=90)}, "rotate within 90 days"),
+        (
+            {"max_age": timedelta(days=90), "max_idle": timedelta(days=60), "automation": "propose"},
+            "rotate within 90 days, retire after 60 days without use; Keyreeve proposes the rotation",
+        ),
+        (
+            {"max_age": timedelta(days=90), "automation": "automatic"},
+            "rotate within 90 days; Keyreeve rotates by itself",
+        ),
+        ({"max_lifetime": timedelta(hours=24), "requires_expiry": True}, "live at most 24 hours, have an expiry"),
+        ({"max_lifetime": timedelta(days=2, hours=12)}, "live at most 60 hours"),
+        (
+            {"overlap": timedelta(hours=24), "requires_owner": True, "requires_reference": True},
+            "keep the old version working for 24 hours after a rotation, have an owner, be kept by reference only",
+        ),
+        ({"review_interval": timedelta(days=90)}, "be reviewed every 90 days"),
+        ({"allowed_scopes": ["read", "repo:*"]}, "carry no scope but read and repo:*"),
+        (
+            {"logging": ["issuance", "validation", "revocation"]},
+            "their servers log issuance, validation and revocation",
+        ),
+        (
+            {"requires_owner": True, "overrides": {"unrotated": "high", "stale": "off"}},
+            "have an owner; for them “Stale” is off and “Unrotated” counts as high",
         ),
     ],
 )
-def test_a_policy_says_what_it_asks_in_a_sentence(values, sentence):
-    assert Policy(name="one", **values).sentence == sentence
+def test_a_policy_says_what_it_asks(values, asks):
+    assert asking.asks(Policy(name="one", **values)) == asks
+
+
+def test_a_policy_is_one_sentence():
+    policy = Policy(
+        name="one",
+        kinds=["aws_access_key"],
+        environments=[factories.environment("prod").pk],
+        max_age=timedelta(days=90),
+        max_idle=timedelta(days=60),
+        automation="propose",
+    )
+    assert policy.sentence == (
+        "AWS access keys in prod: rotate within 90 days, retire after 60 days without use; Keyreeve proposes the "
+        "rotation."
+    )
+
+
+def test_words_of_many_policies_take_two_queries_for_names(django_assert_num_queries):
+    owner = factories.owner()
+    for name in ("one", "two", "three"):
+        Policy.objects.create(name=name, environments=[factories.environment("prod").pk], owners=[owner.pk])
+    with django_assert_num_queries(3):
+        assert all(policy.binds for policy in Policy.objects.in_order().with_names())
 
 
 @pytest.mark.parametrize(
