@@ -7,16 +7,16 @@ except the mark and the rules' counts after a full evaluation, which say when it
 """
 
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache
 from hashlib import sha256
 from itertools import islice
 from time import perf_counter
-from typing import Any, Self
+from typing import Any
 from uuid import UUID
 
-from django.conf import settings
 from django.db import connection as database
 from django.db.backends.utils import CursorWrapper
 from django.db.models import Exists, OuterRef, Q, QuerySet
@@ -39,11 +39,13 @@ from inventory.models import (
     Tool,
     Use,
 )
-from inventory.states import Admission, ConnectionKind, Registration, Severity, Transport
+from inventory.states import Admission, ConnectionKind, Registration, Transport
+from lifecycle.actions.judging import Judged, at_full_speed, judged
 from lifecycle.errors import EvaluationUnderWay
-from lifecycle.models import EvaluationMark, Finding, Obligation, Policy, RuleState, ScheduledJob
-from lifecycle.models.policies import asked_of
-from lifecycle.rules import RULES, Rule, Subject
+from lifecycle.models import EvaluationMark, Finding, Obligation, RuleState, ScheduledJob
+from lifecycle.models.asked import asked_now
+from lifecycle.rules import RULES, Subject
+from lifecycle.rules.asked import Asked
 from lifecycle.rules.facts import (
     LONG_MISSED_SYNCS,
     LONG_UNSYNCED,
@@ -91,6 +93,8 @@ TABLES = {
     Subject.CONNECTION: Connection._meta.db_table,
     Subject.JOB: ScheduledJob._meta.db_table,
 }
+# Columns of an obligation, named like the facts that they are.
+OBLIGED = ("policy_id", "rotate_by", "stale_at", "expires_at", "review_by")
 # Kinds of connections whose look says something about what another connection listed.
 LIVE_KINDS = (ConnectionKind.MCP_SERVER, ConnectionKind.OAUTH)
 
@@ -153,7 +157,8 @@ def evaluate(now: datetime, *, actor: Actor, full: bool = False) -> Evaluation:
         # Read before anything else: what is committed later has a higher number and is looked at next time.
         seq = AuditEntry.objects.order_by("-seq").values_list("seq", flat=True).first() or 0
         mark = EvaluationMark.objects.first()
-        digest = _digest_of_what_is_asked()
+        asked = asked_now()  # once, so that a policy changed meanwhile is seen whole next time
+        digest = sha256(f"{_declared()} {asked.digest}".encode()).hexdigest()
         scope = None if full else _scope(mark, seq=seq, digest=digest, now=now)
         result = Evaluation(is_full=scope is None)
         if scope is not None and not scope:
@@ -161,7 +166,7 @@ def evaluate(now: datetime, *, actor: Actor, full: bool = False) -> Evaluation:
                 _move_mark(mark, now=now, seq=seq, digest=digest)
             return result
         began = perf_counter()
-        _evaluate_scope(cursor, scope, now=now, result=result)
+        _evaluate_scope(cursor, scope, asked=asked, now=now, result=result)
         took = timedelta(seconds=perf_counter() - began) if result.is_full else None
         _move_mark(mark, now=now, seq=seq, digest=digest, full_in=took)
     if result.changed:
@@ -182,12 +187,6 @@ def evaluate(now: datetime, *, actor: Actor, full: bool = False) -> Evaluation:
 
 
 # ── What to look at ────────────────────────────────────────────────────────────────────────────
-def _digest_of_what_is_asked() -> str:
-    """Changes when a rule or a policy does, whoever changed it."""
-    policies = [(str(policy.pk), asked_of(policy)) for policy in Policy.objects.in_order()]
-    return sha256(repr((_declared(), policies, settings.OWN_DOMAINS)).encode()).hexdigest()
-
-
 @cache
 def _declared() -> str:
     """What the release asks: its rules, and the facts that they are about."""
@@ -196,7 +195,7 @@ def _declared() -> str:
          dict(rule.evidence))
         for rule in RULES.values()
     ]  # fmt: skip
-    gathered = [facts(subject, within_scope=False) for subject in Subject]
+    gathered = [facts(subject, Asked(), within_scope=False) for subject in Subject]
     return sha256(repr((asked, gathered)).encode()).hexdigest()
 
 
@@ -229,7 +228,9 @@ def _became_due(since: datetime, now: datetime) -> Keys:
     def passed(date: str, after: timedelta = timedelta(0)) -> Q:
         return Q(**{f"{date}__gt": since - after, f"{date}__lte": now - after})
 
-    dates = passed("rotate_by") | passed("stale_at") | passed("expires_at")
+    dates = Q()
+    for date in ("rotate_by", "stale_at", "expires_at", "review_by", "rescored_at"):
+        dates |= passed(date)
     yield Subject.CREDENTIAL, Obligation.objects.filter(dates).values_list("pk", flat=True)[: LARGEST_SCOPE + 1]
     quarantined = McpClient.objects.filter(admission=Admission.QUARANTINED).annotate(
         quarantined_at=Coalesce("admission_changed_at", "first_seen_at")
@@ -386,35 +387,29 @@ def _seen_live(looks: dict[str, bool]) -> Keys:
 
 
 # ── Look at it ─────────────────────────────────────────────────────────────────────────────────
-def _evaluate_scope(cursor: CursorWrapper, scope: Scope | None, *, now: datetime, result: Evaluation) -> None:
-    if scope is None:
-        # Estimates over many conditions are guesses, and a wrong one costs minutes in a nested loop.
-        cursor.execute("SET LOCAL enable_nestloop = off")
-        cursor.execute("SET LOCAL work_mem = '128MB'")
+def _evaluate_scope(
+    cursor: CursorWrapper, scope: Scope | None, *, asked: Asked, now: datetime, result: Evaluation
+) -> None:
     changes = sha256()
-    for subject in Subject:
-        ids = None if scope is None else scope.ids(subject)
-        if ids is not None and not ids:
-            continue
-        rules = [rule for rule in RULES.values() if rule.subject is subject]
-        if not rules:
-            continue
-        with _Judge(cursor, subject, rules, ids, now) as judge:
-            result.subjects += judge.subjects
-            if subject is Subject.CREDENTIAL:
-                judge.bind()
-            for verb, statement in (("opened", judge.open), ("refreshed", judge.refresh), ("resolved", judge.resolve)):
-                for rule, number, digest in statement():
-                    setattr(result, verb, getattr(result, verb) + number)
-                    result.rules.setdefault(rule, {})[verb] = number
-                    changes.update(f"{rule} {verb} {number} {digest}\n".encode())
-            if scope is None:
-                judge.tally()
-        recount(subject, ids, cursor=cursor)
+    with at_full_speed(cursor) if scope is None else nullcontext():
+        for subject in Subject:
+            ids = None if scope is None else scope.ids(subject)
+            if (ids is not None and not ids) or all(rule.subject is not subject for rule in RULES.values()):
+                continue
+            with judged(cursor, subject, asked, now, ids=ids) as found:
+                result.subjects += found.count()
+                if subject is Subject.CREDENTIAL:
+                    _bind(found)
+                for verb, write in (("opened", _open), ("refreshed", _refresh), ("resolved", _resolve)):
+                    for rule, number, digest in write(found):
+                        setattr(result, verb, getattr(result, verb) + number)
+                        result.rules.setdefault(rule, {})[verb] = number
+                        changes.update(f"{rule} {verb} {number} {digest}\n".encode())
+                if scope is None:
+                    _tally(found, now)
+            recount(subject, ids, cursor=cursor)
     if scope is None:
         RuleState.objects.exclude(rule__in=RULES).delete()
-        cursor.execute("SET LOCAL enable_nestloop = on")
-        cursor.execute("SET LOCAL work_mem TO DEFAULT")
     result.digest = changes.hexdigest()
 
 
@@ -430,162 +425,128 @@ def _move_mark(
     moved.save()
 
 
-class _Judge:
-    """The statements of one subject. The facts and what violates a rule are gathered once, in temporary tables."""
+def _within(found: Judged, column: str) -> str:
+    return "" if found.is_full else f"AND {column} = ANY (%(scope)s)"
 
-    def __init__(
-        self, cursor: CursorWrapper, subject: Subject, rules: list[Rule], ids: list[UUID] | None, now: datetime
-    ) -> None:
-        self.cursor = cursor
-        self.subject = subject
-        self.rules = rules
-        self.column = f"{subject.value}_id"
-        self.now = now
-        self.values = {"now": now, "scope": ids, "own_domains": list(settings.OWN_DOMAINS)}
-        self.is_full = ids is None
-        self.subjects = 0
 
-    def within(self, column: str) -> str:
-        return "" if self.is_full else f"AND {column} = ANY (%(scope)s)"
+def _write(found: Judged, statement: str) -> list[tuple[Any, ...]]:
+    """Run a statement that returns ids and rules: by rule the number and one digest over the ids in order."""
+    return found.execute(
+        f"""
+        WITH changed AS ({statement})
+        SELECT rule, count(*), encode(sha256(string_agg(uuid_send(id), '' ORDER BY id)), 'hex')
+        FROM changed GROUP BY rule ORDER BY rule
+        """
+    )
 
-    def __enter__(self) -> Self:
-        self._gather("subject_facts", facts(self.subject, within_scope=not self.is_full), keys="id")
-        self.subjects = self._execute("SELECT count(*) FROM subject_facts")[0][0]
-        self._gather(
-            "violations",
-            " UNION ALL ".join(
-                f"SELECT '{rule.slug}' AS rule, v.id, {_severity(rule)} AS severity, {_evidence(rule)} AS evidence"
-                f" FROM subject_facts v WHERE ({rule.applies}) AND ({rule.violated})"
-                for rule in self.rules
-            ),
-            keys="id, rule",
-        )
-        return self
 
-    def __exit__(self, raised: type[BaseException] | None, *_: object) -> None:
-        if raised is None:  # else the transaction is over, and the tables with it
-            self._execute("DROP TABLE violations, subject_facts")
+def _bind(found: Judged) -> None:
+    """Obligations as the facts imply them. Rows that would stay the same are not touched."""
+    found.execute(
+        f"""
+        DELETE FROM lifecycle_obligation o
+        WHERE NOT EXISTS (SELECT 1 FROM subject_facts v WHERE v.id = o.credential_id)
+          {_within(found, "o.credential_id")}
+        """
+    )
+    found.execute(
+        f"""
+        UPDATE lifecycle_obligation o
+        SET {", ".join(f"{column} = v.{column}" for column in OBLIGED)}
+        FROM subject_facts v
+        WHERE v.id = o.credential_id {_within(found, "o.credential_id")}
+          AND ({", ".join(f"o.{column}" for column in OBLIGED)})
+              IS DISTINCT FROM ({", ".join(f"v.{column}" for column in OBLIGED)})
+        """
+    )
+    found.execute(
+        f"""
+        INSERT INTO lifecycle_obligation (credential_id, {", ".join(OBLIGED)})
+        SELECT v.id, {", ".join(f"v.{column}" for column in OBLIGED)} FROM subject_facts v
+        WHERE NOT EXISTS (SELECT 1 FROM lifecycle_obligation o WHERE o.credential_id = v.id)
+        """
+    )
 
-    def _execute(self, statement: str) -> list[tuple[Any, ...]]:
-        self.cursor.execute(statement, self.values)
-        return self.cursor.fetchall() if self.cursor.description else []
 
-    def _gather(self, name: str, select: str, *, keys: str) -> None:
-        self._execute(f"CREATE TEMPORARY TABLE {name} ON COMMIT DROP AS {select}")
-        self._execute(
-            f"ANALYZE {name} ({keys})"
-        )  # what joins read; statistics of wide evidence cost more than they tell
+def _open(found: Judged) -> list[tuple[Any, ...]]:
+    within = _within(found, f"f.{found.column}")
+    return _write(
+        found,
+        f"""
+        INSERT INTO lifecycle_finding (rule, {found.column}, severity, state, evidence, opened_at, refreshed_at,
+                                       due_at, acknowledged_by, resolution)
+        SELECT j.rule, j.id, j.severity, '{FindingState.OPEN.value}', j.evidence, %(now)s, %(now)s,
+               %(now)s + {_DUE}, '', ''
+        FROM violations j
+        WHERE NOT EXISTS (
+          SELECT 1 FROM lifecycle_finding f
+          WHERE f.{found.column} = j.id AND f.rule = j.rule AND f.resolved_at IS NULL {within})
+        RETURNING id, rule
+        """,
+    )
 
-    def _write(self, statement: str) -> list[tuple[Any, ...]]:
-        """Run a statement that returns ids and rules: by rule the number and one digest over the ids in order."""
-        return self._execute(
-            f"""
-            WITH changed AS ({statement})
-            SELECT rule, count(*), encode(sha256(string_agg(uuid_send(id), '' ORDER BY id)), 'hex')
-            FROM changed GROUP BY rule ORDER BY rule
-            """
-        )
 
-    def bind(self) -> None:
-        """Obligations as the facts imply them. Rows that would stay the same are not touched."""
-        self._execute(
-            f"""
-            DELETE FROM lifecycle_obligation o
-            WHERE NOT EXISTS (SELECT 1 FROM subject_facts v WHERE v.id = o.credential_id)
-              {self.within("o.credential_id")}
-            """
-        )
-        self._execute(
-            f"""
-            UPDATE lifecycle_obligation o
-            SET policy_id = v.policy_id, rotate_by = v.rotate_by, stale_at = v.stale_at, expires_at = v.expires_at
-            FROM subject_facts v
-            WHERE v.id = o.credential_id {self.within("o.credential_id")}
-              AND (o.policy_id, o.rotate_by, o.stale_at, o.expires_at)
-                  IS DISTINCT FROM (v.policy_id, v.rotate_by, v.stale_at, v.expires_at)
-            """
-        )
-        self._execute(
-            """
-            INSERT INTO lifecycle_obligation (credential_id, policy_id, rotate_by, stale_at, expires_at)
-            SELECT v.id, v.policy_id, v.rotate_by, v.stale_at, v.expires_at FROM subject_facts v
-            WHERE NOT EXISTS (SELECT 1 FROM lifecycle_obligation o WHERE o.credential_id = v.id)
-            """
-        )
+def _refresh(found: Judged) -> list[tuple[Any, ...]]:
+    within = _within(found, f"f.{found.column}")
+    return _write(
+        found,
+        f"""
+        UPDATE lifecycle_finding f
+        SET severity = j.severity, evidence = j.evidence, refreshed_at = %(now)s, due_at = f.opened_at + {_DUE}
+        FROM violations j
+        WHERE f.{found.column} = j.id AND f.rule = j.rule AND f.resolved_at IS NULL {within}
+          AND (f.severity, f.evidence) IS DISTINCT FROM (j.severity, j.evidence)
+        RETURNING f.id, f.rule
+        """,
+    )
 
-    def open(self) -> list[tuple[Any, ...]]:
-        within = self.within(f"f.{self.column}")
-        return self._write(
-            f"""
-            INSERT INTO lifecycle_finding (rule, {self.column}, severity, state, evidence, opened_at, refreshed_at,
-                                           due_at, acknowledged_by, resolution)
-            SELECT j.rule, j.id, j.severity, '{FindingState.OPEN.value}', j.evidence, %(now)s, %(now)s,
-                   %(now)s + {_DUE}, '', ''
-            FROM violations j
-            WHERE NOT EXISTS (
-              SELECT 1 FROM lifecycle_finding f
-              WHERE f.{self.column} = j.id AND f.rule = j.rule AND f.resolved_at IS NULL {within})
-            RETURNING id, rule
-            """
-        )
 
-    def refresh(self) -> list[tuple[Any, ...]]:
-        within = self.within(f"f.{self.column}")
-        return self._write(
-            f"""
-            UPDATE lifecycle_finding f
-            SET severity = j.severity, evidence = j.evidence, refreshed_at = %(now)s, due_at = f.opened_at + {_DUE}
-            FROM violations j
-            WHERE f.{self.column} = j.id AND f.rule = j.rule AND f.resolved_at IS NULL {within}
-              AND (f.severity, f.evidence) IS DISTINCT FROM (j.severity, j.evidence)
-            RETURNING f.id, f.rule
-            """
-        )
+def _resolve(found: Judged) -> list[tuple[Any, ...]]:
+    """Resolve what is met, what is gone and what the rule does not apply to. What is unknown stays as it is."""
+    within = _within(found, f"o.{found.column}")
+    kept = " ".join(f"WHEN '{rule.slug}' THEN ({rule.kept or rule.unknown}) IS TRUE" for rule in found.rules)
+    applies = " ".join(f"WHEN '{rule.slug}' THEN ({rule.applies}) IS TRUE" for rule in found.rules)
+    return _write(
+        found,
+        f"""
+        UPDATE lifecycle_finding f
+        SET state = '{FindingState.RESOLVED.value}', resolved_at = %(now)s, resolution = r.resolution
+        FROM (
+          SELECT o.id,
+                 CASE WHEN v.id IS NULL THEN '{Resolution.GONE.value}'
+                      WHEN NOT (CASE o.rule {applies} ELSE false END) THEN '{Resolution.NOT_APPLICABLE.value}'
+                      WHEN NOT (CASE o.rule {kept} ELSE false END) THEN '{Resolution.MET.value}'
+                 END AS resolution
+          FROM lifecycle_finding o
+          LEFT JOIN violations j ON j.id = o.{found.column} AND j.rule = o.rule
+          LEFT JOIN subject_facts v ON v.id = o.{found.column}
+          WHERE o.resolved_at IS NULL AND o.{found.column} IS NOT NULL AND j.id IS NULL {within}
+        ) r
+        WHERE f.id = r.id AND f.resolved_at IS NULL AND r.resolution IS NOT NULL
+        RETURNING f.id, f.rule
+        """,
+    )
 
-    def resolve(self) -> list[tuple[Any, ...]]:
-        """Resolve what is met, what is gone and what the rule does not apply to. What is unknown stays as it is."""
-        within = self.within(f"o.{self.column}")
-        kept = " ".join(f"WHEN '{rule.slug}' THEN ({rule.kept or rule.unknown}) IS TRUE" for rule in self.rules)
-        applies = " ".join(f"WHEN '{rule.slug}' THEN ({rule.applies}) IS TRUE" for rule in self.rules)
-        return self._write(
-            f"""
-            UPDATE lifecycle_finding f
-            SET state = '{FindingState.RESOLVED.value}', resolved_at = %(now)s, resolution = r.resolution
-            FROM (
-              SELECT o.id,
-                     CASE WHEN v.id IS NULL THEN '{Resolution.GONE.value}'
-                          WHEN NOT (CASE o.rule {applies} ELSE false END) THEN '{Resolution.NOT_APPLICABLE.value}'
-                          WHEN NOT (CASE o.rule {kept} ELSE false END) THEN '{Resolution.MET.value}'
-                     END AS resolution
-              FROM lifecycle_finding o
-              LEFT JOIN violations j ON j.id = o.{self.column} AND j.rule = o.rule
-              LEFT JOIN subject_facts v ON v.id = o.{self.column}
-              WHERE o.resolved_at IS NULL AND o.{self.column} IS NOT NULL AND j.id IS NULL {within}
-            ) r
-            WHERE f.id = r.id AND f.resolved_at IS NULL AND r.resolution IS NOT NULL
-            RETURNING f.id, f.rule
-            """
-        )
 
-    def tally(self) -> None:
-        """Count for every rule how many subjects meet it, violate it or are unknown to it, in one pass."""
-        columns = ", ".join(
-            f"count(*) FILTER (WHERE ({rule.applies})),"
-            f"count(*) FILTER (WHERE ({rule.applies}) AND ({rule.violated})),"
-            f"count(*) FILTER (WHERE ({rule.applies}) AND ({rule.violated}) IS NOT TRUE AND ({rule.unknown}))"
-            for rule in self.rules
-        )
-        (numbers,) = self._execute(f"SELECT {columns} FROM subject_facts v")
-        for rule, population, violated, unknown in zip(
-            self.rules, numbers[0::3], numbers[1::3], numbers[2::3], strict=True
-        ):
-            RuleState(
-                rule=rule.slug,
-                evaluated_at=self.now,
-                met=population - violated - unknown,
-                violated=violated,
-                unknown=unknown,
-            ).save()
+def _tally(found: Judged, now: datetime) -> None:
+    """Count for every rule how many subjects meet it, violate it or are unknown to it, in one pass."""
+    columns = ", ".join(
+        f"count(*) FILTER (WHERE ({rule.applies})),"
+        f"count(*) FILTER (WHERE ({rule.applies}) AND ({rule.violated})),"
+        f"count(*) FILTER (WHERE ({rule.applies}) AND ({rule.violated}) IS NOT TRUE AND ({rule.unknown}))"
+        for rule in found.rules
+    )
+    (numbers,) = found.execute(f"SELECT {columns} FROM subject_facts v")
+    for rule, population, violated, unknown in zip(
+        found.rules, numbers[0::3], numbers[1::3], numbers[2::3], strict=True
+    ):
+        RuleState(
+            rule=rule.slug,
+            evaluated_at=now,
+            met=population - violated - unknown,
+            violated=violated,
+            unknown=unknown,
+        ).save()
 
 
 _DUE = "(CASE j.severity {} END)".format(
@@ -593,16 +554,6 @@ _DUE = "(CASE j.severity {} END)".format(
         f"WHEN {severity.value} THEN interval '{int(time.total_seconds())} s'" for severity, time in DUE_WITHIN.items()
     )
 )
-
-
-def _severity(rule: Rule) -> str:
-    base = f"({rule.graded})" if rule.graded else str(rule.severity.value)
-    return f"least({base} + (CASE WHEN {rule.raised} THEN 1 ELSE 0 END), {Severity.CRITICAL.value})::smallint"
-
-
-def _evidence(rule: Rule) -> str:
-    pairs = ", ".join(f"'{name}', {expression}" for name, expression in rule.evidence.items())
-    return f"jsonb_strip_nulls(jsonb_build_object({pairs}))"
 
 
 def recount(subject: Subject, ids: list[UUID] | None, *, cursor: CursorWrapper) -> None:

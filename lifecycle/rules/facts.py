@@ -5,7 +5,11 @@ What is many to one subject (uses, checks, tools, grants) is aggregated in one p
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
+
+from psycopg.types.json import Jsonb
 
 from inventory.states import (
     ENDED,
@@ -18,6 +22,7 @@ from inventory.states import (
     TrustModel,
     Verdict,
 )
+from lifecycle.rules.asked import Asked
 from lifecycle.rules.declaration import Subject
 
 # Times that no policy sets. Each date they imply is a column of the facts, and `evaluation` knows where it comes due.
@@ -70,21 +75,17 @@ _CHECKS = f"""
 _IN_FORCE = "g.withdrawn_at IS NULL AND g.approved_at <= %(now)s AND g.ends_at > %(now)s"
 _LIVE = "c.gone_at IS NULL AND c.status NOT IN ({})".format(", ".join(f"'{status.value}'" for status in ENDED))
 
+# The policies as rows of the statement, never as rows of the table: they may be changed meanwhile, or not be saved yet.
+ASKED = """
+  SELECT * FROM jsonb_to_recordset(%(policies)s::jsonb) AS p (
+    position integer, id uuid, name text, kinds text[], trust_models text[], environments uuid[], providers text[],
+    owners uuid[], tags text[], server_roles text[], max_age interval, max_idle interval, max_lifetime interval,
+    overlap interval, review_interval interval, requires_owner boolean, requires_expiry boolean,
+    requires_reference boolean, allowed_scopes text[], logging text[])
+"""
+
 _CREDENTIALS = f"""
-WITH binding AS (
-  -- Few combinations, so policies are tried once for each of them and not once for each credential.
-  SELECT DISTINCT ON (s.kind, s.trust_model, s.environment_id) s.kind, s.trust_model, s.environment_id,
-         p.id AS policy_id, p.name AS policy, p.max_age, p.max_idle, p.max_lifetime,
-         coalesce(p.requires_expiry, false) AS requires_expiry
-  FROM (SELECT DISTINCT c.kind, c.trust_model, c.environment_id
-        FROM inventory_credential c WHERE {_LIVE} {{credential}}) s
-  LEFT JOIN lifecycle_policy p
-    ON (cardinality(p.kinds) = 0 OR s.kind = ANY (p.kinds))
-   AND (cardinality(p.trust_models) = 0 OR s.trust_model = ANY (p.trust_models))
-   AND (cardinality(p.environments) = 0 OR s.environment_id = ANY (p.environments))
-   AND p.retired_at IS NULL
-  ORDER BY s.kind, s.trust_model, s.environment_id, p.priority, p.id
-),
+WITH asked AS ({ASKED}),
 used AS (
   SELECT u.credential_id, count(*) AS uses, count(*) FILTER (WHERE NOT u.is_disabled) AS enabled_uses,
          count(*) FILTER (WHERE e.id IS NULL) AS unplaced_uses, max(e.criticality) AS criticality,
@@ -94,12 +95,27 @@ used AS (
          count(*) FILTER (WHERE s.transport IN {_listed(_REMOTE)} AND s.authorization_server_id IS NOT NULL)
            AS consent_uses,
          count(*) FILTER (WHERE s.transport IN {_listed(_REMOTE)} AND s.authorization_server_id IS NULL
-                          AND s.probed_at IS NULL) AS unasked_uses
+                          AND s.probed_at IS NULL) AS unasked_uses{{roles}}
   FROM inventory_use u
   JOIN inventory_mcpserver s ON s.id = u.server_id
   LEFT JOIN inventory_environment e ON e.id = coalesce(u.environment_id, s.environment_id)
   WHERE u.gone_at IS NULL AND u.credential_id IS NOT NULL {{use}}
   GROUP BY u.credential_id
+),
+combined AS (
+  -- Few combinations, so policies are tried once for each of them and not once for each credential: it is reduced to
+  -- the values that some policy selects on.
+  SELECT DISTINCT {{selected}} FROM inventory_credential c {{served_roles}} WHERE {_LIVE} {{credential}}
+),
+binding AS (
+  SELECT DISTINCT ON ({{keys}}) s.*, p.id AS policy_id, p.name AS policy, p.max_age, p.max_idle, p.max_lifetime,
+         p.review_interval, coalesce(p.requires_owner, false) AS requires_owner,
+         coalesce(p.requires_expiry, false) AS requires_expiry,
+         coalesce(p.requires_reference, false) AS requires_reference,
+         CASE WHEN cardinality(p.allowed_scopes) > 0 THEN p.allowed_scopes END AS allowed_scopes
+  FROM combined s
+  LEFT JOIN asked p ON {{fits}}
+  ORDER BY {{keys}}, p.position
 ),
 exposed AS (
   SELECT x.credential_id, count(*) AS exposures, bool_or(x.is_readable_by_others) AS readable_by_others,
@@ -127,8 +143,10 @@ sweeping AS (
 SELECT c.id, c.storage, c.status, c.owner_id, w.is_active AS owner_is_active,
        CASE WHEN NOT w.is_active THEN w.name END AS owner_name,
        c.issued_at, c.known_since, c.last_used_at, c.expires_at,
-       b.policy_id, b.policy, b.max_age, b.max_idle, b.max_lifetime, b.requires_expiry,
+       b.policy_id, b.policy, b.max_age, b.max_idle, b.max_lifetime, b.review_interval, b.requires_owner,
+       b.requires_expiry, b.requires_reference, b.allowed_scopes,
        c.known_since + b.max_age AS rotate_by, c.last_used_at + b.max_idle AS stale_at,
+       coalesce(c.reviewed_at, c.known_since) + b.review_interval AS review_by, c.reviewed_at,
        greatest(e.criticality, u.criticality) AS criticality,
        coalesce(x.exposures, 0) AS exposures, coalesce(x.readable_by_others, false) AS readable_by_others,
        x.exposed_file,
@@ -154,11 +172,10 @@ SELECT c.id, c.storage, c.status, c.owner_id, w.is_active AS owner_is_active,
        coalesce(u.remote_uses, 0) AS remote_uses, coalesce(u.consent_uses, 0) AS consent_uses,
        coalesce(u.unasked_uses, 0) AS unasked_uses
 FROM inventory_credential c
-JOIN binding b ON b.kind = c.kind AND b.trust_model = c.trust_model
-              AND b.environment_id IS NOT DISTINCT FROM c.environment_id
+LEFT JOIN used u ON u.credential_id = c.id
+JOIN binding b ON {{bound}}
 LEFT JOIN inventory_owner w ON w.id = c.owner_id
 LEFT JOIN inventory_environment e ON e.id = c.environment_id
-LEFT JOIN used u ON u.credential_id = c.id
 LEFT JOIN exposed x ON x.credential_id = c.id
 LEFT JOIN allowed a ON a.credential_id = c.id
 LEFT JOIN sweeping g ON g.credential_id = c.id
@@ -330,8 +347,82 @@ _CHECKED = """AND (p.server_id = ANY (%(scope)s) OR p.authorization_server_id IN
       SELECT s.authorization_server_id FROM inventory_mcpserver s WHERE s.id = ANY (%(scope)s)))"""
 
 
-def facts(subject: Subject, *, within_scope: bool) -> str:
-    """The SELECT of one subject's facts, of every live one or of those in the parameter `scope`."""
+@dataclass(frozen=True, slots=True)
+class _Selector:
+    """How a credential is reduced to what policies select on: an expression that is never null, and what fits it."""
+
+    name: str
+    key: str
+    fits: str
+    is_always_read: bool = False  # so cheap that it is part of every combination
+
+
+_NOWHERE = "'00000000-0000-0000-0000-000000000000'::uuid"
+_ANY_PROVIDER = "ARRAY(SELECT lower(one) FROM unnest(%(selected_providers)s::text[]) one)"
+_SELECTORS = (
+    _Selector("kinds", "c.kind::text", "s.kinds = ANY (p.kinds)", is_always_read=True),
+    _Selector("trust_models", "c.trust_model::text", "s.trust_models = ANY (p.trust_models)", is_always_read=True),
+    _Selector(
+        "environments",
+        f"CASE WHEN c.environment_id = ANY (%(selected_environments)s::uuid[])"
+        f" THEN c.environment_id ELSE {_NOWHERE} END",
+        "s.environments = ANY (p.environments)",
+    ),
+    _Selector(
+        "providers",
+        f"CASE WHEN lower(c.issuer) = ANY ({_ANY_PROVIDER}) THEN lower(c.issuer) ELSE '' END",
+        "s.providers = ANY (SELECT lower(one) FROM unnest(p.providers) one)",
+    ),
+    _Selector(
+        "owners",
+        f"CASE WHEN c.owner_id = ANY (%(selected_owners)s::uuid[]) THEN c.owner_id ELSE {_NOWHERE} END",
+        "s.owners = ANY (p.owners)",
+    ),
+    _Selector(
+        "tags",
+        """CASE WHEN c.tags && %(selected_tags)s::varchar[]
+                THEN ARRAY(SELECT one::text FROM unnest(c.tags) one WHERE one = ANY (%(selected_tags)s::text[])
+                           GROUP BY one ORDER BY one)
+                ELSE ARRAY[]::text[] END""",
+        "s.tags && p.tags",
+    ),
+    _Selector("server_roles", "coalesce(u.roles, ARRAY[]::text[])", "s.server_roles && p.server_roles"),
+)
+_ROLES = """,
+         array_agg(DISTINCT s.role::text ORDER BY s.role::text)
+           FILTER (WHERE s.role = ANY (%(selected_server_roles)s::text[])) AS roles"""
+
+
+def facts(subject: Subject, asked: Asked, *, within_scope: bool) -> str:
+    """The SELECT of one subject's facts, of every live one or of those in the parameter `scope`.
+
+    Its other parameters are those of `parameters` for the same `asked`, and `now`.
+    """
     limits = {name: f"AND {column} = ANY (%(scope)s)" if within_scope else "" for name, column in _WITHIN.items()}
     limits["checked"] = _CHECKED if within_scope else ""
+    if subject is Subject.CREDENTIAL:
+        limits |= _binding(asked)
     return _FACTS[subject].format(**limits)
+
+
+def parameters(asked: Asked) -> dict[str, Any]:
+    """What the facts under `asked` are gathered with."""
+    return {
+        "policies": Jsonb(asked.as_rows()),
+        "own_domains": list(asked.own_domains),
+        **{f"selected_{selector.name}": asked.named(selector.name) for selector in _SELECTORS},
+    }
+
+
+def _binding(asked: Asked) -> dict[str, str]:
+    """The parts of the credentials' statement that join what binds them."""
+    read = [selector for selector in _SELECTORS if selector.is_always_read or asked.named(selector.name)]
+    reads_roles = any(selector.name == "server_roles" for selector in read)
+    return {
+        "selected": ", ".join(f"{selector.key} AS {selector.name}" for selector in read),
+        "keys": ", ".join(f"s.{selector.name}" for selector in read),
+        "fits": " AND ".join(f"(cardinality(p.{selector.name}) = 0 OR {selector.fits})" for selector in read),
+        "bound": " AND ".join(f"b.{selector.name} = {selector.key}" for selector in read),
+        "served_roles": "LEFT JOIN used u ON u.credential_id = c.id" if reads_roles else "",
+        "roles": _ROLES if reads_roles else "",
+    }

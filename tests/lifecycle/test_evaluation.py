@@ -14,12 +14,15 @@ from audit.actions import action, record
 from audit.events import Event
 from audit.models import AuditEntry
 from inventory.models import Credential, Exposure, Use
-from inventory.states import CredentialKind, CredentialStatus, Severity, Storage
+from inventory.states import CredentialKind, CredentialStatus, ServerRole, Severity, Storage
 from lifecycle.actions import evaluation
 from lifecycle.actions.evaluation import evaluate
+from lifecycle.actions.judging import judged
 from lifecycle.errors import EvaluationUnderWay
 from lifecycle.models import EvaluationMark, Finding, Obligation, Policy, RuleState
+from lifecycle.models.asked import as_asked, asked_now
 from lifecycle.rules import RULES, Subject
+from lifecycle.rules.asked import UNSAVED
 from lifecycle.states import FindingState, Resolution
 from tests import factories
 from tests.examples import examples
@@ -220,6 +223,81 @@ def test_a_policy_for_one_environment_binds_there_alone(full):
     assert names == {prod.pk: "Production", nowhere.pk: "API keys"}
 
 
+@pytest.fixture
+def various(db):
+    """One credential that the selectors below single out, and one beside it that they do not."""
+    team, place = factories.owner(), factories.environment("prod")
+    mine = factories.credential(
+        owner=team, environment=place, issuer="GitHub", tags=["billing", "eu"], trust_model="user_consented",
+        kind=CredentialKind.PERSONAL_ACCESS_TOKEN,
+    )  # fmt: skip
+    factories.use(mine, server=factories.server(role=ServerRole.MIXED))
+    other = factories.credential(owner=factories.owner(), issuer="aws", tags=["us"])
+    factories.use(other, server=factories.server(role=ServerRole.TOOL_ENDPOINT))
+    gone = factories.use(other, server=factories.server(role=ServerRole.MIXED))
+    Use.objects.filter(pk=gone.pk).update(gone_at=NOW, last_seen_at=NOW)
+    return mine, {"owner": team.pk, "place": place.pk}
+
+
+@pytest.mark.parametrize(
+    "selector",
+    [
+        {"kinds": ["personal_access_token", "api_key"], "trust_models": ["user_consented"]},
+        {"environments": ["place"]},
+        {"providers": ["gitHUB"]},
+        {"owners": ["owner"]},
+        {"tags": ["eu", "nowhere"]},
+        {"server_roles": ["mixed"]},
+        {"providers": ["github"], "tags": ["billing"], "owners": ["owner"], "server_roles": ["mixed", "unclassified"]},
+    ],
+    ids=lambda selector: "+".join(selector),
+)
+def test_a_policy_binds_what_all_its_selectors_fit_and_nothing_else(full, various, selector):
+    mine, keys = various
+    values = {name: [keys.get(value, value) for value in chosen] for name, chosen in selector.items()}
+    Policy.objects.create(name="Selected", priority=1, max_age=DAY, **values)
+    Policy.objects.create(name="Beside it", priority=2, tags=["elsewhere"], owners=[factories.owner().pk])
+    full()
+    assert [bound.pk for bound in Obligation.objects.filter(policy__name="Selected")] == [mine.pk]
+
+
+def test_a_retired_policy_binds_nothing_and_the_next_one_does(full):
+    mine = factories.credential(kind=CredentialKind.API_KEY)
+    strict = Policy.objects.create(name="Strict", priority=1, max_age=DAY)
+    full()
+    Policy.objects.filter(pk=strict.pk).update(retired_at=NOW)
+    full(NOW + timedelta(hours=1))
+    assert Obligation.objects.get(pk=mine.pk).policy.name == "API keys"
+
+
+def test_a_review_falls_due_from_the_last_one_and_else_from_the_first_sighting(full):
+    never = factories.credential(issued_at=NOW - 40 * DAY)
+    once = factories.credential(reviewed_at=NOW - 3 * DAY)
+    Policy.objects.create(name="Reviewed", priority=1, review_interval=30 * DAY)
+    full()
+    assert dict(Obligation.objects.values_list("pk", "review_by")) == {
+        never.pk: NOW - 10 * DAY,
+        once.pk: NOW + 27 * DAY,
+    }
+
+
+def test_a_policy_that_nobody_saved_is_judged_without_a_trace(full):
+    mine = factories.credential(kind=CredentialKind.API_KEY, issued_at=NOW - 10 * DAY, owner=factories.owner())
+    full()
+    before = places()
+    draft = as_asked(Policy(name="Draft", priority=1, max_age=7 * DAY))
+    with transaction.atomic(), connection.cursor() as cursor:
+        asked = asked_now().with_policy(draft)
+        with judged(cursor, Subject.CREDENTIAL, asked, NOW, rules=["unrotated"]) as found:
+            said = found.execute("SELECT rule, id FROM violations")
+            bound = found.execute("SELECT policy_id FROM subject_facts")
+            assert found.count() == 1
+        with judged(cursor, Subject.CREDENTIAL, asked.without_policy(draft.id), NOW, rules=["unrotated"]) as found:
+            assert found.execute("SELECT 1 FROM violations") == []
+    assert (said, bound) == ([("unrotated", mine.pk)], [(UNSAVED,)])
+    assert places() == before
+
+
 def test_a_credential_that_no_policy_fits_is_judged_by_the_other_rules(full):
     Policy.objects.all().delete()
     mine = factories.credential(issued_at=NOW - 4_000 * DAY)
@@ -244,7 +322,7 @@ def test_nothing_is_looked_at_when_nothing_is_due_or_changed(full, changed, djan
     factories.credential()
     full()
     before = list(EvaluationMark.objects.values())
-    with django_assert_max_num_queries(12):
+    with django_assert_max_num_queries(14):
         result = changed(NOW + timedelta(minutes=5))
     assert (result.subjects, result.is_full) == (0, False)
     assert list(EvaluationMark.objects.values()) == before
