@@ -132,7 +132,7 @@ class CredentialViewSet(ReadOnlyViewSet):
     queryset = Credential.objects.all()
     serializer_class = serializers.CredentialSerializer
     filterset_class = filters.CredentialFilter
-    orderings = (ARRIVAL, BY_NAME, BY_RISK, Ordering("known_since", ("known_since",)))
+    orderings = (ARRIVAL, BY_NAME, Ordering("risk", ("risk", "score")), Ordering("known_since", ("known_since",)))
 
 
 class ExposureViewSet(ReadOnlyViewSet):

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.utils import timezone
-from django_filters import CharFilter, ChoiceFilter, FilterSet
+from django_filters import CharFilter, ChoiceFilter, FilterSet, NumberFilter
 
 from inventory.models import (
     AuthorizationServer,
@@ -330,6 +330,9 @@ class CredentialFilter(FilterSet):  # type: ignore[misc]
     kind = ChoicesFilter(choices=CredentialKind.choices, label="Kind")
     status = ChoicesFilter(choices=CredentialStatus.choices, label="Status")
     risk = LevelFilter(Severity, label="Risk")
+    score_min = NumberFilter(
+        field_name="score", lookup_expr="gte", min_value=0, max_value=100, decimal_places=0, label="Score from"
+    )
     trust_model = ChoicesFilter(choices=TrustModel.choices, label="Trust model")
     storage = ChoicesFilter(choices=Storage.choices, label="Held as")
     issuer = CharFilter(field_name="issuer", label="Issuer", max_length=100)

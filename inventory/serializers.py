@@ -252,6 +252,9 @@ class CredentialSerializer(Shape):
         help_text="The secret is at least as old as this; exactly as old where `issued_at` is known."
     )
     risk = Level(Severity, "risk", help_text="The worst severity among its open findings.")
+    score = serializers.IntegerField(
+        min_value=0, max_value=100, help_text="Its place among credentials of one risk: 0 to 100, the higher the worse."
+    )
 
     class Meta:
         model = Credential
@@ -259,7 +262,7 @@ class CredentialSerializer(Shape):
             "id", "url", "display", "name", "kind", "issuer", "principal", "trust_model", "subject", "owner",
             "custodian", "environment", "connection", "storage", "reference", "scopes", "status", "external_id",
             "fingerprint", "hint", "details", "issued_at", "known_since", "last_used_at", "expires_at", "risk",
-            "open_findings", *SEEN,
+            "score", "open_findings", *SEEN,
         )  # fmt: skip
 
 

@@ -104,7 +104,7 @@ def owner_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
     counts = capped_counts([credentials, servers, clients, credentials.filter(open_findings__gt=0)])
     context = {
         "owner": owner,
-        "credentials": list(credentials.select_related("environment").order_by("-risk", "-id")[:SHOWN]),
+        "credentials": list(credentials.select_related("environment").order_by("-risk", "-score", "-id")[:SHOWN]),
         "servers": [(server, _parts(server, owner)) for server in servers.order_by("-risk", "-id")[:SHOWN]],
         "clients": list(clients.order_by("name", "id")[:SHOWN]),
         "removals": list(

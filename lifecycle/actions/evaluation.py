@@ -94,7 +94,7 @@ TABLES = {
     Subject.JOB: ScheduledJob._meta.db_table,
 }
 # Columns of an obligation, named like the facts that they are.
-OBLIGED = ("policy_id", "rotate_by", "stale_at", "expires_at", "review_by")
+OBLIGED = ("policy_id", "rotate_by", "stale_at", "expires_at", "review_by", "rescored_at")
 # Kinds of connections whose look says something about what another connection listed.
 LIVE_KINDS = (ConnectionKind.MCP_SERVER, ConnectionKind.OAUTH)
 
@@ -407,7 +407,7 @@ def _evaluate_scope(
                         changes.update(f"{rule} {verb} {number} {digest}\n".encode())
                 if scope is None:
                     _tally(found, now)
-            recount(subject, ids, cursor=cursor)
+                recount(subject, ids, cursor=cursor, is_scored=subject is Subject.CREDENTIAL)
     if scope is None:
         RuleState.objects.exclude(rule__in=RULES).delete()
     result.digest = changes.hexdigest()
@@ -556,21 +556,29 @@ _DUE = "(CASE j.severity {} END)".format(
 )
 
 
-def recount(subject: Subject, ids: list[UUID] | None, *, cursor: CursorWrapper) -> None:
-    """Risk and open findings of the subjects, as their findings say; of all of them without `ids`."""
+def recount(subject: Subject, ids: list[UUID] | None, *, cursor: CursorWrapper, is_scored: bool = False) -> None:
+    """Risk and open findings of the subjects, as their findings say; of all of them without `ids`.
+
+    `is_scored`: their facts are at hand, so their score is written in the same statement, nought for what has ended.
+    """
     table, column = TABLES[subject], f"{subject.value}_id"
     counted = ", ".join(f"'{state.value}'" for state in COUNTED)
     within, within_findings = ("AND s.id = ANY (%(scope)s)", f"AND f.{column} = ANY (%(scope)s)") if ids else ("", "")
+    columns = {"risk": "coalesce(n.risk, 0)", "open_findings": "coalesce(n.number, 0)"}
+    scored = ""
+    if is_scored:
+        columns["score"] = "coalesce(v.score, 0)"
+        scored = "LEFT JOIN subject_facts v ON v.id = t.id"
     cursor.execute(
         f"""
-        UPDATE {table} s SET risk = coalesce(n.risk, 0), open_findings = coalesce(n.number, 0)
+        UPDATE {table} s SET {", ".join(f"{name} = {value}" for name, value in columns.items())}
         FROM {table} t LEFT JOIN (
           SELECT f.{column} AS id, max(f.severity) AS risk, count(*) AS number FROM lifecycle_finding f
           WHERE f.resolved_at IS NULL AND f.state IN ({counted}) AND f.{column} IS NOT NULL {within_findings}
           GROUP BY f.{column}
-        ) n ON n.id = t.id
+        ) n ON n.id = t.id {scored}
         WHERE t.id = s.id {within}
-          AND (s.risk, s.open_findings) IS DISTINCT FROM (coalesce(n.risk, 0), coalesce(n.number, 0))
+          AND ({", ".join(f"s.{name}" for name in columns)}) IS DISTINCT FROM ({", ".join(columns.values())})
         """,
         {"scope": ids},
     )

@@ -24,6 +24,7 @@ from inventory.states import (
 )
 from lifecycle.rules.asked import Asked
 from lifecycle.rules.declaration import Subject
+from lifecycle.rules.score import NEXT_SQL, SCORE_SQL
 
 # Times that no policy sets. Each date they imply is a column of the facts, and `evaluation` knows where it comes due.
 REVIEW_WITHIN = timedelta(days=7)  # a client that registered itself
@@ -72,6 +73,11 @@ _CHECKS = f"""
            AS violated_checks,
          coalesce(array_agg(p.check_id::text) FILTER (WHERE p.verdict = '{Verdict.UNKNOWN.value}' AND {_COUNTED}),
                   ARRAY[]::text[]) AS unknown_checks"""
+# Whether the host of a server `s` is this organisation's; null where nobody can tell.
+_IS_OWN_HOST = f"""CASE WHEN h.host ~ '{_INSIDE}' OR EXISTS (
+              SELECT 1 FROM unnest(%(own_domains)s::text[]) one
+              WHERE h.host = one OR right(h.host, length(one) + 1) = '.' || one) THEN true
+            WHEN cardinality(%(own_domains)s::text[]) > 0 AND h.host IS NOT NULL THEN false END"""
 _IN_FORCE = "g.withdrawn_at IS NULL AND g.approved_at <= %(now)s AND g.ends_at > %(now)s"
 _LIVE = "c.gone_at IS NULL AND c.status NOT IN ({})".format(", ".join(f"'{status.value}'" for status in ENDED))
 
@@ -86,6 +92,13 @@ ASKED = """
 
 _CREDENTIALS = f"""
 WITH asked AS ({ASKED}),
+hosts AS MATERIALIZED (
+  -- Once for each server: there are a hundred times as many uses, and the patterns cost more than all else about one.
+  SELECT s.id, s.transport, s.authorization_server_id, s.probed_at, s.environment_id, s.role,
+         CASE WHEN s.vendor <> '' THEN true WHEN s.url = '' THEN false ELSE NOT {_IS_OWN_HOST} END AS is_third_party
+  FROM inventory_mcpserver s CROSS JOIN LATERAL (SELECT {_HOST} AS host) h
+  WHERE true {{used_on}}
+),
 used AS (
   SELECT u.credential_id, count(*) AS uses, count(*) FILTER (WHERE NOT u.is_disabled) AS enabled_uses,
          count(*) FILTER (WHERE e.id IS NULL) AS unplaced_uses, max(e.criticality) AS criticality,
@@ -95,9 +108,11 @@ used AS (
          count(*) FILTER (WHERE s.transport IN {_listed(_REMOTE)} AND s.authorization_server_id IS NOT NULL)
            AS consent_uses,
          count(*) FILTER (WHERE s.transport IN {_listed(_REMOTE)} AND s.authorization_server_id IS NULL
-                          AND s.probed_at IS NULL) AS unasked_uses{{roles}}
+                          AND s.probed_at IS NULL) AS unasked_uses,
+         count(*) FILTER (WHERE s.is_third_party) AS third_party_uses,
+         count(*) FILTER (WHERE s.is_third_party IS NULL) AS unclear_uses{{roles}}
   FROM inventory_use u
-  JOIN inventory_mcpserver s ON s.id = u.server_id
+  JOIN hosts s ON s.id = u.server_id
   LEFT JOIN inventory_environment e ON e.id = coalesce(u.environment_id, s.environment_id)
   WHERE u.gone_at IS NULL AND u.credential_id IS NOT NULL {{use}}
   GROUP BY u.credential_id
@@ -119,6 +134,7 @@ binding AS (
 ),
 exposed AS (
   SELECT x.credential_id, count(*) AS exposures, bool_or(x.is_readable_by_others) AS readable_by_others,
+         count(*) FILTER (WHERE x.is_readable_by_others IS NULL) AS unclear_exposures,
          min(x.file COLLATE "C") AS exposed_file
   FROM inventory_exposure x WHERE x.gone_at IS NULL {{exposure}}
   GROUP BY x.credential_id
@@ -145,11 +161,12 @@ SELECT c.id, c.storage, c.status, c.owner_id, w.is_active AS owner_is_active,
        c.issued_at, c.known_since, c.last_used_at, c.expires_at,
        b.policy_id, b.policy, b.max_age, b.max_idle, b.max_lifetime, b.review_interval, b.requires_owner,
        b.requires_expiry, b.requires_reference, b.allowed_scopes,
-       c.known_since + b.max_age AS rotate_by, c.last_used_at + b.max_idle AS stale_at,
+       c.known_since + b.max_age AS rotate_by, c.known_since + 2 * b.max_age AS twice_by,
+       c.last_used_at + b.max_idle AS stale_at,
        coalesce(c.reviewed_at, c.known_since) + b.review_interval AS review_by, c.reviewed_at,
        greatest(e.criticality, u.criticality) AS criticality,
        coalesce(x.exposures, 0) AS exposures, coalesce(x.readable_by_others, false) AS readable_by_others,
-       x.exposed_file,
+       coalesce(x.unclear_exposures, 0) AS unclear_exposures, x.exposed_file,
        coalesce(u.uses, 0) AS uses, u.enabled_uses, u.unplaced_uses,
        CASE WHEN u.uses > 1 THEN (SELECT count(DISTINCT one) FROM unnest(u.clients) one) ELSE u.uses END AS clients,
        CASE WHEN u.uses > 1 THEN (SELECT count(DISTINCT one) FROM unnest(u.servers) one) ELSE u.uses END AS servers,
@@ -170,7 +187,8 @@ SELECT c.id, c.storage, c.status, c.owner_id, w.is_active AS owner_is_active,
                   WHERE a.scopes IS NULL OR one <> ALL (a.scopes))
             END AS ungranted_scopes,
        coalesce(u.remote_uses, 0) AS remote_uses, coalesce(u.consent_uses, 0) AS consent_uses,
-       coalesce(u.unasked_uses, 0) AS unasked_uses
+       coalesce(u.unasked_uses, 0) AS unasked_uses, coalesce(u.third_party_uses, 0) AS third_party_uses,
+       coalesce(u.unclear_uses, 0) AS unclear_uses, c.environment_id IS NULL AND u.unplaced_uses > 0 AS is_partly_placed
 FROM inventory_credential c
 LEFT JOIN used u ON u.credential_id = c.id
 JOIN binding b ON {{bound}}
@@ -245,10 +263,7 @@ SELECT s.id, s.role, s.transport, s.url, s.package, s.package_version, s.is_pinn
        o.changed_tool, coalesce(f.clients, 0) AS clients, f.ungranted_clients, f.destructive_clients,
        f.unmarked_clients,
        h.host, coalesce(d.static_credentials, 0) AS static_credentials,
-       CASE WHEN h.host ~ '{_INSIDE}' OR EXISTS (
-              SELECT 1 FROM unnest(%(own_domains)s::text[]) one
-              WHERE h.host = one OR right(h.host, length(one) + 1) = '.' || one) THEN true
-            WHEN cardinality(%(own_domains)s::text[]) > 0 AND h.host IS NOT NULL THEN false END AS is_own_host
+       {_IS_OWN_HOST} AS is_own_host
 FROM inventory_mcpserver s
 CROSS JOIN LATERAL (SELECT {_HOST} AS host) h
 LEFT JOIN inventory_environment e ON e.id = s.environment_id
@@ -323,7 +338,7 @@ WHERE j.retired_at IS NULL {{job}}
 """
 
 _FACTS = {
-    Subject.CREDENTIAL: _CREDENTIALS,
+    Subject.CREDENTIAL: f"SELECT v.*, {SCORE_SQL} AS score, {NEXT_SQL} AS rescored_at FROM ({_CREDENTIALS}) v",
     Subject.SERVER: _SERVERS,
     Subject.CLIENT: _CLIENTS,
     Subject.CONNECTION: _CONNECTIONS,
@@ -393,6 +408,9 @@ _ROLES = """,
            FILTER (WHERE s.role = ANY (%(selected_server_roles)s::text[])) AS roles"""
 
 
+_USED_ON = "AND s.id IN (SELECT u.server_id FROM inventory_use u WHERE u.credential_id = ANY (%(scope)s))"
+
+
 def facts(subject: Subject, asked: Asked, *, within_scope: bool) -> str:
     """The SELECT of one subject's facts, of every live one or of those in the parameter `scope`.
 
@@ -400,6 +418,7 @@ def facts(subject: Subject, asked: Asked, *, within_scope: bool) -> str:
     """
     limits = {name: f"AND {column} = ANY (%(scope)s)" if within_scope else "" for name, column in _WITHIN.items()}
     limits["checked"] = _CHECKED if within_scope else ""
+    limits["used_on"] = _USED_ON if within_scope else ""
     if subject is Subject.CREDENTIAL:
         limits |= _binding(asked)
     return _FACTS[subject].format(**limits)

@@ -60,6 +60,7 @@ CREDENTIALS = ListPage(
         Column("last_used", "Last used", value=attrgetter("last_used_at"), priority=3, is_numeric=True),
         Column("expires", "Expires", value=attrgetter("expires_at"), priority=3),
         Column("findings", "Findings", value=attrgetter("open_findings"), sort="risk"),
+        Column("score", "Score", value=attrgetter("score"), priority=3, is_numeric=True),
         Column("status", "Status", value=attrgetter("status"), priority=2),
         Column("storage", "Held as", value=lambda row: row.get_storage_display(), is_shown=False, priority=3),
         Column("issuer", "Issuer", value=attrgetter("issuer"), is_shown=False, priority=3),
@@ -67,7 +68,7 @@ CREDENTIALS = ListPage(
         Column("seen", "First seen", value=attrgetter("first_seen_at"), is_shown=False, sort="seen", priority=3),
     ),
     orderings=(
-        Ordering("risk", ("risk",), True, "least at risk first", "most severe first"),
+        Ordering("risk", ("risk", "score"), True, "least at risk first", "most severe first"),
         Ordering("name", ("name",), False, "by name", "by name, backwards"),
         Ordering("age", ("known_since",), False, "oldest first", "youngest first"),
         Ordering("seen", (), True, "first seen first", "newest first"),
