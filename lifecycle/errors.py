@@ -86,3 +86,11 @@ class SeverityUnknown(LifecycleError):
 
 class RuleSetMeanwhile(LifecycleError):
     """Somebody else set this rule a moment ago. Look at it again."""
+
+
+class TrialTookTooLong(LifecycleError):
+    """Trying this took longer than a minute and was stopped; nothing was changed. Try again when less is going on."""
+
+
+class PeriodRefused(LifecycleError):
+    """The past that is looked at begins before it ends, ends by now, and is three years at most."""
