@@ -56,4 +56,8 @@ class Event(StrEnum):
     FINDING_WAIVED = "finding.waived"
     WAIVER_WITHDRAWN = "waiver.withdrawn"
     WAIVER_EXPIRED = "waiver.expired"
+    JOB_DECLARED = "job.declared"
+    JOB_RETIRED = "job.retired"
+    JOB_FAILED = "job.failed"
+    JOB_RECOVERED = "job.recovered"
     CHAIN_HEAD_SIGNED = "chain_head.signed"

@@ -1,6 +1,7 @@
 """The Celery application and its timetable. A task is a doorbell: what is due stands in rows."""
 
 import os
+from datetime import timedelta
 
 from celery import Celery
 
@@ -10,13 +11,14 @@ app = Celery("keyreeve")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 
-# name, task, seconds between two beats
+# The one declaration of what runs by itself: name, task, time between two beats. `ScheduledJob` rows follow it, and a
+# beat that is missed is a finding.
 BEATS = [
-    ("connections that are due", "inventory.tasks.sweep_due_connections", 30),
-    ("client removals that are due", "inventory.tasks.sweep_due_removals", 60),
-    ("findings", "lifecycle.tasks.evaluate_findings", 300),
-    ("waivers that end", "lifecycle.tasks.expire_waivers", 300),
-    ("the posture of the day", "lifecycle.tasks.take_snapshot", 3600),
-    ("the chain's head", "audit.tasks.sign_chain_head", 3600),
+    ("connections that are due", "inventory.tasks.sweep_due_connections", timedelta(seconds=30)),
+    ("client removals that are due", "inventory.tasks.sweep_due_removals", timedelta(seconds=60)),
+    ("findings", "lifecycle.tasks.evaluate_findings", timedelta(minutes=5)),
+    ("waivers that end", "lifecycle.tasks.expire_waivers", timedelta(minutes=5)),
+    ("the posture of the day", "lifecycle.tasks.take_snapshot", timedelta(hours=1)),
+    ("the chain's head", "audit.tasks.sign_chain_head", timedelta(hours=1)),
 ]
-app.conf.beat_schedule = {name: {"task": task, "schedule": seconds} for name, task, seconds in BEATS}
+app.conf.beat_schedule = {name: {"task": task, "schedule": cadence} for name, task, cadence in BEATS}

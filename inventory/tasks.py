@@ -1,4 +1,4 @@
-"""Doorbells of the inventory: ids in, nothing out. The sweep rings again for what was lost."""
+"""Doorbells of the inventory: ids in, counts for the ledger of runs out. The sweep rings again for what was lost."""
 
 from uuid import UUID
 
@@ -31,13 +31,16 @@ def ring(connection_id: UUID, kind: str) -> None:
 
 
 @shared_task(ignore_result=True)
-def sweep_due_connections() -> None:
+def sweep_due_connections() -> dict[str, int]:
     due = Connection.objects.due(timezone.now()).filter(kind__in=LISTINGS).order_by("due_at", "pk")
     files = Q(kind=ConnectionKind.MCP_CONFIG)
     # Of each queue by itself: a hundred places that hang would else be all that is ever rung for.
+    rung = 0
     for rows in (due.filter(files), due.exclude(files)):
         for pk, kind in rows.values_list("pk", "kind")[:AT_ONCE]:
             ring(pk, kind)
+            rung += 1
+    return {"connections": rung}
 
 
 @shared_task(acks_late=True, ignore_result=True)
@@ -46,6 +49,8 @@ def advance_removal(removal_id: str) -> None:
 
 
 @shared_task(ignore_result=True)
-def sweep_due_removals() -> None:
-    for pk in removing.due(timezone.now(), AT_ONCE):
+def sweep_due_removals() -> dict[str, int]:
+    due = removing.due(timezone.now(), AT_ONCE)
+    for pk in due:
         advance_removal.delay(str(pk))
+    return {"removals": len(due)}

@@ -58,6 +58,14 @@ class Logged(TextChoices):
     REVOCATION = "revocation", "Revocation"
 
 
+class RunOutcome(TextChoices):
+    """How a run of a scheduled job ended."""
+
+    BEGUN = "begun", "Not ended"
+    ENDED = "ended", "Ended"
+    FAILED = "failed", "Failed"
+
+
 class Resolution(TextChoices):
     """Why a finding is resolved. That something is unknown is never a reason."""
 

@@ -55,6 +55,7 @@ from lifecycle.rules.facts import (
     REVIEW_WITHIN,
     facts,
 )
+from lifecycle.rules.jobs import FAILURES
 from lifecycle.states import COUNTED, DUE_WITHIN, FindingState, Resolution
 
 FULL_EVERY = timedelta(days=1)
@@ -128,8 +129,9 @@ class Scope:
         return sum(map(len, self.subjects.values()))
 
     @property
-    def is_of_connections_alone(self) -> bool:
-        return len(self) == len(self.subjects[Subject.CONNECTION])
+    def is_of_few_alone(self) -> bool:
+        """Of connections and jobs, which are few and about which no rule asks anything of the estate."""
+        return len(self) == len(self.subjects[Subject.CONNECTION]) + len(self.subjects[Subject.JOB])
 
     def ids(self, subject: Subject) -> list[UUID]:
         return sorted(self.subjects[subject])
@@ -209,9 +211,9 @@ def _scope(mark: EvaluationMark | None, *, seq: int, digest: str, now: datetime)
         scope.add(_changed_since(mark.seq, seq))
     except _TooLarge:
         return None
-    # Every sync names its connection, which is no reason to look at a small estate anew. Else a list of at most that
-    # many keys; `count` would read every row of a large estate.
-    if scope.is_of_connections_alone:
+    # Every sync names its connection, which is no reason to look at a small estate anew, and neither is a job. Else a
+    # list of at most that many keys; `count` would read every row of a large estate.
+    if scope.is_of_few_alone:
         return scope
     if len(Credential.objects.order_by().values_list("pk")[: SMALL_ESTATE + 1]) <= SMALL_ESTATE:
         return None
@@ -244,6 +246,7 @@ def _became_due(since: datetime, now: datetime) -> Keys:
     )
     yield Subject.SERVER, _keys(answered.filter(passed("answered_at", PROBE_WITHIN)))
     yield Subject.CONNECTION, _syncs_became_due(since, now)
+    yield Subject.JOB, _jobs_out_of_step(now)
     ended = list(Grant.objects.current().filter(passed("ends_at")).values_list("pk", flat=True)[: LARGEST_SCOPE + 1])
     if ended:
         yield from _under_grants(Grant.objects.filter(pk__in=ended))
@@ -259,6 +262,15 @@ def _syncs_became_due(since: datetime, now: datetime) -> Iterator[UUID]:
         limits = (MISSED_SYNCS * interval, max(LONG_MISSED_SYNCS * interval, LONG_UNSYNCED))
         if any(since < begun + limit <= now for limit in limits):
             yield pk
+
+
+def _jobs_out_of_step(now: datetime) -> Iterator[UUID]:
+    """Jobs that miss beats or fail, and those with a finding, which may have recovered. A beat leaves no entry."""
+    found = Exists(Finding.objects.unresolved().filter(job=OuterRef("pk")))
+    for job in ScheduledJob.objects.annotate(has_finding=found):
+        is_failing = job.retired_at is None and job.failures >= FAILURES
+        if job.has_finding or is_failing or job.is_missed(now):
+            yield job.pk
 
 
 def _under_grants(grants: QuerySet[Grant]) -> Keys:
@@ -315,6 +327,8 @@ def _changed_by(kind: str, ids: set[UUID]) -> Keys:
             yield Subject.CREDENTIAL, _keys(Credential.objects.filter(owner__in=ids))
             yield Subject.SERVER, _keys(McpServer.objects.filter(owners))
             yield Subject.CLIENT, _keys(McpClient.objects.filter(owner__in=ids))
+        case "scheduledjob":
+            yield Subject.JOB, ids
         case "connection":
             yield Subject.CONNECTION, ids
             yield Subject.CLIENT, _keys(_registered().filter(connection__in=ids))  # its environment is theirs

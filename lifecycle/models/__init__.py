@@ -2,13 +2,15 @@
 
 from lifecycle.models.evaluations import EvaluationMark, RuleDay, RuleState, Snapshot
 from lifecycle.models.findings import Finding, FindingChange, Waiver
-from lifecycle.models.jobs import ScheduledJob
+from lifecycle.models.jobs import JobHour, JobRun, ScheduledJob
 from lifecycle.models.policies import Obligation, Policy, PolicyVersion, RuleSetting
 
 __all__ = [
     "EvaluationMark",
     "Finding",
     "FindingChange",
+    "JobHour",
+    "JobRun",
     "Obligation",
     "Policy",
     "PolicyVersion",

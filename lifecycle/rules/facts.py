@@ -24,13 +24,13 @@ from inventory.states import (
 )
 from lifecycle.rules.asked import Asked
 from lifecycle.rules.declaration import Subject
+from lifecycle.rules.jobs import LATE_BY, LATE_SHARE, LONG_MISSED_BEATS, LONG_SILENT
 from lifecycle.rules.score import NEXT_SQL, SCORE_SQL
 
 # Times that no policy sets. Each date they imply is a column of the facts, and `evaluation` knows where it comes due.
 REVIEW_WITHIN = timedelta(days=7)  # a client that registered itself
 REVIEW_LONG_AGO = timedelta(days=30)
 PROBE_WITHIN = timedelta(days=30)
-LATE_BY = timedelta(minutes=5)  # a beat of the timetable
 MISSED_SYNCS, LONG_MISSED_SYNCS, LONG_UNSYNCED = 2, 10, timedelta(days=7)
 
 # Verdicts that a rule of their own gives already: anonymous access; a client's disuse, a literal secret, a static key
@@ -329,11 +329,12 @@ CROSS JOIN LATERAL (
 WHERE true {{connection}}
 """
 
-# A beat may come late by half its cadence, and by five minutes in any case: a worker was busy or has just begun.
 _JOBS = f"""
-SELECT j.id, j.name, j.cadence, j.begun_at, j.ended_at, j.failures, j.error, j.declared_at,
-       coalesce(j.ended_at, j.declared_at) + 1.5 * j.cadence + {_interval(LATE_BY)} AS missed_at
+SELECT j.id, j.name, j.cadence, j.declared_at, j.ended_at, j.failures, nullif(j.error, '') AS error,
+       q.since + {LATE_SHARE} * j.cadence + {_interval(LATE_BY)} AS missed_at,
+       q.since + greatest({LONG_MISSED_BEATS} * j.cadence, {_interval(LONG_SILENT)}) AS long_missed_at
 FROM lifecycle_scheduledjob j
+CROSS JOIN LATERAL (SELECT greatest(j.ended_at, j.declared_at) AS since) q
 WHERE j.retired_at IS NULL {{job}}
 """
 

@@ -6,12 +6,14 @@ from web.wording import plural
 
 
 def length(time: timedelta | None) -> str:
-    """`90 days`, `24 hours`, `15 minutes`: the largest unit of which there are two."""
+    """`90 days`, `24 hours`, `15 minutes`: the largest unit of which there are two; below a minute `30 seconds`."""
     seconds = int(abs(time).total_seconds()) if time is not None else 0
     if seconds >= 2 * 86_400:
         return plural(seconds // 86_400, "day")
     if seconds >= 2 * 3_600:
         return plural(seconds // 3_600, "hour")
+    if 0 < seconds < 60:
+        return plural(seconds, "second")
     return plural(seconds // 60, "minute")
 
 

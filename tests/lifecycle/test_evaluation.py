@@ -322,7 +322,7 @@ def test_nothing_is_looked_at_when_nothing_is_due_or_changed(full, changed, djan
     factories.credential()
     full()
     before = list(EvaluationMark.objects.values())
-    with django_assert_max_num_queries(14):
+    with django_assert_max_num_queries(15):
         result = changed(NOW + timedelta(minutes=5))
     assert (result.subjects, result.is_full) == (0, False)
     assert list(EvaluationMark.objects.values()) == before

@@ -19,7 +19,7 @@ from rich.markup import escape
 from access.actors import Actor
 from access.models import User
 from access.roles import Role
-from config import checks, embedded, navigation
+from config import checks, embedded, heartbeats, navigation
 from config.actions import ensure_administrator, issue_sign_in_link
 from config.addresses import base_url, host_name, link_life
 from config.errors import CannotStart
@@ -145,6 +145,7 @@ class Command(BaseCommand):
             database = self.start_database(ending)
             if not checks.is_up_to_date():
                 call_command("migrate", interactive=False, verbosity=0)
+            heartbeats.declare()
             administrator = ensure_administrator(actor=SYSTEM)
             statics.result()
         supervisor = Supervisor(home, settings.BASE_DIR, self.parts(port), say=self.say, stop=self.stop_request)

@@ -1,0 +1,10 @@
+from django.apps import AppConfig
+
+
+class ConfigConfig(AppConfig):
+    name = "config"
+
+    def ready(self) -> None:
+        from config import heartbeats  # noqa: PLC0415  models must be loaded first
+
+        heartbeats.listen()
