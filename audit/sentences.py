@@ -23,6 +23,7 @@ NOUNS = {
     "authorizationserver": "authorization server",
     "apitoken": "API token",
     "chainhead": "chain head",
+    "scheduledjob": "scheduled job",
 }
 NAMES = ("tools", "scopes", "resources")  # what others called them: said as they wrote it
 HOLDERS = ("changed", "changes", "settings", "dates")

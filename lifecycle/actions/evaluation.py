@@ -267,9 +267,9 @@ def _syncs_became_due(since: datetime, now: datetime) -> Iterator[UUID]:
 def _jobs_out_of_step(now: datetime) -> Iterator[UUID]:
     """Jobs that miss beats or fail, and those with a finding, which may have recovered. A beat leaves no entry."""
     found = Exists(Finding.objects.unresolved().filter(job=OuterRef("pk")))
-    for job in ScheduledJob.objects.annotate(has_finding=found):
+    for job in ScheduledJob.objects.annotate(is_found=found):
         is_failing = job.retired_at is None and job.failures >= FAILURES
-        if job.has_finding or is_failing or job.is_missed(now):
+        if job.is_found or is_failing or job.is_missed(now):  # type: ignore[attr-defined]
             yield job.pk
 
 
