@@ -23,6 +23,8 @@ class Event(StrEnum):
     CREDENTIAL_OWNER_ASSIGNED = "credential.owner_assigned"
     CREDENTIAL_ENVIRONMENT_ASSIGNED = "credential.environment_assigned"
     CREDENTIAL_DATES_RECORDED = "credential.dates_recorded"
+    CREDENTIAL_TAGS_CHANGED = "credential.tags_changed"
+    CREDENTIAL_CONFIRMED = "credential.confirmed"
     SERVER_OWNER_ASSIGNED = "server.owner_assigned"
     SERVER_ENVIRONMENT_ASSIGNED = "server.environment_assigned"
     SERVER_ROLE_ASSIGNED = "server.role_assigned"

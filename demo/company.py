@@ -152,7 +152,7 @@ def populate_live(now: datetime) -> None:
     approve_grants(
         drafts, as_seen=shown, ends_at=now + timedelta(days=80), actor=ACTOR, now=now, reason="Needed for the work."
     )
-    change_owner(owners[LEFT], is_active=False, actor=ACTOR, reason="Left the company.")
+    change_owner(owners[LEFT], is_active=False, actor=ACTOR, now=now, reason="Left the company.")
 
 
 def decide_about_clients(now: datetime) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from inventory.tags import MOST
 from web.wording import some
 
 
@@ -38,6 +39,20 @@ class NothingChosen(InventoryError):
 
     def __init__(self) -> None:
         super().__init__(NothingChosen.__doc__)
+
+
+class TooManyTags(InventoryError):
+    """A credential has at most so many tags."""
+
+    def __init__(self, credential: object) -> None:
+        super().__init__(f"{credential} would have more than {MOST} tags. Take some away first.")
+
+
+class HasEnded(InventoryError):
+    """What has ended is not needed any more."""
+
+    def __init__(self, credential: object) -> None:
+        super().__init__(f"{credential} has ended or is gone, so there is nothing to confirm. Leave it out.")
 
 
 class LeaseLost(InventoryError):

@@ -344,6 +344,7 @@ class CredentialFilter(FilterSet):  # type: ignore[misc]
     client = RowFilter(McpClient, method="used_by", label="Client")
     exposed = FlagFilter(method="seen_exposed", label="Exposed")
     gone = gone()
+    tag = CharFilter(method="with_tag", label="Tag", max_length=60)
     fingerprint = CharFilter(method="with_fingerprint", label="Fingerprint", max_length=80)
     external_id = CharFilter(method="with_external_id", label="External id", max_length=200)
     issued_after = MomentFilter(method="issued_from", label="Issued from")
@@ -379,6 +380,9 @@ class CredentialFilter(FilterSet):  # type: ignore[misc]
     # Said together with the condition of their partial indexes, which else would not serve.
     def with_fingerprint(self, rows: Rows, name: str, value: str) -> Rows:
         return rows.filter(~Q(fingerprint=""), fingerprint=value)
+
+    def with_tag(self, rows: Rows, name: str, value: str) -> Rows:
+        return rows.filter(~Q(tags=[]), tags__contains=[value.lower()])
 
     def with_external_id(self, rows: Rows, name: str, value: str) -> Rows:
         return rows.filter(~Q(external_id=""), external_id=value)

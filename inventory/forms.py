@@ -11,6 +11,7 @@ from django.http import QueryDict
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from inventory import tags
 from inventory.connection_fields import NO_REFERENCE, is_reference
 from inventory.models import Environment, Owner
 from inventory.states import OwnerKind, ServerRole
@@ -179,6 +180,49 @@ class ReasonForm(forms.Form):
         help_text="Kept in the audit chain with your name.",
         error_messages={"required": "Say why."},
     )
+
+
+class ConfirmForm(ReasonForm):
+    """What it is still needed for."""
+
+    reason = forms.CharField(
+        label="What is it needed for?",
+        max_length=500,
+        help_text="Kept in the audit chain with your name.",
+        error_messages={"required": "Say what it is needed for."},
+    )
+
+
+class TagsField(forms.CharField):
+    """Tags in one line, parted by spaces or commas."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(max_length=2_000, required=False, **options)
+
+    def clean(self, value: Any) -> list[str]:  # type: ignore[override]
+        found = sorted(set(re.split(r"[\s,;]+", super().clean(value).lower())) - {""})
+        if not all(map(tags.is_tag, found)):
+            raise ValidationError(tags.RULE)
+        if len(found) > tags.MOST:
+            raise ValidationError(f"A credential has at most {tags.MOST} tags.")
+        return found
+
+
+class TagsForm(forms.Form):
+    """Which tags to give and which to take away."""
+
+    add = TagsField(label="Add", help_text="Parted by spaces, as in team:payments pci.")
+    remove = TagsField(label="Take away", help_text="What a feed or a provider says comes back with its next listing.")
+
+    def clean(self) -> dict[str, Any]:
+        given = super().clean() or {}
+        if self.errors:
+            return given
+        if not given["add"] and not given["remove"]:
+            self.add_error("add", "Give a tag to add or to take away.")
+        elif both := sorted(set(given["add"]) & set(given["remove"])):
+            self.add_error("remove", f"Add {both[0]} or take it away, not both.")
+        return given
 
 
 class ApproveGrantsForm(ReasonForm):

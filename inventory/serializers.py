@@ -261,8 +261,8 @@ class CredentialSerializer(Shape):
         fields = (
             "id", "url", "display", "name", "kind", "issuer", "principal", "trust_model", "subject", "owner",
             "custodian", "environment", "connection", "storage", "reference", "scopes", "status", "external_id",
-            "fingerprint", "hint", "details", "issued_at", "known_since", "last_used_at", "expires_at", "risk",
-            "score", "open_findings", *SEEN,
+            "fingerprint", "hint", "details", "tags", "issued_at", "known_since", "last_used_at", "expires_at",
+            "reviewed_at", "reviewed_by", "risk", "score", "open_findings", *SEEN,
         )  # fmt: skip
 
 

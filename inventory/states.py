@@ -116,6 +116,15 @@ class TrustModel(TextChoices):
     UNKNOWN = "unknown", "Unknown"
 
 
+class Logged(TextChoices):
+    """What happens to the tokens and keys that a server takes, and what it must log of it."""
+
+    ISSUANCE = "issuance", "Issuance"
+    VALIDATION = "validation", "Validation"
+    REFRESH = "refresh", "Refresh"
+    REVOCATION = "revocation", "Revocation"
+
+
 class CredentialStatus(TextChoices):
     ACTIVE = "active", "Active"
     ROTATING = "rotating", "Rotating"

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 from django.db.models import TextChoices
 
+from inventory.states import Logged as Logged  # noqa: PLC0414  also what a policy may ask of servers
 from inventory.states import Severity
 
 
@@ -47,15 +48,6 @@ class Automation(TextChoices):
     OFF = "off", "Nothing by itself"
     PROPOSE = "propose", "Propose, a person approves"
     AUTOMATIC = "automatic", "Rotate by itself"
-
-
-class Logged(TextChoices):
-    """What a server must log about the tokens and keys that it takes."""
-
-    ISSUANCE = "issuance", "Issuance"
-    VALIDATION = "validation", "Validation"
-    REFRESH = "refresh", "Refresh"
-    REVOCATION = "revocation", "Revocation"
 
 
 class RunOutcome(TextChoices):

@@ -58,6 +58,11 @@ def _stored(client: Any, account: Account, region: str, entry: Mapping[str, Any]
         reference=f"{SCHEME}{arn}",
         issued_at=in_utc(issued),
         last_used_at=in_utc(entry.get("LastAccessedDate")),
+        labels=tuple(
+            (str(tag.get("Key", "")), str(tag.get("Value", "")))
+            for tag in entry.get("Tags") or ()
+            if not str(tag.get("Key", "")).startswith("aws:")  # what AWS itself marks, as for a stack
+        ),
         details=_without_nothing(
             account=account.number,
             region=region,

@@ -48,8 +48,9 @@ class DiscoveredCredential:
     """One credential as its provider lists it. Absent dates are unknown, never "never" and never "now".
 
     `principal` is the provider's own name for the identity (an ARN, a role, a `client_id`); `identity` is what makes
-    two listings of it the same credential, unique within the product (`aws:AKIA…`). `details` is JSON for people:
-    region, service, rotation state. It never holds a secret.
+    two listings of it the same credential, unique within the product (`aws:AKIA…`). `labels` are names
+    and values that people gave it there. `details` is JSON for people: region, service, rotation state. Neither holds
+    a secret.
     """
 
     identity: str
@@ -68,6 +69,7 @@ class DiscoveredCredential:
     issued_at: datetime | None = None
     last_used_at: datetime | None = None
     expires_at: datetime | None = None
+    labels: tuple[tuple[str, str], ...] = ()
     details: Mapping[str, Any] = field(default_factory=dict)
 
 

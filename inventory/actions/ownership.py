@@ -1,5 +1,6 @@
 """Who answers for what, where it runs, and what a server is for."""
 
+from datetime import datetime
 from typing import Any, Literal
 
 from django.core.exceptions import ValidationError
@@ -34,15 +35,17 @@ def create_owner(*, kind: OwnerKind, name: str, email: str, external_id: str = "
 
 
 @action
-def change_owner(owner: Owner, *, actor: Actor, reason: str = "", **values: Any) -> None:
+def change_owner(owner: Owner, *, actor: Actor, now: datetime, reason: str = "", **values: Any) -> None:
     """Change an owner's own facts, `is_active` among them. Records which fields changed."""
     changed = {name: value for name, value in values.items() if getattr(owner, name) != value}
     if not changed:
         return
     for name, value in changed.items():
         setattr(owner, name, value)
+    if "is_active" in changed:
+        owner.inactive_since = None if owner.is_active else now
     owner.full_clean()
-    owner.save(update_fields=list(changed))
+    owner.save(update_fields=[*changed, "inactive_since"])
     record(
         Event.OWNER_CHANGED,
         actor=actor,
@@ -51,20 +54,20 @@ def change_owner(owner: Owner, *, actor: Actor, reason: str = "", **values: Any)
     )
 
 
-def _chosen(rows: Any, actor: Actor, *relations: str) -> list[Any]:
+def chosen(rows: Any, actor: Actor, *relations: str) -> list[Any]:
     """The rows of a queryset that `actor` may see, locked in one order. Raises NothingChosen when there is none."""
     visible = rows.visible_to(actor).select_for_update(of=("self",)).order_by("pk")
-    chosen = list(visible.select_related(*relations) if relations else visible)
-    if not chosen:
+    found = list(visible.select_related(*relations) if relations else visible)
+    if not found:
         raise NothingChosen
-    return chosen
+    return found
 
 
 def _hand_over(rows: Any, field: str, owner: Owner, *, event: Event, actor: Actor, reason: str, **detail: str) -> int:
     """Make `owner` the one in `field` of `rows`; how many changed hands. One entry for each of them."""
     if not owner.is_active:
         raise OwnerInactive(owner)
-    moved = [row for row in _chosen(rows, actor, field) if getattr(row, f"{field}_id") != owner.pk]
+    moved = [row for row in chosen(rows, actor, field) if getattr(row, f"{field}_id") != owner.pk]
     rows.model._default_manager.filter(pk__in=[row.pk for row in moved]).update(**{field: owner})
     for row in moved:
         said = {**detail, "from": label(getattr(row, field)), "to": str(owner), "reason": reason}
@@ -84,8 +87,11 @@ def assign_environment(
 ) -> int:
     """Say where credentials or servers are used; how many changed."""
     event = Event.CREDENTIAL_ENVIRONMENT_ASSIGNED if rows.model is Credential else Event.SERVER_ENVIRONMENT_ASSIGNED
-    chosen = _chosen(rows, actor, "environment")
-    moved = [row for row in chosen if row.environment_id != (environment.pk if environment else None)]
+    moved = [
+        row
+        for row in chosen(rows, actor, "environment")
+        if row.environment_id != (environment.pk if environment else None)
+    ]
     rows.model._default_manager.filter(pk__in=[row.pk for row in moved]).update(environment=environment)
     for row in moved:
         record(event, actor=actor, subject=row, detail={"from": label(row.environment), "to": label(environment)})
@@ -108,8 +114,7 @@ def classify_servers(servers: QuerySet[McpServer], role: ServerRole, *, vendor: 
 
     An empty `vendor` says that they are the organisation's own; None leaves what is known.
     """
-    chosen = _chosen(servers, actor)
-    moved = [row for row in chosen if row.role != role or vendor not in {None, row.vendor}]
+    moved = [row for row in chosen(servers, actor) if row.role != role or vendor not in {None, row.vendor}]
     values = {"role": role} if vendor is None else {"role": role, "vendor": vendor}
     McpServer.objects.filter(pk__in=[row.pk for row in moved]).update(**values)
     for row in moved:

@@ -18,6 +18,7 @@ from psycopg.types.array import ListDumper
 from inventory.discovery.listing import COLUMNS, FILE, Discovered
 from inventory.models import Connection
 from inventory.states import ConnectionKind
+from inventory.tags import MOST
 
 WHOLE = FILE - 20  # characters of a path that are certainly kept as they are
 VALUES = attrgetter(*COLUMNS)  # what dataclasses.astuple gives, without its deep copy
@@ -36,6 +37,7 @@ TYPES = {
     "grant_types": "varchar[]",
     "client_scopes": "varchar[]",
     "scopes": "varchar[]",
+    "tags": "varchar[]",
     "details": "jsonb",
 }
 # What a row that somebody sent says beyond a listed one. A reference names things that other rows describe.
@@ -326,6 +328,9 @@ class Reconciliation:
             "issuers": "authorization_server <> ''",
             "assigned": "owner <> '' OR environment <> ''",
             "references": "is_reference",
+            "tagged": "tags IS NOT NULL AND NOT is_reference",
+            "suspended": "status = 'suspended' AND credential_key IS NOT NULL AND NOT is_reference",
+            "destroyed": "status = 'destroyed' AND credential_key IS NOT NULL AND NOT is_reference",
         }
         counts = ", ".join(f"count(*) FILTER (WHERE {condition})" for condition in wanted.values())
         owners = "(SELECT count(*) FROM pg_temp.staging_owners)"
@@ -376,6 +381,8 @@ class Reconciliation:
             new = {**NEW_ROW[table], **ASSIGNED[table]}
         else:
             new = {**NEW_ROW[table], **dict.fromkeys(ASSIGNED[table], "NULL::uuid")}
+        if table == "inventory_credential" and self._staged["tagged"]:
+            new["tags"] = "coalesce(s.tags, '{}')"
         if "environment_id" in new:
             new["environment_id"] = f"coalesce({new['environment_id']}, %(environment)s::uuid)"
         insert = f"""
@@ -413,6 +420,8 @@ class Reconciliation:
         )
         if table == "inventory_credential":
             self._versions(cursor)
+            if self._staged["tagged"]:
+                self._tag(cursor, listed)
         if self._staged["assigned"]:
             self._assign(cursor, noun, table, key, listed)
 
@@ -420,11 +429,14 @@ class Reconciliation:
         """New credentials with their first versions, in one pass over what is new."""
         cursor.execute(
             f"""
-            WITH new AS ({insert} RETURNING id, external_id, fingerprint, hint, issued_at),
+            WITH new AS ({insert} RETURNING id, external_id, fingerprint, hint, issued_at, status),
             versions AS (
               INSERT INTO inventory_credentialversion
-                (credential_id, external_id, fingerprint, hint, issued_at, first_seen_at, is_current)
-              SELECT id, external_id, fingerprint, hint, issued_at, %(now)s, true
+                (credential_id, external_id, fingerprint, hint, issued_at, first_seen_at, is_current, suspended_at,
+                 destroyed_at)
+              SELECT id, external_id, fingerprint, hint, issued_at, %(now)s, status <> 'destroyed',
+                CASE status WHEN 'suspended' THEN %(now)s::timestamptz END,
+                CASE status WHEN 'destroyed' THEN %(now)s::timestamptz END
               FROM new WHERE fingerprint <> '' OR external_id <> ''
               RETURNING id)
             SELECT * FROM (SELECT {TALLY} FROM new) a, (SELECT {TALLY} FROM versions) b
@@ -450,6 +462,26 @@ class Reconciliation:
             """,
         )
 
+    def _tag(self, cursor: CursorWrapper, listed: str) -> None:
+        """Add the tags that are said and not there yet, as many as a credential may have. None is taken away."""
+        self._run(
+            cursor,
+            "credentials_tagged",
+            f"""
+            UPDATE inventory_credential t SET tags = (
+              SELECT array_agg(one ORDER BY one) FROM (
+                SELECT unnest(t.tags) AS one
+                UNION ALL
+                (SELECT one FROM unnest(s.tags) one WHERE one <> ALL (t.tags)
+                 ORDER BY one LIMIT {MOST} - cardinality(t.tags))
+              ) held)
+            FROM ({listed}) s
+            WHERE t.identity_key = s.credential_key AND t.connection_id = %(connection)s
+              AND s.tags IS NOT NULL AND NOT t.tags @> s.tags AND cardinality(t.tags) < {MOST}
+            RETURNING t.id
+            """,
+        )
+
     def _owners(self, cursor: CursorWrapper) -> None:
         """Add whom nobody knew. Of whom is known, take over whether they are active; what people entered stays."""
         key = "coalesce(nullif(owner_external_id, ''), lower(owner_email))"
@@ -463,6 +495,8 @@ class Reconciliation:
             "owners_changed",
             f"""
             UPDATE inventory_owner t SET is_active = coalesce(m.owner_is_active, t.is_active),
+              inactive_since = CASE WHEN coalesce(m.owner_is_active, t.is_active) THEN NULL
+                                    WHEN t.is_active THEN %(now)s ELSE t.inactive_since END,
               external_id = CASE WHEN t.external_id = '' THEN m.owner_external_id ELSE t.external_id END
             FROM (
               SELECT DISTINCT ON (id) * FROM (
@@ -482,8 +516,9 @@ class Reconciliation:
             cursor,
             "owners_added",
             f"""
-            INSERT INTO inventory_owner (kind, name, email, external_id, is_active)
-            SELECT s.owner_kind, s.owner_name, s.owner_email, s.owner_external_id, coalesce(s.owner_is_active, true)
+            INSERT INTO inventory_owner (kind, name, email, external_id, is_active, inactive_since)
+            SELECT s.owner_kind, s.owner_name, s.owner_email, s.owner_external_id, coalesce(s.owner_is_active, true),
+              CASE WHEN NOT s.owner_is_active THEN %(now)s::timestamptz END
             FROM ({listed}) s
             WHERE NOT EXISTS (SELECT 1 FROM inventory_owner o WHERE {by_id})
               AND NOT EXISTS (SELECT 1 FROM inventory_owner o WHERE {by_email})
@@ -534,7 +569,11 @@ class Reconciliation:
         )
 
     def _versions(self, cursor: CursorWrapper) -> None:
-        """A value that changed in its slot ends the old version and begins a new one."""
+        """A value that changed in its slot ends the old version and begins a new one.
+
+        One that is listed as destroyed is a version's end too: listed as anything else later on, it begins another one,
+        so that both sides of a value that came back are kept. Suspended is one since it was first listed so.
+        """
         differs = "(v.fingerprint, v.external_id) IS DISTINCT FROM (c.fingerprint, c.external_id)"
         cursor.execute(
             f"""
@@ -543,19 +582,50 @@ class Reconciliation:
             WHERE v.credential_id = c.id AND v.is_current AND (c.fingerprint <> '' OR c.external_id <> '') AND {differs}
             """
         )
+        listed = """inventory_credential c JOIN pg_temp.staging s ON s.credential_key = c.identity_key
+            AND NOT s.is_reference"""
+        if self._staged["destroyed"]:
+            self._run(
+                cursor,
+                "versions_destroyed",
+                f"""
+                UPDATE inventory_credentialversion v SET is_current = false, destroyed_at = %(now)s FROM {listed}
+                WHERE v.credential_id = c.id AND v.is_current AND c.status = 'destroyed'
+                RETURNING v.id
+                """,
+            )
+        if self._staged["suspended"] or self._has_suspended(cursor):
+            self._run(
+                cursor,
+                "versions_suspended",
+                f"""
+                UPDATE inventory_credentialversion v
+                SET suspended_at = CASE c.status WHEN 'suspended' THEN %(now)s::timestamptz END FROM {listed}
+                WHERE v.credential_id = c.id AND v.is_current
+                  AND (c.status = 'suspended') <> (v.suspended_at IS NOT NULL)
+                RETURNING v.id
+                """,
+            )
         self._run(
             cursor,
             "versions_added",
             """
             INSERT INTO inventory_credentialversion
-              (credential_id, external_id, fingerprint, hint, issued_at, first_seen_at, is_current)
-            SELECT DISTINCT ON (c.id) c.id, c.external_id, c.fingerprint, c.hint, c.issued_at, %(now)s, true
+              (credential_id, external_id, fingerprint, hint, issued_at, first_seen_at, is_current, suspended_at)
+            SELECT DISTINCT ON (c.id) c.id, c.external_id, c.fingerprint, c.hint, c.issued_at, %(now)s, true,
+              CASE c.status WHEN 'suspended' THEN %(now)s::timestamptz END
             FROM inventory_credential c JOIN pg_temp.staging s ON s.credential_key = c.identity_key
             LEFT JOIN inventory_credentialversion v ON v.credential_id = c.id AND v.is_current
-            WHERE v.id IS NULL AND (c.fingerprint <> '' OR c.external_id <> '')
+            WHERE v.id IS NULL AND c.status <> 'destroyed' AND (c.fingerprint <> '' OR c.external_id <> '')
             RETURNING id
             """,
         )
+
+    def _has_suspended(self, cursor: CursorWrapper) -> bool:
+        cursor.execute(
+            "SELECT EXISTS (SELECT 1 FROM inventory_credentialversion WHERE is_current AND suspended_at IS NOT NULL)"
+        )
+        return bool(cursor.fetchone()[0])
 
     SAME_USE = """x.connection_id = %(connection)s AND x.gone_at IS NULL AND x.file = p.file AND x.pointer = p.pointer
         AND x.client_id = p.client_id AND x.server_id = p.server_id

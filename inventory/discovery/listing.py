@@ -65,6 +65,7 @@ class Discovered:
     fingerprint: str = ""
     hint: str = ""
     details: str = "{}"  # JSON
+    tags: tuple[str, ...] | None = None  # to be added to what it is tagged as
     issued_at: datetime | None = None
     last_used_at: datetime | None = None
     expires_at: datetime | None = None

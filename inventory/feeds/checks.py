@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from inventory import tags
 from inventory.discovery import formats, values
 from inventory.discovery.classify import Judge, Where
 from inventory.discovery.listing import UNSEEN
@@ -123,6 +124,16 @@ def texts(value: Any) -> tuple[str, ...]:
         raise Refused(f"This has at most {MOST_ENTRIES} entries.")
     one = text(LONGEST_ENTRY)
     return tuple(one(each) for each in entries)
+
+
+def labels(value: Any) -> tuple[str, ...]:
+    """Tags, each once."""
+    found = set(texts(value))
+    if not all(map(tags.is_tag, found)):
+        raise Refused(tags.RULE)
+    if len(found) > tags.MOST:
+        raise Refused(f"A credential has at most {tags.MOST} tags.")
+    return tuple(sorted(found))
 
 
 def fingerprint(value: Any) -> str:

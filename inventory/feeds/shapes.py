@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from inventory import tags
 from inventory.discovery.listing import FILE, IDENTITY, NAME, POINTER, SHORT, fit
 from inventory.feeds import checks
 from inventory.feeds.checks import Check, Refused
@@ -192,6 +193,17 @@ CREDENTIAL = Shape(
         _any_time("expires_at", "expires_at", "When the provider stops accepting it."),
         _text("owner", "owner", 254, OWNER),
         _text("environment", "environment", 50, ENVIRONMENT),
+        Field(
+            "tags",
+            "tags",
+            lambda _: checks.labels,
+            {
+                "type": ["array", "string"],
+                "items": {"type": "string", "pattern": f"^[a-z0-9._:-]{{1,{tags.LONGEST}}}$"},
+                "maxItems": tags.MOST,
+            },
+            "Added to what it is tagged as; lower-case letters, digits and `.` `_` `:` `-`, 60 at most.",
+        ),
         Field(
             "details",
             "details",

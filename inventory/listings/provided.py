@@ -7,8 +7,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from inventory.discovery.listing import FILE, IDENTITY, NAME, SHORT, Discovered, fit
+from inventory.feeds.checks import holds_known_secret
 from inventory.listings.base import Batch, Clock
 from inventory.states import CredentialKind, TrustModel
+from inventory.tags import tags_of
 from providers.base import DiscoveredCredential, Problem
 from providers.errors import Permanent
 
@@ -60,11 +62,17 @@ def row(found: DiscoveredCredential) -> Discovered:
         external_id=fit(found.external_id, EXTERNAL_ID),
         fingerprint=found.fingerprint,
         hint=fit(found.hint, HINT),
+        tags=_tags(found),
         details=json.dumps(_bounded(found.details), sort_keys=True, ensure_ascii=False),
         issued_at=found.issued_at,
         last_used_at=found.last_used_at,
         expires_at=found.expires_at,
     )
+
+
+def _tags(found: DiscoveredCredential) -> tuple[str, ...] | None:
+    """Its labels as tags, but for one that somebody has put a secret into."""
+    return tags_of(pair for pair in found.labels if not holds_known_secret(" ".join(pair))) or None
 
 
 def _bounded(detail: Any, depth: int = 0) -> Any:

@@ -3,6 +3,7 @@
 from inventory.models.clients import ClientRemoval, Grant, McpClient, Use
 from inventory.models.connections import Connection, SyncRun
 from inventory.models.credentials import Credential, CredentialVersion, Exposure
+from inventory.models.logged import LoggingRecord
 from inventory.models.owners import Environment, Owner
 from inventory.models.posture import Manifest, MetadataSnapshot, PostureCheck
 from inventory.models.servers import AuthorizationServer, McpServer, Tool
@@ -16,6 +17,7 @@ __all__ = [
     "Environment",
     "Exposure",
     "Grant",
+    "LoggingRecord",
     "Manifest",
     "McpClient",
     "McpServer",

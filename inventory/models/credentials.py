@@ -9,6 +9,7 @@ from django.db import models
 from django.db.models.functions import Coalesce
 
 from access.actors import Actor
+from access.roles import Role
 from inventory.models.base import Row, prefix_query, words
 from inventory.models.connections import Connection
 from inventory.models.owners import Environment, Owner
@@ -21,6 +22,12 @@ class CredentialQuerySet(models.QuerySet["Credential"]):
             return self
         mine = Owner.objects.visible_to(actor).values("pk")
         return self.filter(models.Q(owner__in=mine) | models.Q(custodian__in=mine))
+
+    def confirmable_by(self, actor: Actor) -> Self:
+        """Of which this person may say that it is still needed: a reviewer of any, an owner of what is theirs."""
+        if actor.has(Role.REVIEWER):
+            return self
+        return self.filter(owner__in=Owner.objects.being(actor).values("pk"))
 
     def present(self) -> Self:
         return self.filter(gone_at=None)
@@ -155,7 +162,17 @@ class CredentialVersion(Row):
                 name="version_current_is_not_destroyed",
             ),
         ]
-        indexes: ClassVar = [models.Index(fields=["credential", "-id"], name="version_by_credential")]
+        indexes: ClassVar = [
+            models.Index(fields=["credential", "-id"], name="version_by_credential"),
+            models.Index(
+                fields=["credential"], condition=models.Q(destroyed_at__isnull=False), name="version_destroyed"
+            ),
+            models.Index(
+                fields=["suspended_at"],
+                condition=models.Q(suspended_at__isnull=False, is_current=True),
+                name="version_suspended",
+            ),
+        ]
 
     def __str__(self) -> str:
         return self.hint or self.external_id or str(self.pk)

@@ -34,6 +34,9 @@ class Owner(Row):
     external_id = models.CharField(max_length=200, blank=True)
     manager = models.ForeignKey("self", models.SET_NULL, null=True, blank=True, related_name="+")
     is_active = models.BooleanField(default=True)
+    inactive_since = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="Since when they are known to have left."
+    )
     user = models.OneToOneField(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, related_name="+")
 
     objects = OwnerQuerySet.as_manager()
@@ -50,10 +53,18 @@ class Owner(Row):
                 fields=["external_id"], condition=~models.Q(external_id=""), name="owner_external_id_is_unique"
             ),
             models.CheckConstraint(condition=~models.Q(name=""), name="owner_has_a_name"),
+            models.CheckConstraint(
+                condition=models.Q(is_active=False) | models.Q(inactive_since=None), name="owner_active_has_not_left"
+            ),
             models.CheckConstraint(condition=models.Q(kind__in=OwnerKind.values), name="owner_kind_is_known"),
         ]
         indexes: ClassVar = [
             models.Index(fields=["name", "id"], name="owner_by_name"),
+            models.Index(
+                fields=["inactive_since"],
+                condition=models.Q(inactive_since__isnull=False),
+                name="owner_by_inactive_since",
+            ),
             GinIndex(words("name", "email"), name="owner_by_words"),
         ]
 

@@ -44,7 +44,7 @@ def mine(actor: Actor, rows: QuerySet[Any], *owner_fields: str) -> QuerySet[Any]
     return found
 
 
-def _which(rows: Sequence[Model], count: int) -> str:
+def which(rows: Sequence[Model], count: int) -> str:
     return some([str(row) for row in rows[:NAMED]], NAMED, count)
 
 
@@ -115,7 +115,7 @@ def credential_assign_owner(request: HttpRequest) -> HttpResponse:
             text=f"{plural(len(ids), 'credential')} {'changes' if len(ids) == 1 else 'change'} hands. "
             "The new owner is asked about age, use and reviews from now on.",
             facts=[
-                ("Credential" if len(ids) == 1 else "Credentials", _which(looked_at, len(ids))),
+                ("Credential" if len(ids) == 1 else "Credentials", which(looked_at, len(ids))),
                 ("So far", _holders([row.owner for row in looked_at])),
             ],
             form=form,
@@ -147,7 +147,7 @@ def client_assign_owner(request: HttpRequest) -> HttpResponse:
             title=f"Assign an owner to {plural(len(ids), 'client')}",
             text="Owners answer for what a client may reach, and are asked when it changes.",
             facts=[
-                ("Client" if len(ids) == 1 else "Clients", _which(looked_at, len(ids))),
+                ("Client" if len(ids) == 1 else "Clients", which(looked_at, len(ids))),
                 ("So far", _holders([row.owner for row in looked_at])),
             ],
             form=form,
@@ -188,7 +188,7 @@ def server_assign_owner(request: HttpRequest) -> HttpResponse:
         return Question(
             title=f"Assign an owner to {plural(len(ids), 'server')}",
             text="A server has three: for identities and access, for the platform it runs on, for the application.",
-            facts=[("Server" if len(ids) == 1 else "Servers", _which(looked_at, len(ids))), *holders],
+            facts=[("Server" if len(ids) == 1 else "Servers", which(looked_at, len(ids))), *holders],
             form=form,
             submit="Assign owner",
             back=back,
@@ -220,7 +220,7 @@ def _assign_environment(
             messages.info(request, f"Nothing changed: {'it is' if len(ids) == 1 else 'they are'} {where} already.")
         return go(request, back)
     looked_at = list(rows.order_by("name", "pk")[:NAMED])
-    facts = [(noun.capitalize() if len(ids) == 1 else f"{noun.capitalize()}s", _which(looked_at, len(ids)))]
+    facts = [(noun.capitalize() if len(ids) == 1 else f"{noun.capitalize()}s", which(looked_at, len(ids)))]
     question = Question(
         title=f"Say where {plural(len(ids), noun)} {'runs' if len(ids) == 1 else 'run'}",
         text="Policies and severities follow the environment: what runs in production is judged hardest.",
@@ -281,7 +281,7 @@ def server_classify(request: HttpRequest) -> HttpResponse:
     question = Question(
         title=f"Classify {plural(len(ids), 'server')}",
         text="What a server is for decides which rules it must meet and whose consent its calls need.",
-        facts=[("Server" if len(ids) == 1 else "Servers", _which(looked_at, len(ids)))],
+        facts=[("Server" if len(ids) == 1 else "Servers", which(looked_at, len(ids)))],
         form=form,
         submit="Classify",
         back=back,

@@ -11,6 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
+from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from access.permissions import requires, requires_reader
@@ -158,7 +159,7 @@ def owner_activate(request: HttpRequest, pk: UUID) -> HttpResponse:
     actor = request.actor  # type: ignore[attr-defined]
     owner = get_object_or_404(Owner.objects.visible_to(actor), pk=pk)
     is_active = request.POST.get("is_active") == "true"
-    change_owner(owner, actor=actor, is_active=is_active)
+    change_owner(owner, actor=actor, now=timezone.now(), is_active=is_active)
     if is_active:
         messages.success(request, f"{owner} is active again.")
     else:

@@ -17,7 +17,7 @@ from access.roles import Role
 from audit.actions import action, record
 from audit.events import Event
 from inventory.models import Environment, Owner
-from inventory.states import CredentialKind, ServerRole, Severity, TrustModel
+from inventory.states import CredentialKind, Logged, ServerRole, Severity, TrustModel
 from lifecycle.errors import (
     NotAReviewer,
     NothingWouldChange,
@@ -34,7 +34,7 @@ from lifecycle.models.policies import ASKED, LIMITS, asked_of, names_of
 from lifecycle.rules import RULES, Subject
 from lifecycle.rules.asking import NAMELESS, OFF
 from lifecycle.rules.wording import exact_length
-from lifecycle.states import Automation, Logged
+from lifecycle.states import Automation
 from web.wording import thousands
 
 LONGEST_NAME, LONGEST_DESCRIPTION, LONGEST_REASON = 100, 2_000, 1_000

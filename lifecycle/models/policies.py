@@ -10,9 +10,9 @@ from django.db import models
 
 from inventory.models import Credential, Environment, Owner
 from inventory.models.base import Row
-from inventory.states import CredentialKind, ServerRole, Severity, TrustModel
+from inventory.states import CredentialKind, Logged, ServerRole, Severity, TrustModel
 from lifecycle.rules import asking
-from lifecycle.states import Automation, Logged
+from lifecycle.states import Automation
 
 LIMITS = ("max_age", "max_idle", "max_lifetime", "overlap", "review_interval")
 SELECTORS = ("kinds", "trust_models", "environments", "providers", "owners", "tags", "server_roles")

@@ -5,10 +5,10 @@ from datetime import timedelta
 from typing import Any, Protocol
 from uuid import UUID
 
-from inventory.states import CredentialKind, ServerRole, TrustModel
+from inventory.states import CredentialKind, Logged, ServerRole, TrustModel
 from lifecycle.rules import RULES
 from lifecycle.rules.wording import exact_length
-from lifecycle.states import Automation, Logged
+from lifecycle.states import Automation
 from web.wording import plural
 
 OFF = "off"

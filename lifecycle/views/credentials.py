@@ -65,6 +65,7 @@ CREDENTIALS = ListPage(
         Column("storage", "Held as", value=lambda row: row.get_storage_display(), is_shown=False, priority=3),
         Column("issuer", "Issuer", value=attrgetter("issuer"), is_shown=False, priority=3),
         Column("trust_model", "Trust model", value=lambda row: row.get_trust_model_display(), is_shown=False),
+        Column("tags", "Tags", value=attrgetter("tags"), is_shown=False, priority=4),
         Column("seen", "First seen", value=attrgetter("first_seen_at"), is_shown=False, sort="seen", priority=3),
     ),
     orderings=(
@@ -120,6 +121,8 @@ def credential_list(request: HttpRequest) -> HttpResponseBase:
     bulk = []
     if actor.has(Role.REVIEWER) or actor.has(Role.OWNER):
         bulk.append(Bulk("Assign owner…", reverse("credential_assign_owner"), "person", "o"))
+        bulk.append(Bulk("Confirm…", reverse("credential_confirm"), "check"))
+        bulk.append(Bulk("Tag…", reverse("credential_tag"), "tag"))
     if actor.has(Role.OPERATOR):
         bulk.append(Bulk("Set environment…", reverse("credential_assign_environment"), "server"))
     return CREDENTIALS.respond(request, listed(actor), bulk=bulk, context={"now": timezone.now()})

@@ -9,6 +9,7 @@ import pytest
 from config.api import NOUNS
 from inventory.models import Connection, Credential
 from tests.api.conftest import ROOT, Caller, Estate, problem_of
+from tests.factories import NOW
 
 every_noun = pytest.mark.parametrize("noun", NOUNS)
 
@@ -214,3 +215,10 @@ def test_an_audit_entry_carries_what_verifying_it_needs(auditor: Caller, estate:
     entry = auditor.json("audit-entries/?event=credential.owner_assigned")["results"][0]
     assert json.loads(entry["text"])["seq"] == entry["id"]
     assert len(bytes.fromhex(entry["hash"])) == 32
+
+
+def test_a_credential_says_its_tags_and_who_confirmed_it(auditor: Caller, estate: Estate):
+    said = {"tags": ["pci"], "reviewed_at": NOW, "reviewed_by": "Mira Okafor"}
+    Credential.objects.filter(pk=estate.mine.pk).update(**said)
+    (found,) = auditor.json("credentials/?tag=pci")["results"]
+    assert {name: found[name] for name in said} == {**said, "reviewed_at": NOW.isoformat()}

@@ -416,3 +416,53 @@ def test_a_feed_does_not_describe_what_another_connection_brought() -> None:
     credential(identity_key="fp:kf1:" + "0" * 32, connection=elsewhere, name="theirs")
     deliver(feed(), {"name": "ours", "fingerprint": "kf1:" + "0" * 32})
     assert Credential.objects.get().name == "theirs"
+
+
+def test_a_feed_adds_tags_and_takes_none_away() -> None:
+    to = feed()
+    deliver(to, key_of(1, tags=["pci", "team:a"]), key_of(2))
+    Credential.objects.filter(external_id="id-1").update(tags=["by-hand"])
+    assert deliver(to, key_of(1, tags="team:b pci"), key_of(2), at=LATER).run.counts == {"credentials_tagged": 1}
+    assert Credential.objects.get(external_id="id-1").tags == ["by-hand", "pci", "team:b"]
+    assert deliver(to, key_of(1, tags="team:b pci"), key_of(2), at=LATER).run.counts == {}
+    assert Credential.objects.get(external_id="id-2").tags == []
+
+
+def test_a_feed_adds_no_more_tags_than_a_credential_may_have() -> None:
+    to = feed()
+    deliver(to, key_of(1, tags=[f"t{n:02}" for n in range(20)]))
+    Credential.objects.update(tags=[f"h{n:02}" for n in range(19)])
+    assert deliver(to, key_of(1, tags=["a", "b"]), at=LATER).run.counts == {"credentials_tagged": 1}
+    assert len(Credential.objects.get().tags) == 20
+    assert deliver(to, key_of(1, tags=["a", "b"]), at=LATER).run.counts == {}
+
+
+@pytest.mark.parametrize("given", [["Ünicode"], ["x" * 61], [f"t{n}" for n in range(21)], 5])
+def test_a_row_with_what_is_no_tag_is_refused(given: object) -> None:
+    assert deliver(feed(), key_of(1, tags=given), key_of(2)).run.received["refused"] == 1
+
+
+def test_what_is_listed_as_destroyed_and_comes_back_keeps_both_ends() -> None:
+    to = feed()
+    for status, hours in (("active", 0), ("destroyed", 1), ("destroyed", 2), ("active", 3)):
+        deliver(to, key_of(1, status=status), at=NOW + timedelta(hours=hours))
+    versions = CredentialVersion.objects.order_by("id").values_list("external_id", "is_current", "destroyed_at")
+    assert list(versions) == [("id-1", False, NOW + timedelta(hours=1)), ("id-1", True, None)]
+
+
+def test_a_version_is_suspended_since_it_was_first_listed_so_and_until_it_no_longer_is() -> None:
+    to = feed()
+    seen = []
+    for status, hours in (("suspended", 0), ("suspended", 1), ("active", 2)):
+        deliver(to, key_of(1, status=status), at=NOW + timedelta(hours=hours))
+        seen.append(CredentialVersion.objects.get().suspended_at)
+    assert seen == [NOW, NOW, None]
+
+
+def test_who_left_has_left_since_a_feed_first_said_so() -> None:
+    to, left = feed(), {"type": "owner", "name": "Stefan", "email": "stefan@example.org", "is_active": False}
+    deliver(to, left)
+    deliver(to, left, at=LATER)
+    assert Owner.objects.get().inactive_since == NOW
+    deliver(to, {**left, "is_active": True}, at=LATER)
+    assert Owner.objects.get().inactive_since is None

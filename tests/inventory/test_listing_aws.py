@@ -110,7 +110,7 @@ def test_a_key_that_is_switched_off_becomes_suspended(cloud: Cloud) -> None:
     connection = connected(cloud, roles=[role(OTHER)])
     synced(connection)
     iam_of(OTHER).update_access_key("etl", key.access_key_id, "Inactive")
-    assert synced(connection).counts == {"credentials_changed": 1}
+    assert synced(connection).counts == {"credentials_changed": 1, "versions_suspended": 1}
     assert Credential.objects.get(external_id=key.access_key_id).status == CredentialStatus.SUSPENDED
 
 

@@ -1,5 +1,6 @@
 """From what a provider says, whatever that is, to rows that the database takes; and settings read with sentences."""
 
+import secrets
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -133,3 +134,10 @@ def test_a_setting_that_nobody_knows_is_named() -> None:
 def test_a_list_that_is_too_long_is_refused_and_not_cut() -> None:
     with pytest.raises(Permanent, match="at most 2 entries"):
         Settings({"roles": ["a", "b", "c"]}).entries("roles", 2)
+
+
+def test_labels_become_tags_but_for_one_that_holds_a_secret() -> None:
+    secret = "ghp_" + secrets.token_hex(18)
+    found = DiscoveredCredential(identity="x", name="x", kind="api_key", labels=(("Team", "Core"), ("Token", secret)))
+    assert row(found).tags == ("team:core",)
+    assert row(DiscoveredCredential(identity="x", name="x", kind="api_key")).tags is None

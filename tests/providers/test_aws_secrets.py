@@ -90,6 +90,14 @@ def test_staging_labels_and_the_current_version_are_told(cloud: Cloud) -> None:
     assert found.details["staging_labels"] == {current: ["AWSCURRENT"], "old": ["AWSPREVIOUS"]}
 
 
+def test_the_tags_of_an_entry_come_with_the_listing_but_for_those_that_aws_sets(cloud: Cloud) -> None:
+    put(cloud).tags = [
+        {"Key": "Team", "Value": "Payments"},
+        {"Key": "aws:cloudformation:stack-name", "Value": "one"},
+    ]
+    assert listed(cloud)[0]["app/db"].labels == (("Team", "Payments"),)
+
+
 def test_an_entry_that_is_to_be_deleted_is_suspended(cloud: Cloud) -> None:
     put(cloud).delete((MADE + 9 * DAY).timestamp())
     found = listed(cloud)[0]["app/db"]
