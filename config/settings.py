@@ -269,6 +269,7 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "RiskEnum": [(name.lower(), name) for name in ("None", "Low", "Medium", "High", "Critical")],
         "SeverityEnum": [(name.lower(), name) for name in ("Low", "Medium", "High", "Critical")],
+        "CredentialKindEnum": "inventory.states.CredentialKind",
     },
 }
 

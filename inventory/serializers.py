@@ -258,7 +258,7 @@ class CredentialSerializer(Shape):
 
     class Meta:
         model = Credential
-        fields = (
+        fields: tuple[str, ...] = (
             "id", "url", "display", "name", "kind", "issuer", "principal", "trust_model", "subject", "owner",
             "custodian", "environment", "connection", "storage", "reference", "scopes", "status", "external_id",
             "fingerprint", "hint", "details", "tags", "issued_at", "known_since", "last_used_at", "expires_at",

@@ -2,24 +2,38 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
+from uuid import UUID
 
 from django.db.models import QuerySet
+from django.utils import timezone
 
 from access.actors import Actor
 from inventory import api as inventory
 from lifecycle import filters, serializers
 from lifecycle.models import Finding, Policy, RuleState, Waiver
+from lifecycle.models.scores import scores_of
 from lifecycle.rules import RULES, Rule
 from web.api import ARRIVAL, ReadOnlyViewSet, as_body, cleaned
 from web.paging import Ordering
 
 Rows = QuerySet[Any]
+PARTS = "score_parts"
 
 
 class CredentialViewSet(inventory.CredentialViewSet):
-    """The inventory's credentials, filtered by policy and finding as well."""
+    """The inventory's credentials, filtered by policy and finding as well; one of them with the parts of its score."""
 
+    object_class = serializers.CredentialObjectSerializer
     filterset_class = filters.CredentialPageFilter
+
+    def one(self, pk: UUID, names: Sequence[str]) -> str | None:
+        """The parts are reckoned from the facts of one credential, so a list, which has thousands, is without them."""
+        row = super().one(pk, [name for name in names if name != PARTS])
+        if row is None or PARTS not in names:
+            return row
+        score = scores_of([pk], timezone.now()).get(pk)
+        parts = as_body(serializers.ScorePartSerializer.of(score) if score else []).decode()
+        return f'{row[:-1]}{"" if row == "{}" else ", "}"{PARTS}": {parts}}}'
 
 
 class PolicyViewSet(ReadOnlyViewSet):

@@ -8,9 +8,11 @@ from django.db.models.functions import Cast, Coalesce
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from inventory.serializers import CredentialSerializer
 from inventory.states import Severity
 from lifecycle.models import Finding, Policy, RuleState, Waiver
 from lifecycle.rules import RULES, Rule, Subject
+from lifecycle.rules.score import PARTS, Score
 from web.shapes import (
     Flag,
     FromMap,
@@ -45,6 +47,40 @@ class RuleLink(serializers.Field[Any, Any, Any, Any]):
 
     def sql(self, root: str, noun: str) -> Sql:
         return JsonObject(("id", F("rule")), ("url", address(root, "rules", "rule")), ("display", rule_name("rule")))
+
+
+class ScorePartSerializer(serializers.Serializer[Any]):
+    """One of the six parts of a credential's score."""
+
+    part = serializers.ChoiceField([(part.key, part.name) for part in PARTS])
+    points = serializers.IntegerField()
+    most = serializers.IntegerField(help_text="What this part can weigh.")
+    step = serializers.CharField(help_text="The step that holds.")
+    fact = serializers.CharField(help_text="What of this credential gave the points; empty where the step says all.")
+    lower = serializers.CharField(help_text="What would lower them; empty where there are none.")
+
+    @staticmethod
+    def of(score: Score) -> list[dict[str, Any]]:
+        return [
+            {
+                "part": each.part.key,
+                "points": each.points,
+                "most": each.most,
+                "step": each.step.words,
+                "fact": each.fact,
+                "lower": each.step.lower,
+            }
+            for each in score.parts
+        ]
+
+
+class CredentialObjectSerializer(CredentialSerializer):
+    """One credential, with the parts of its score as they are now; of one that has ended none."""
+
+    score_parts = ScorePartSerializer(many=True)
+
+    class Meta(CredentialSerializer.Meta):
+        fields = (*CredentialSerializer.Meta.fields, "score_parts")
 
 
 class PolicySerializer(Shape):

@@ -1,11 +1,12 @@
 from django.urls import path
 
-from lifecycle.views import clients, credentials, findings, policies
+from lifecycle.views import clients, credentials, findings, policies, scores
 
 urlpatterns = [
     path("credentials/", credentials.credential_list, name="credential_list"),
     path("credentials/<uuid:pk>/", credentials.credential_detail, name="credential_detail"),
     path("credentials/<uuid:pk>/dates/", credentials.credential_dates, name="credential_dates"),
+    path("credentials/risk-order/", scores.risk_order, name="risk_order"),
     path("servers/<uuid:pk>/", credentials.server_detail, name="server_detail"),
     path("clients/<uuid:pk>/", clients.client_detail, name="client_detail"),
     path("findings/", findings.finding_list, name="finding_list"),

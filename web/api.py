@@ -225,6 +225,7 @@ class ReadOnlyViewSet(GenericViewSet[Any]):
 
     queryset: QuerySet[Any]
     serializer_class: type[Shape]
+    object_class: type[Shape] | None = None  # where one object says more than a row of a list does
     filterset_class: type[FilterSet]
     orderings: Sequence[Ordering] = (ARRIVAL,)
     http_method_names = ["get", "head", "options"]  # noqa: RUF012  declared so by the framework
@@ -260,7 +261,7 @@ class ReadOnlyViewSet(GenericViewSet[Any]):
 
     def retrieve(self, request: Request, **kwargs: Any) -> HttpResponse:
         check_parameters(request.query_params, OF_OBJECTS)
-        row = self.one(kwargs["id"], asked_fields(request, self.serializer_class))
+        row = self.one(kwargs["id"], asked_fields(request, self.shape))
         if row is None:
             raise Http404
         return answer(request._request, row.encode())
@@ -300,11 +301,15 @@ class ReadOnlyViewSet(GenericViewSet[Any]):
     # ── Helpers ──
 
     @property
+    def shape(self) -> type[Shape]:
+        return (self.object_class if self.action == "retrieve" else None) or self.serializer_class
+
+    @property
     def root(self) -> str:
         return self.request.build_absolute_uri(reverse("api_root"))
 
     def _row(self, names: Sequence[str]) -> Any:
-        return self.serializer_class.row(self.root, names)
+        return self.shape.row(self.root, names)
 
     def _check(self, own: Iterable[str]) -> None:
         filters = self.filterset_class.base_filters

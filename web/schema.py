@@ -68,7 +68,7 @@ class ReadSchema(AutoSchema):
         return [] if self.action == "retrieve" else list(self.view.filter_backends)
 
     def get_override_parameters(self) -> list[Any]:
-        names = self.view.serializer_class.names()
+        names = self.view.shape.names()
         parameters = [
             OpenApiParameter(
                 "fields",
@@ -90,7 +90,7 @@ class ReadSchema(AutoSchema):
         return parameters
 
     def get_response_serializers(self) -> Any:
-        return self.view.serializer_class
+        return self.view.shape
 
     def _get_response_bodies(self, direction: Any = "response") -> Any:
         bodies = super()._get_response_bodies(direction)

@@ -14,7 +14,7 @@ from typing import Any
 
 from inventory.states import Storage
 from lifecycle.rules.wording import length
-from web.wording import plural, some
+from web.wording import plural, short_path, some
 
 Facts = Mapping[str, Any]
 MANY = 5  # clients or servers that share one secret
@@ -171,6 +171,7 @@ class Step:
 class Part:
     key: str
     name: str
+    why: str
     steps: tuple[Step, ...]
 
     def __post_init__(self) -> None:
@@ -209,9 +210,8 @@ class PartScore:
     def most(self) -> int:
         return self.part.most
 
-    @property
-    def share(self) -> float:
-        return self.points / self.most
+    def __str__(self) -> str:
+        return f"{self.step.words}: {self.fact}" if self.fact else self.step.words
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +225,7 @@ class Score:
 
 # ── The facts in words ─────────────────────────────────────────────────────────────────────────
 def _places(facts: Facts, now: datetime) -> str:
-    return f"{plural(facts['exposures'], 'place')}, first {facts['exposed_file']}"
+    return f"{plural(facts['exposures'], 'place')}, first {short_path(facts['exposed_file'], 2)}"
 
 
 def _broad(facts: Facts, now: datetime) -> str:
@@ -272,6 +272,9 @@ PARTS: tuple[Part, ...] = (
     Part(
         "exposure",
         "Exposure",
+        "Whoever reads the file has the secret; nothing else about the credential has to go wrong. So it has "
+        "the most points of all, and a file that others can read has all of them. A literal whose readers "
+        "nobody could tell lies nearer to the worst than to the best.",
         (
             Step(
                 points=25,
@@ -312,6 +315,8 @@ PARTS: tuple[Part, ...] = (
     Part(
         "privilege",
         "Privilege",
+        "What a thief can do. A scope that means everything leaves nothing to guess. Most keys tell no scope "
+        "at all; those may do anything or little, so they get more than half.",
         (
             Step(
                 points=20,
@@ -332,6 +337,9 @@ PARTS: tuple[Part, ...] = (
     Part(
         "age",
         "Age",
+        "Every day is another day to have been copied, and a secret that nobody rotates has outlived the "
+        "people who knew it. Measured against the binding policy, as kinds differ too much for one length. An "
+        "issue date that is not known is no proof of youth.",
         (
             Step(points=15, words="More than twice as old as allowed", when=Past("twice_by"), lower=_ROTATE, fact=_age),
             Step(points=10, words="Older than allowed", when=Past("rotate_by"), lower=_ROTATE, fact=_age),
@@ -355,6 +363,8 @@ PARTS: tuple[Part, ...] = (
     Part(
         "use",
         "Use",
+        "A forgotten credential works for a thief as it did for its owner, and nobody notices. Fewest points: "
+        "disuse makes the others worse, and harms nobody by itself.",
         (
             Step(
                 points=10,
@@ -382,6 +392,8 @@ PARTS: tuple[Part, ...] = (
     Part(
         "reach",
         "Reach",
+        "Each holder is another place to leak from, and one misused copy cannot be told from another. A third "
+        "party keeps it where nobody here can look.",
         (
             Step(
                 points=15,
@@ -424,6 +436,8 @@ PARTS: tuple[Part, ...] = (
     Part(
         "environment",
         "Environment",
+        "What is behind it. Production has as much weight as reach; an environment that nobody named gets "
+        "more than staging, since it may be production.",
         (
             Step(
                 points=15,

@@ -1,14 +1,18 @@
-"""How a finding stands in a row."""
+"""How a finding stands in a row, and a score in parts."""
 
 from typing import Any
 
 from django import template
 from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 
 from lifecycle.models import Finding
+from lifecycle.rules.score import PARTS
 from lifecycle.views import findings
 
 register = template.Library()
+WEIGHTIEST = max(part.most for part in PARTS)
 
 
 @register.simple_tag(takes_context=True)
@@ -25,6 +29,19 @@ def owner(finding: Finding) -> Any:
 @register.filter
 def subject_url(finding: Finding) -> str:
     return findings.subject_url(finding.subject)
+
+
+@register.simple_tag
+def points_bar(points: int, most: int) -> SafeString:
+    """A part of the score beside its number: the track is as long as the part can weigh."""
+    tone = "crit" if points == most else "high" if 2 * points > most else "ink"
+    return format_html(
+        '<svg class="bar meterbar" viewBox="0 0 120 8" preserveAspectRatio="none" aria-hidden="true">'
+        '<rect class="c-track" width="{}" height="8"/><rect class="c-{}" width="{}" height="8"/></svg>',
+        round(120 * most / WEIGHTIEST),
+        tone,
+        round(120 * points / WEIGHTIEST),
+    )
 
 
 @register.simple_tag(takes_context=True)

@@ -30,6 +30,7 @@ from inventory.views.presence import PresentUnlessAsked
 from lifecycle.filters import CredentialPageFilter
 from lifecycle.forms import DatesForm
 from lifecycle.models import Finding, Obligation
+from lifecycle.models.scores import scores_of
 from lifecycle.views import timeline
 from web.lists import Bulk, Column, Empty, ListPage, View
 from web.paging import Ordering
@@ -170,6 +171,7 @@ def credential_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
                 Use.objects.filter(credential=credential), actor, about=f"Who acts with {credential}", subject=pk
             ),
             "reach": reach(present),
+            "score": scores_of([pk], now).get(pk),
             "happenings": timeline.of_credential(
                 credential, findings=findings, exposures=exposures, uses=uses, now=now
             ),

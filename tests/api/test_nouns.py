@@ -28,7 +28,8 @@ def test_an_auditor_lists_and_reads_it(noun: str, auditor: Caller, estate: Estat
     for each in listed["results"]:
         assert {"id", "url", "display"} <= set(each)
         assert each["url"].startswith(f"{ROOT}{noun}/")
-        assert auditor.json(each["url"]) == each
+        one = auditor.json(each["url"])
+        assert {name: one[name] for name in each} == each
 
 
 @every_noun

@@ -2,18 +2,22 @@
 
 import re
 from datetime import timedelta
+from html import unescape
 from itertools import product
 from pathlib import Path
 
 import pytest
 from django.db import connection
+from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from psycopg.types.json import Jsonb
 
+from access.actors import Actor
 from access.roles import Role
 from inventory.models import Credential
 from inventory.states import CredentialKind, CredentialStatus, Storage, Transport, TrustModel
+from lifecycle.actions.evaluation import evaluate
 from lifecycle.actions.findings import waive
 from lifecycle.models import Finding, Obligation
 from lifecycle.models.scores import facts_of, scores_of
@@ -146,10 +150,11 @@ def test_every_step_can_be_reached():
 
 def test_a_part_without_a_step_for_all_that_is_left_is_refused():
     with pytest.raises(ValueError, match="the last step"):
-        type(PARTS[0])("one", "One", (Step(points=1, words="Seen", when=Always(), lower="x"),) * 2)
+        type(PARTS[0])("one", "One", "So.", (Step(points=1, words="Seen", when=Always(), lower="x"),) * 2)
 
 
-def test_the_documented_table_is_the_declaration():
+def test_the_documented_table_and_reasons_are_the_declaration():
+    assert [part.why for part in PARTS if part.why not in DOCUMENTED.read_text()] == []
     rows = re.findall(r"^\| (\w[^|]*?) \| (\d+) \| (.+?) \|", DOCUMENTED.read_text(), re.MULTILINE)
     assert [(name, int(number), words) for name, number, words in rows] == [
         (part.name, step.points, step.words) for part in PARTS for step in part.steps
@@ -242,3 +247,29 @@ def test_a_list_by_risk_puts_the_higher_score_first_within_one_severity(db):
         Credential.objects.filter(pk=one.pk).update(risk=risk, score=points)
     listed = browser(Role.AUDITOR).get("/api/v1/credentials/?ordering=-risk&score_min=5&fields=id").json()["results"]
     assert [row["id"] for row in listed] == [str(one.pk) for one in (worst, high, low)]
+
+
+def test_one_credential_tells_its_parts_and_they_add_up_to_its_score(bad, full):
+    evaluate(timezone.now(), actor=Actor.system("test"), full=True)
+    said = browser(Role.AUDITOR).get(f"/api/v1/credentials/{bad.pk}/?fields=score,score_parts").json()
+    assert list(said) == ["score", "score_parts"]
+    assert sum(part["points"] for part in said["score_parts"]) == said["score"] == 100
+    assert said["score_parts"][0]["lower"].startswith("Rotate the secret")
+
+
+def test_the_parts_alone_can_be_asked_for_and_a_credential_that_has_ended_has_none(db):
+    ended = factories.credential(status=CredentialStatus.DESTROYED)
+    answer = browser(Role.AUDITOR).get(f"/api/v1/credentials/{ended.pk}/?fields=score_parts")
+    assert answer.json() == {"score_parts": []}
+
+
+def test_a_credentials_page_shows_each_part_with_what_would_lower_it(bad):
+    page = browser(Role.AUDITOR).get(f"/credentials/{bad.pk}/").content.decode()
+    assert "100 of 100; lists say 0 until the next evaluation" in page
+    assert [part.name for part in PARTS if f'<th scope="row">{part.name}</th>' not in page] == []
+    assert "Issue it with the few scopes that its work needs." in page
+
+
+def test_every_step_is_explained_in_the_product(db):
+    page = unescape(browser(Role.AUDITOR).get("/credentials/risk-order/").content.decode())
+    assert [step.words for part in PARTS for step in part.steps if step.words not in page] == []
