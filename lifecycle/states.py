@@ -33,6 +33,10 @@ class Raised(TextChoices):
     PAST_DUE = "past_due", "Nobody resolved it in twice the time it was given"
 
 
+# What is so about a subject whatever the rule; together they raise a severity by one step at most.
+CONTEXTS = (Raised.PRODUCTION, Raised.THIRD_PARTY, Raised.EXPOSED, Raised.PRIVILEGED)
+
+
 class Change(TextChoices):
     """What an evaluation changed about a finding while it was unresolved."""
 

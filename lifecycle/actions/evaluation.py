@@ -39,7 +39,7 @@ from inventory.models import (
     Tool,
     Use,
 )
-from inventory.states import Admission, ConnectionKind, Registration, Transport
+from inventory.states import Admission, ConnectionKind, Registration, Severity, Transport
 from lifecycle.actions.judging import Judged, at_full_speed, judged
 from lifecycle.errors import EvaluationUnderWay
 from lifecycle.models import EvaluationMark, Finding, Obligation, RuleState, ScheduledJob
@@ -51,12 +51,13 @@ from lifecycle.rules.facts import (
     LONG_UNSYNCED,
     MISSED_SYNCS,
     PROBE_WITHIN,
+    REASONS,
     REVIEW_LONG_AGO,
     REVIEW_WITHIN,
     facts,
 )
 from lifecycle.rules.jobs import FAILURES
-from lifecycle.states import COUNTED, DUE_WITHIN, FindingState, Resolution
+from lifecycle.states import COUNTED, DUE_WITHIN, ESCALATED_AFTER, Change, FindingState, Raised
 
 FULL_EVERY = timedelta(days=1)
 LARGEST_SCOPE = 5_000  # subjects; from there on one pass over everything is the cheaper way
@@ -150,8 +151,13 @@ class _TooLarge(Exception):
 
 
 @action
-def evaluate(now: datetime, *, actor: Actor, full: bool = False) -> Evaluation:
-    """Bring findings, obligations and risk up to `now`. Raises EvaluationUnderWay rather than wait for another one."""
+def evaluate(now: datetime, *, actor: Actor, full: bool = False, clock_was_wrong: bool = False) -> Evaluation:
+    """Bring findings, obligations and risk up to `now`. Raises EvaluationUnderWay rather than wait for another one.
+
+    Time never runs back: what was judged later is judged at that instant again, so that a clock which jumps back closes
+    nothing and opens nothing twice. Only `clock_was_wrong` starts again from `now`, in full.
+    """
+    clock = now
     with database.cursor() as cursor:
         cursor.execute("SELECT pg_try_advisory_xact_lock(hashtextextended('keyreeve evaluation', 0))")
         if not cursor.fetchone()[0]:
@@ -161,7 +167,10 @@ def evaluate(now: datetime, *, actor: Actor, full: bool = False) -> Evaluation:
         mark = EvaluationMark.objects.first()
         asked = asked_now()  # once, so that a policy changed meanwhile is seen whole next time
         digest = sha256(f"{_declared()} {asked.digest}".encode()).hexdigest()
-        scope = None if full else _scope(mark, seq=seq, digest=digest, now=now)
+        if mark is not None and not clock_was_wrong:
+            now = max(now, mark.evaluated_at)
+        is_whole = full or clock_was_wrong
+        scope = None if is_whole else _scope(mark, seq=seq, digest=digest, now=now, clock=clock)
         result = Evaluation(is_full=scope is None)
         if scope is not None and not scope:
             if mark is not None and seq - mark.seq > PASSED_ENTRIES:
@@ -169,8 +178,8 @@ def evaluate(now: datetime, *, actor: Actor, full: bool = False) -> Evaluation:
             return result
         began = perf_counter()
         _evaluate_scope(cursor, scope, asked=asked, now=now, result=result)
-        took = timedelta(seconds=perf_counter() - began) if result.is_full else None
-        _move_mark(mark, now=now, seq=seq, digest=digest, full_in=took)
+        took = timedelta(seconds=perf_counter() - began)
+        _move_mark(mark, now=now, seq=seq, digest=digest, full=(clock, took) if result.is_full else None)
     if result.changed:
         record(
             Event.FINDINGS_EVALUATED,
@@ -193,17 +202,18 @@ def evaluate(now: datetime, *, actor: Actor, full: bool = False) -> Evaluation:
 def _declared() -> str:
     """What the release asks: its rules, and the facts that they are about."""
     asked = [
-        (rule.slug, rule.severity, rule.graded, rule.raised, rule.violated, rule.unknown, rule.kept, rule.applies,
-         dict(rule.evidence))
+        (rule.slug, rule.severity, rule.graded, rule.contexts, rule.raised, rule.violated, rule.unknown, rule.kept,
+         rule.applies, dict(rule.evidence))
         for rule in RULES.values()
     ]  # fmt: skip
     gathered = [facts(subject, Asked(), within_scope=False) for subject in Subject]
     return sha256(repr((asked, gathered)).encode()).hexdigest()
 
 
-def _scope(mark: EvaluationMark | None, *, seq: int, digest: str, now: datetime) -> Scope | None:
+def _scope(mark: EvaluationMark | None, *, seq: int, digest: str, now: datetime, clock: datetime) -> Scope | None:
     """What may have changed since `mark`; None when only a full evaluation will tell."""
-    if mark is None or mark.digest != digest or now - mark.full_at >= FULL_EVERY:
+    # By the clock alone, either way: one that has jumped back brings one full evaluation, and then one a day.
+    if mark is None or mark.digest != digest or abs(clock - mark.full_at) >= FULL_EVERY:
         return None
     scope = Scope()
     try:
@@ -247,6 +257,7 @@ def _became_due(since: datetime, now: datetime) -> Keys:
     yield Subject.SERVER, _keys(answered.filter(passed("answered_at", PROBE_WITHIN)))
     yield Subject.CONNECTION, _syncs_became_due(since, now)
     yield Subject.JOB, _jobs_out_of_step(now)
+    yield from _subjects_of(Finding.objects.unresolved().filter(passed("escalates_at")))
     ended = list(Grant.objects.current().filter(passed("ends_at")).values_list("pk", flat=True)[: LARGEST_SCOPE + 1])
     if ended:
         yield from _under_grants(Grant.objects.filter(pk__in=ended))
@@ -319,9 +330,7 @@ def _changed_by(kind: str, ids: set[UUID]) -> Keys:
         case "authorizationserver":
             yield from _behind(ids)
         case "finding":
-            of = Finding.objects.filter(pk__in=ids)
-            for subject in Subject:
-                yield subject, _keys(of.filter(**{f"{subject.value}__isnull": False}), subject.value)
+            yield from _subjects_of(Finding.objects.filter(pk__in=ids))
         case "owner":
             owners = Q(iam_owner__in=ids) | Q(platform_owner__in=ids) | Q(application_owner__in=ids)
             yield Subject.CREDENTIAL, _keys(Credential.objects.filter(owner__in=ids))
@@ -339,6 +348,12 @@ def _changed_by(kind: str, ids: set[UUID]) -> Keys:
             raise _TooLarge
 
 
+def _subjects_of(findings: QuerySet[Finding]) -> Keys:
+    rows = list(findings.order_by().values_list(*(f"{subject.value}_id" for subject in Subject))[: LARGEST_SCOPE + 1])
+    for subject, keys in zip(Subject, zip(*rows, strict=True), strict=False):
+        yield subject, {key for key in keys if key is not None}
+
+
 def _listed_by(connections: set[UUID]) -> Keys:
     """What they list. A credential of several connections belongs to the first, its uses and exposures do not."""
     uses = Use.objects.filter(connection__in=connections)
@@ -347,8 +362,13 @@ def _listed_by(connections: set[UUID]) -> Keys:
     yield Subject.CREDENTIAL, _keys(Exposure.objects.filter(connection__in=connections), "credential")
     yield Subject.SERVER, _keys(McpServer.objects.filter(connection__in=connections))
     yield Subject.SERVER, _keys(uses, "server")
-    # Where a credential of theirs is used that another connection found: it may have ended now.
+    # Where a credential of theirs is used that another connection found: it may have ended now, or lie open.
+    exposed = Exposure.objects.filter(connection__in=connections).values("credential")
     yield Subject.SERVER, _keys(Use.objects.present().filter(credential__connection__in=connections), "server")
+    yield Subject.SERVER, _keys(Use.objects.present().filter(credential__in=exposed), "server")
+    # And what another connection found to be used on a server of theirs, which may be somebody else's now.
+    elsewhere = Use.objects.present().filter(server__connection__in=connections, credential__isnull=False)
+    yield Subject.CREDENTIAL, _keys(elsewhere, "credential")
     yield Subject.CLIENT, _keys(_registered().filter(connection__in=connections))
     yield Subject.CLIENT, _keys(uses.exclude(client__registration=Registration.CONFIG_FILE), "client")
 
@@ -428,26 +448,29 @@ def _evaluate_scope(
 
 
 def _move_mark(
-    mark: EvaluationMark | None, *, now: datetime, seq: int, digest: str, full_in: timedelta | None = None
+    mark: EvaluationMark | None,
+    *,
+    now: datetime,
+    seq: int,
+    digest: str,
+    full: tuple[datetime, timedelta] | None = None,
 ) -> None:
+    """`full` is what the clock said of a full evaluation, and how long it took."""
     moved = mark or EvaluationMark(id=1)
-    # Not back, unless for a full evaluation: a worker whose clock is behind must not make time pass twice.
-    moved.evaluated_at = max(now, mark.evaluated_at) if mark and full_in is None else now
-    if full_in is not None:
-        moved.full_at, moved.duration = now, full_in
-    moved.seq, moved.digest = seq, digest
+    moved.evaluated_at, moved.seq, moved.digest = now, seq, digest
+    if full is not None:
+        moved.full_at, moved.duration = full
     moved.save()
 
 
-def _within(found: Judged, column: str) -> str:
-    return "" if found.is_full else f"AND {column} = ANY (%(scope)s)"
+def _write(found: Judged, statement: str, also: str = "SELECT") -> list[tuple[Any, ...]]:
+    """Run a statement that returns ids and rules: by rule the number and one digest over the ids in order.
 
-
-def _write(found: Judged, statement: str) -> list[tuple[Any, ...]]:
-    """Run a statement that returns ids and rules: by rule the number and one digest over the ids in order."""
+    `also` is written in the same statement, and may read `changed`.
+    """
     return found.execute(
         f"""
-        WITH changed AS ({statement})
+        WITH changed AS ({statement}), noted AS ({also})
         SELECT rule, count(*), encode(sha256(string_agg(uuid_send(id), '' ORDER BY id)), 'hex')
         FROM changed GROUP BY rule ORDER BY rule
         """
@@ -460,7 +483,7 @@ def _bind(found: Judged) -> None:
         f"""
         DELETE FROM lifecycle_obligation o
         WHERE NOT EXISTS (SELECT 1 FROM subject_facts v WHERE v.id = o.credential_id)
-          {_within(found, "o.credential_id")}
+          {found.within("o.credential_id")}
         """
     )
     found.execute(
@@ -468,7 +491,7 @@ def _bind(found: Judged) -> None:
         UPDATE lifecycle_obligation o
         SET {", ".join(f"{column} = v.{column}" for column in OBLIGED)}
         FROM subject_facts v
-        WHERE v.id = o.credential_id {_within(found, "o.credential_id")}
+        WHERE v.id = o.credential_id {found.within("o.credential_id")}
           AND ({", ".join(f"o.{column}" for column in OBLIGED)})
               IS DISTINCT FROM ({", ".join(f"v.{column}" for column in OBLIGED)})
         """
@@ -483,15 +506,17 @@ def _bind(found: Judged) -> None:
 
 
 def _open(found: Judged) -> list[tuple[Any, ...]]:
-    within = _within(found, f"f.{found.column}")
+    within = found.within(f"f.{found.column}")
     return _write(
         found,
         f"""
-        INSERT INTO lifecycle_finding (rule, {found.column}, severity, state, evidence, opened_at, refreshed_at,
-                                       due_at, acknowledged_by, resolution)
-        SELECT j.rule, j.id, j.severity, '{FindingState.OPEN.value}', j.evidence, %(now)s, %(now)s,
-               %(now)s + {_DUE}, '', ''
+        INSERT INTO lifecycle_finding (rule, {found.column}, owner_id, at_server_id, severity, raised_by, state,
+                                       evidence, opened_at, refreshed_at, due_at, escalates_at, acknowledged_by,
+                                       resolution)
+        SELECT j.rule, j.id, j.owner_id, j.at_server_id, j.severity, r.raised_by, '{FindingState.OPEN.value}',
+               j.evidence, %(now)s, %(now)s, %(now)s + {_DUE}, %(now)s + {_ESCALATED_AFTER}, '', ''
         FROM violations j
+        JOIN {_REASONS} ON r.reasons = j.reasons
         WHERE NOT EXISTS (
           SELECT 1 FROM lifecycle_finding f
           WHERE f.{found.column} = j.id AND f.rule = j.rule AND f.resolved_at IS NULL {within})
@@ -501,42 +526,78 @@ def _open(found: Judged) -> list[tuple[Any, ...]]:
 
 
 def _refresh(found: Judged) -> list[tuple[Any, ...]]:
-    within = _within(found, f"f.{found.column}")
-    return _write(
+    """Bring unresolved findings up to what was seen, and note what that changed about the answer and the answerer.
+
+    Looked for first and written then, because `RETURNING` does not know what was there before.
+    """
+    columns = ("severity", "raised_by", "owner_id", "at_server_id", "escalates_at", "evidence")
+    found.gather(
+        "differences",
+        f"""
+        SELECT f.id, f.severity AS severity_before, f.owner_id AS owner_before, j.evidence, j.owner_id, j.at_server_id,
+               r.raised_by, d.due_at, a.severity, a.escalates_at, a.is_escalated,
+               a.is_escalated AND f.escalated_at IS NULL AS is_escalated_now
+        FROM lifecycle_finding f
+        JOIN violations j ON f.{found.column} = j.id AND f.rule = j.rule AND f.resolved_at IS NULL
+        CROSS JOIN LATERAL (
+          SELECT f.opened_at + {_DUE} AS due_at, f.opened_at + {_ESCALATED_AFTER} AS escalates_at
+        ) d
+        CROSS JOIN LATERAL (
+          -- What is waived does not grow worse meanwhile; what had before stays so.
+          SELECT (d.escalates_at <= %(now)s AND (f.state <> '{FindingState.WAIVED.value}'
+                                                 OR f.escalated_at IS NOT NULL)) IS TRUE AS is_escalated
+        ) e
+        CROSS JOIN LATERAL (
+          SELECT e.is_escalated, j.severity + e.is_escalated::integer AS severity,
+                 CASE WHEN NOT e.is_escalated THEN d.escalates_at END AS escalates_at
+        ) a
+        JOIN {_REASONS} ON r.reasons = j.reasons + a.is_escalated::integer * {REASONS[Raised.PAST_DUE]}
+        WHERE (f.severity, f.raised_by, f.owner_id, f.at_server_id, f.escalates_at, f.evidence)
+              IS DISTINCT FROM (a.severity, r.raised_by, j.owner_id, j.at_server_id, a.escalates_at, j.evidence)
+          {found.within(f"f.{found.column}")}
+        """,
+        keys="id",
+    )
+    changed = _write(
         found,
         f"""
         UPDATE lifecycle_finding f
-        SET severity = j.severity, evidence = j.evidence, refreshed_at = %(now)s, due_at = f.opened_at + {_DUE}
-        FROM violations j
-        WHERE f.{found.column} = j.id AND f.rule = j.rule AND f.resolved_at IS NULL {within}
-          AND (f.severity, f.evidence) IS DISTINCT FROM (j.severity, j.evidence)
+        SET {", ".join(f"{column} = d.{column}" for column in columns)}, refreshed_at = %(now)s, due_at = d.due_at,
+            escalated_at = CASE WHEN d.is_escalated THEN coalesce(f.escalated_at, %(now)s) END
+        FROM differences d
+        WHERE f.id = d.id AND f.resolved_at IS NULL
         RETURNING f.id, f.rule
         """,
+        f"""
+        INSERT INTO lifecycle_findingchange (finding_id, kind, changed_at, severity_before, severity, raised_by)
+        SELECT d.id, k.kind, %(now)s, d.severity_before, d.severity, d.raised_by
+        FROM differences d
+        JOIN changed ON changed.id = d.id
+        CROSS JOIN LATERAL (
+          SELECT CASE WHEN d.is_escalated_now THEN '{Change.ESCALATED.value}'
+                      WHEN d.severity > d.severity_before THEN '{Change.RAISED.value}'
+                      WHEN d.severity < d.severity_before THEN '{Change.LOWERED.value}' END AS kind
+          UNION ALL
+          SELECT '{Change.HANDED_OVER.value}' WHERE d.owner_id IS DISTINCT FROM d.owner_before
+        ) k
+        WHERE k.kind IS NOT NULL
+        """,
     )
+    found.execute("DROP TABLE differences")
+    return changed
 
 
 def _resolve(found: Judged) -> list[tuple[Any, ...]]:
-    """Resolve what is met, what is gone and what the rule does not apply to. What is unknown stays as it is."""
-    within = _within(found, f"o.{found.column}")
-    kept = " ".join(f"WHEN '{rule.slug}' THEN ({rule.kept or rule.unknown}) IS TRUE" for rule in found.rules)
-    applies = " ".join(f"WHEN '{rule.slug}' THEN ({rule.applies}) IS TRUE" for rule in found.rules)
+    """Resolve what is met, gone or switched off, or what the rule does not apply to; what is unknown stays as it is."""
     return _write(
         found,
         f"""
         UPDATE lifecycle_finding f
-        SET state = '{FindingState.RESOLVED.value}', resolved_at = %(now)s, resolution = r.resolution
-        FROM (
-          SELECT o.id,
-                 CASE WHEN v.id IS NULL THEN '{Resolution.GONE.value}'
-                      WHEN NOT (CASE o.rule {applies} ELSE false END) THEN '{Resolution.NOT_APPLICABLE.value}'
-                      WHEN NOT (CASE o.rule {kept} ELSE false END) THEN '{Resolution.MET.value}'
-                 END AS resolution
-          FROM lifecycle_finding o
-          LEFT JOIN violations j ON j.id = o.{found.column} AND j.rule = o.rule
-          LEFT JOIN subject_facts v ON v.id = o.{found.column}
-          WHERE o.resolved_at IS NULL AND o.{found.column} IS NOT NULL AND j.id IS NULL {within}
-        ) r
-        WHERE f.id = r.id AND f.resolved_at IS NULL AND r.resolution IS NOT NULL
+        -- Not before it was opened, where a clock had been ahead.
+        SET state = '{FindingState.RESOLVED.value}', resolved_at = greatest(%(now)s, f.opened_at),
+            resolution = e.resolution
+        FROM ({found.ends}) e
+        WHERE f.id = e.id AND f.resolved_at IS NULL
         RETURNING f.id, f.rule
         """,
     )
@@ -545,9 +606,9 @@ def _resolve(found: Judged) -> list[tuple[Any, ...]]:
 def _tally(found: Judged, now: datetime) -> None:
     """Count for every rule how many subjects meet it, violate it or are unknown to it, in one pass."""
     columns = ", ".join(
-        f"count(*) FILTER (WHERE ({rule.applies})),"
-        f"count(*) FILTER (WHERE ({rule.applies}) AND ({rule.violated})),"
-        f"count(*) FILTER (WHERE ({rule.applies}) AND ({rule.violated}) IS NOT TRUE AND ({rule.unknown}))"
+        f"count(*) FILTER (WHERE {found.applies(rule)}),"
+        f"count(*) FILTER (WHERE {found.applies(rule)} AND ({rule.violated})),"
+        f"count(*) FILTER (WHERE {found.applies(rule)} AND ({rule.violated}) IS NOT TRUE AND ({rule.unknown}))"
         for rule in found.rules
     )
     (numbers,) = found.execute(f"SELECT {columns} FROM subject_facts v")
@@ -563,9 +624,23 @@ def _tally(found: Judged, now: datetime) -> None:
         ).save()
 
 
-_DUE = "(CASE j.severity {} END)".format(
-    " ".join(
-        f"WHEN {severity.value} THEN interval '{int(time.total_seconds())} s'" for severity, time in DUE_WITHIN.items()
+def _after(times: int) -> str:
+    """So many times what the severity of `j` allows; null where nothing is more severe."""
+    allowed = (
+        f"WHEN {severity.value} THEN interval '{times * int(time.total_seconds())} s'"
+        for severity, time in DUE_WITHIN.items()
+        if times == 1 or severity is not Severity.CRITICAL
+    )
+    return f"(CASE j.severity {' '.join(allowed)} END)"
+
+
+_DUE = _after(1)
+_ESCALATED_AFTER = _after(ESCALATED_AFTER)
+# What a sum of reasons says, as the findings keep it.
+_REASONS = "(VALUES {}) AS r (reasons, raised_by)".format(
+    ", ".join(
+        f"({mask}, '{{{','.join(reason.value for reason, bit in REASONS.items() if mask & bit)}}}'::varchar[])"
+        for mask in range(1 << len(REASONS))
     )
 )
 

@@ -45,7 +45,7 @@ CONNECTION_RULES = (
         applies="v.is_enabled AND v.last_state IS NOT NULL",
         violated=f"v.last_state = '{RunState.PARTIAL.value}'",
         unknown=f"v.last_state = '{RunState.FAILED.value}'",  # nobody knows what it would have left out
-        raised="false",
+        contexts=(),
         evidence={"problems": "nullif(v.problems, 0)"},
         title=_partial,
     ),

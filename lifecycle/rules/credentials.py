@@ -1,7 +1,8 @@
 """Rules about credentials. `v` is a row of CREDENTIAL_FACTS: live credentials only, with what binds and uses them."""
 
 from inventory.states import Severity, Storage
-from lifecycle.rules.declaration import Evidence, Rule, Subject
+from lifecycle.rules.declaration import Evidence, Rule, Subject, beside
+from lifecycle.states import Raised
 from web.wording import plural
 
 
@@ -39,7 +40,8 @@ CREDENTIAL_RULES = (
         why="Whoever reads the file, a backup of it or a screen that shows it can use the secret unnoticed.",
         remediation="Rotate the secret, and let the configuration refer to a secret store instead.",
         violated="v.exposures > 0",
-        raised="v.readable_by_others OR v.criticality >= 3",
+        contexts=beside(Raised.EXPOSED),
+        raised="v.readable_by_others",
         evidence={
             "places": "v.exposures",
             "file": "v.exposed_file",
@@ -197,7 +199,7 @@ CREDENTIAL_RULES = (
         remediation="Revoke it where it was issued, and remove it where it is configured.",
         applies="v.expires_at IS NOT NULL",
         violated="v.expires_at <= %(now)s",
-        raised="v.status = 'active' OR v.criticality >= 3",
+        raised="v.status = 'active'",
         evidence={"expires_at": "v.expires_at", "status": "v.status"},
         title=lambda e: f"Expired {e.since('expires_at')} ago and still there",
     ),
@@ -211,7 +213,7 @@ CREDENTIAL_RULES = (
         remediation="Revoke it and remove the entries.",
         applies="v.uses > 0",
         violated="v.enabled_uses = 0",
-        raised="false",
+        contexts=(),
         evidence={"uses": "v.uses"},
         title=lambda _: "Every server entry that holds it is switched off",
     ),
@@ -253,6 +255,7 @@ CREDENTIAL_RULES = (
         remediation="Issue one with the scopes that its work needs, then revoke this one.",
         applies="v.is_scoped",
         violated="v.broad_scopes IS NOT NULL OR v.is_sweeping",
+        contexts=beside(Raised.PRIVILEGED),
         unknown="NOT v.has_scopes",
         evidence={"scopes": "v.broad_scopes", "everything": "nullif(v.is_sweeping, false)"},
         title=lambda e: (

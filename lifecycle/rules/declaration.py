@@ -9,6 +9,7 @@ from typing import Any
 
 from inventory.states import Severity
 from lifecycle.rules.wording import length
+from lifecycle.states import CONTEXTS, Raised
 from web.wording import plural, some
 
 NAMED = 2  # of a list, in a title
@@ -57,13 +58,22 @@ class Evidence:
         return said.removesuffix(f" {unit}") if beside.endswith(f" {unit}") else said
 
 
+def beside(*about: Raised) -> tuple[Raised, ...]:
+    """Every context but those that the rule itself is about."""
+    return tuple(context for context in CONTEXTS if context not in about)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
     """One rule. Every condition is SQL over one row `v` of its subject's facts (`lifecycle.rules.facts`).
 
     A subject the rule does not apply to is not counted. Else it is violated, else unknown, else met; a condition
     that is null is not true. `graded` is the severity where it depends on the subject, from low to critical; without it
-    `severity` is. `raised` lifts either by one step, to critical at most.
+    `severity` is.
+
+    Any of the `contexts` (`lifecycle.rules.facts` says when each holds) and the rule's own condition `raised` lift the
+    severity by one step together, to critical at most, and each that holds is kept as a reason. A context that the rule
+    itself is about is left out (`beside`), and a rule that nothing makes worse names none.
 
     An open finding stays open while its subject is unknown. A rule over many checks, some of which nobody can ever
     tell, says in `kept` what leaves *this* finding open instead: there `o` is the finding with its evidence.
@@ -80,7 +90,8 @@ class Rule:
     violated: str
     unknown: str = "false"
     applies: str = "true"
-    raised: str = "v.criticality >= 3"
+    contexts: tuple[Raised, ...] = CONTEXTS
+    raised: str = ""
     graded: str = ""
     kept: str = ""
     evidence: Mapping[str, str] = field(default_factory=dict)
@@ -88,6 +99,8 @@ class Rule:
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z]+(-[a-z]+)*", self.slug) or not self.controls or self.severity is Severity.NONE:
             raise ValueError(f"{self.slug}: a rule has a plain slug, a severity and controls")
+        if not set(self.contexts) <= set(CONTEXTS) or self.raised == "false" or "v.criticality" in self.raised:
+            raise ValueError(f"{self.slug}: production is a context, and what nothing raises names no contexts")
 
     def title_of(self, evidence: Mapping[str, Any], now: datetime) -> str:
         """The finding's sentence about the world at `now`; the rule's name for evidence of an older release."""

@@ -26,6 +26,7 @@ from lifecycle.rules.asked import Asked
 from lifecycle.rules.declaration import Subject
 from lifecycle.rules.jobs import LATE_BY, LATE_SHARE, LONG_MISSED_BEATS, LONG_SILENT
 from lifecycle.rules.score import NEXT_SQL, SCORE_SQL
+from lifecycle.states import Raised
 
 # Times that no policy sets. Each date they imply is a column of the facts, and `evaluation` knows where it comes due.
 REVIEW_WITHIN = timedelta(days=7)  # a client that registered itself
@@ -188,7 +189,10 @@ SELECT c.id, c.storage, c.status, c.owner_id, w.is_active AS owner_is_active,
             END AS ungranted_scopes,
        coalesce(u.remote_uses, 0) AS remote_uses, coalesce(u.consent_uses, 0) AS consent_uses,
        coalesce(u.unasked_uses, 0) AS unasked_uses, coalesce(u.third_party_uses, 0) AS third_party_uses,
-       coalesce(u.unclear_uses, 0) AS unclear_uses, c.environment_id IS NULL AND u.unplaced_uses > 0 AS is_partly_placed
+       coalesce(u.unclear_uses, 0) AS unclear_uses,
+       c.environment_id IS NULL AND u.unplaced_uses > 0 AS is_partly_placed,
+       CASE WHEN u.uses > 1 THEN (SELECT one FROM unnest(u.servers) one ORDER BY one LIMIT 1) ELSE u.servers[1] END
+         AS at_server_id
 FROM inventory_credential c
 LEFT JOIN used u ON u.credential_id = c.id
 JOIN binding b ON {{bound}}
@@ -248,8 +252,16 @@ sent AS (
         JOIN inventory_credential c ON c.id = u.credential_id
         WHERE u.gone_at IS NULL AND {_LIVE} AND c.trust_model <> '{TrustModel.USER_CONSENTED.value}' {{served}}) n
   GROUP BY n.server_id
+),
+laid_open AS (
+  SELECT DISTINCT u.server_id
+  FROM inventory_exposure x
+  JOIN inventory_credential c ON c.id = x.credential_id AND {_LIVE}
+  JOIN inventory_use u ON u.credential_id = x.credential_id AND u.gone_at IS NULL {{served}}
+  WHERE x.gone_at IS NULL
 )
-SELECT s.id, s.role, s.transport, s.url, s.package, s.package_version, s.is_pinned, s.vendor, e.criticality,
+SELECT s.id, coalesce(s.iam_owner_id, s.platform_owner_id, s.application_owner_id) AS owner_id, s.id AS at_server_id,
+       s.role, s.transport, s.url, s.package, s.package_version, s.is_pinned, s.vendor, e.criticality,
        array_remove(ARRAY[CASE WHEN i.is_active IS NOT TRUE THEN 'IAM' END,
                           CASE WHEN p.is_active IS NOT TRUE THEN 'platform' END,
                           CASE WHEN a.is_active IS NOT TRUE THEN 'application' END], NULL) AS owners_missing,
@@ -262,7 +274,7 @@ SELECT s.id, s.role, s.transport, s.url, s.package, s.package_version, s.is_pinn
        o.destructive[1] AS destructive_tool, coalesce(o.approved_tools, 0) AS approved_tools, o.changed_tools,
        o.changed_tool, coalesce(f.clients, 0) AS clients, f.ungranted_clients, f.destructive_clients,
        f.unmarked_clients,
-       h.host, coalesce(d.static_credentials, 0) AS static_credentials,
+       h.host, coalesce(d.static_credentials, 0) AS static_credentials, x.server_id IS NOT NULL AS is_exposed,
        {_IS_OWN_HOST} AS is_own_host
 FROM inventory_mcpserver s
 CROSS JOIN LATERAL (SELECT {_HOST} AS host) h
@@ -276,6 +288,7 @@ LEFT JOIN checked y ON y.subject_id = s.authorization_server_id
 LEFT JOIN offered o ON o.server_id = s.id
 LEFT JOIN surface f ON f.server_id = s.id
 LEFT JOIN sent d ON d.server_id = s.id
+LEFT JOIN laid_open x ON x.server_id = s.id
 WHERE s.gone_at IS NULL {{server}}
 """
 
@@ -295,7 +308,8 @@ used AS (
   WHERE u.gone_at IS NULL {{client_use}}
   GROUP BY u.client_id
 )
-SELECT k.id, k.registration, k.admission, k.hygiene, nullif(k.hygiene_reason, '') AS hygiene_reason, k.last_used_at,
+SELECT k.id, k.owner_id, NULL::uuid AS at_server_id, k.registration, k.admission,
+       k.hygiene, nullif(k.hygiene_reason, '') AS hygiene_reason, k.last_used_at,
        w.is_active AS owner_is_active, CASE WHEN NOT w.is_active THEN w.name END AS owner_name,
        q.quarantined_at, q.quarantined_at + {_interval(REVIEW_WITHIN)} AS review_by,
        q.quarantined_at + {_interval(REVIEW_LONG_AGO)} AS long_unreviewed_at,
@@ -312,7 +326,8 @@ WHERE k.gone_at IS NULL AND k.admission <> '{Admission.REMOVED.value}' {{client}
 """
 
 _CONNECTIONS = f"""
-SELECT c.id, c.is_enabled, c.interval, c.last_complete_at, c.created_at, e.criticality,
+SELECT c.id, NULL::uuid AS owner_id, NULL::uuid AS at_server_id, c.is_enabled, c.interval,
+       c.last_complete_at, c.created_at, e.criticality,
        q.since + {MISSED_SYNCS} * c.interval AS overdue_at,
        q.since + greatest({LONG_MISSED_SYNCS} * c.interval, {_interval(LONG_UNSYNCED)}) AS long_overdue_at,
        r.states[1] AS last_state, r.problems[1] AS problems,
@@ -330,7 +345,8 @@ WHERE true {{connection}}
 """
 
 _JOBS = f"""
-SELECT j.id, j.name, j.cadence, j.declared_at, j.ended_at, j.failures, nullif(j.error, '') AS error,
+SELECT j.id, NULL::uuid AS owner_id, NULL::uuid AS at_server_id, j.name, j.cadence, j.declared_at, j.ended_at,
+       j.failures, nullif(j.error, '') AS error,
        q.since + {LATE_SHARE} * j.cadence + {_interval(LATE_BY)} AS missed_at,
        q.since + greatest({LONG_MISSED_BEATS} * j.cadence, {_interval(LONG_SILENT)}) AS long_missed_at
 FROM lifecycle_scheduledjob j
@@ -345,6 +361,24 @@ _FACTS = {
     Subject.CONNECTION: _CONNECTIONS,
     Subject.JOB: _JOBS,
 }
+# When a context of `lifecycle.states.CONTEXTS` holds; one that is not named never does. `context` has a bit for each.
+_CONTEXTS = {
+    Subject.CREDENTIAL: {
+        Raised.PRODUCTION: "v.criticality >= 3",
+        Raised.THIRD_PARTY: "v.third_party_uses > 0",
+        Raised.EXPOSED: "v.exposures > 0",
+        Raised.PRIVILEGED: "v.broad_scopes IS NOT NULL OR v.is_sweeping",
+    },
+    Subject.SERVER: {
+        Raised.PRODUCTION: "v.criticality >= 3",
+        Raised.THIRD_PARTY: "v.vendor <> '' OR v.is_own_host IS FALSE",
+        Raised.EXPOSED: "v.is_exposed",
+    },
+    Subject.CLIENT: {Raised.PRODUCTION: "v.criticality >= 3"},
+    Subject.CONNECTION: {Raised.PRODUCTION: "v.criticality >= 3"},
+    Subject.JOB: {},
+}
+REASONS = {reason: 1 << place for place, reason in enumerate(Raised)}
 _WITHIN = {
     "credential": "c.id",
     "use": "u.credential_id",
@@ -361,6 +395,8 @@ _WITHIN = {
 }
 _CHECKED = """AND (p.server_id = ANY (%(scope)s) OR p.authorization_server_id IN (
       SELECT s.authorization_server_id FROM inventory_mcpserver s WHERE s.id = ANY (%(scope)s)))"""
+
+_USED_ON = "AND s.id IN (SELECT u.server_id FROM inventory_use u WHERE u.credential_id = ANY (%(scope)s))"
 
 
 @dataclass(frozen=True, slots=True)
@@ -409,9 +445,6 @@ _ROLES = """,
            FILTER (WHERE s.role = ANY (%(selected_server_roles)s::text[])) AS roles"""
 
 
-_USED_ON = "AND s.id IN (SELECT u.server_id FROM inventory_use u WHERE u.credential_id = ANY (%(scope)s))"
-
-
 def facts(subject: Subject, asked: Asked, *, within_scope: bool) -> str:
     """The SELECT of one subject's facts, of every live one or of those in the parameter `scope`.
 
@@ -422,7 +455,9 @@ def facts(subject: Subject, asked: Asked, *, within_scope: bool) -> str:
     limits["used_on"] = _USED_ON if within_scope else ""
     if subject is Subject.CREDENTIAL:
         limits |= _binding(asked)
-    return _FACTS[subject].format(**limits)
+    holding = _CONTEXTS[subject].items()
+    context = " + ".join(f"CASE WHEN {holds} THEN {REASONS[reason]} ELSE 0 END" for reason, holds in holding)
+    return f"SELECT v.*, ({context or 0})::smallint AS context FROM ({_FACTS[subject].format(**limits)}) v"
 
 
 def parameters(asked: Asked) -> dict[str, Any]:

@@ -37,7 +37,7 @@ JOB_RULES = (
         violated=f"v.missed_at <= %(now)s OR v.failures >= {FAILURES}",
         # Not planned long enough to tell; or its last end lies in the future, because a clock was wrong.
         unknown=f"v.ended_at IS NULL OR v.ended_at > %(now)s + interval '{int(LATE_BY.total_seconds())} s'",
-        raised="false",
+        contexts=(),
         graded=f"CASE WHEN v.long_missed_at <= %(now)s THEN {Severity.HIGH.value} ELSE {Severity.MEDIUM.value} END",
         evidence={
             "ended_at": "v.ended_at",

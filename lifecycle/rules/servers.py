@@ -1,7 +1,8 @@
 """Rules about MCP servers. `v` is a row of SERVER_FACTS: present servers only."""
 
 from inventory.states import Severity, Verdict
-from lifecycle.rules.declaration import Evidence, Rule, Subject
+from lifecycle.rules.declaration import Evidence, Rule, Subject, beside
+from lifecycle.states import Raised
 from web.wording import plural
 
 _ANSWERS_HTTP = "v.transport IN ('http', 'sse')"
@@ -104,7 +105,7 @@ SERVER_RULES = (
         applies=_ANSWERS_HTTP,
         violated=f"v.anonymous = '{Verdict.VIOLATED.value}'",
         unknown=f"v.anonymous IS NULL OR v.anonymous = '{Verdict.UNKNOWN.value}'",
-        raised=f"v.criticality >= 3 OR v.anonymous_severity >= {Severity.CRITICAL.value}",
+        raised=f"v.anonymous_severity >= {Severity.CRITICAL.value}",
         evidence={"lists_tools": f"nullif(v.anonymous_severity >= {Severity.CRITICAL.value}, false)"},
         title=lambda e: f"Answers anybody{', and lists its tools' if e.has('lists_tools') else ''}",
     ),
@@ -208,6 +209,7 @@ SERVER_RULES = (
         applies="v.vendor <> '' OR v.url <> ''",
         violated="v.static_credentials > 0 AND (v.vendor <> '' OR v.is_own_host IS FALSE)",
         unknown="v.static_credentials > 0 AND v.vendor = '' AND v.is_own_host IS NULL",
+        contexts=beside(Raised.THIRD_PARTY),
         evidence={"static_credentials": "v.static_credentials", "vendor": "nullif(v.vendor, '')", "host": "v.host"},
         title=lambda e: (
             f"{e.text('vendor') or e.text('host')} holds {e.count('static_credentials', 'static credential')}"
@@ -223,7 +225,7 @@ SERVER_RULES = (
         remediation="Add a connection that probes it, or see why it does not answer.",
         applies=_ANSWERS_HTTP,
         violated="v.probe_by <= %(now)s",
-        raised="false",
+        contexts=(),
         evidence={
             "probed_at": "v.probed_at",
             "first_seen_at": "CASE WHEN v.probed_at IS NULL THEN v.first_seen_at END",

@@ -250,7 +250,7 @@ def various(db):
         {"server_roles": ["mixed"]},
         {"providers": ["github"], "tags": ["billing"], "owners": ["owner"], "server_roles": ["mixed", "unclassified"]},
     ],
-    ids=lambda selector: "+".join(selector),
+    ids="+".join,
 )
 def test_a_policy_binds_what_all_its_selectors_fit_and_nothing_else(full, various, selector):
     mine, keys = various

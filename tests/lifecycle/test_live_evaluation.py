@@ -65,7 +65,9 @@ def test_time_alone_makes_a_quarantine_too_long_and_then_worse(full, changed):
     assert Finding.objects.get(rule="dynamic-client-unreviewed").client == client
     EvaluationMark.objects.update(full_at=NOW + 23 * DAY, evaluated_at=NOW + 23 * DAY)
     changed(NOW + 23 * DAY + HOUR)
-    assert Finding.objects.get(rule="dynamic-client-unreviewed").severity == Severity.HIGH
+    found = Finding.objects.get(rule="dynamic-client-unreviewed")
+    # High by then, which allows seven days; and it has been open for more than twice that.
+    assert (found.severity, found.raised_by) == (Severity.CRITICAL, ["past_due"])
 
 
 def test_time_alone_ends_a_grant_for_the_server_and_the_tokens_used_there(full, changed):
