@@ -131,7 +131,7 @@ def judged(
     violations = [_violations(rule, asked, is_graded=is_graded) for rule in chosen if _is_on(rule, asked) != "false"]
     violated = " UNION ALL ".join(violations) or _nothing(is_graded=is_graded)
     if rules is not None:
-        ends = " ".join(f"{rule.unknown} {rule.applies} {rule.kept}" for rule in chosen)
+        ends = " ".join(f"{rule.violated} {rule.unknown} {rule.applies} {rule.kept}" for rule in chosen)
         read = {"id", *_ALWAYS.get(subject, ()), *_FACT.findall(f"{violated} {ends}")}
         select = f"SELECT {', '.join(sorted(read))} FROM ({select}) f"
     found.gather("subject_facts", select, keys="id")

@@ -32,7 +32,8 @@ from lifecycle.errors import (
 from lifecycle.models import Policy, PolicyVersion, RuleSetting
 from lifecycle.models.policies import ASKED, LIMITS, asked_of, names_of
 from lifecycle.rules import RULES, Subject
-from lifecycle.rules.asking import NAMELESS, OFF
+from lifecycle.rules.asked import OFF
+from lifecycle.rules.asking import NAMELESS
 from lifecycle.rules.wording import exact_length
 from lifecycle.states import Automation
 from web.wording import thousands

@@ -7,11 +7,11 @@ from uuid import UUID
 
 from inventory.states import CredentialKind, Logged, ServerRole, TrustModel
 from lifecycle.rules import RULES
+from lifecycle.rules.asked import OFF
 from lifecycle.rules.wording import exact_length
 from lifecycle.states import Automation
 from web.wording import plural
 
-OFF = "off"
 SAID = 6  # of one list; a sentence over more is a table
 NAMELESS = "one that is gone"  # an environment or an owner
 

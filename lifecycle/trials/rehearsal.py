@@ -1,8 +1,9 @@
-"""A transaction whose writes never last, and which ends in time."""
+"""What trials share: a transaction whose writes never last and which ends in time, and results as JSON."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import date, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from django.db import OperationalError, transaction
@@ -35,3 +36,16 @@ def rehearsal(longest: timedelta = LONGEST) -> Iterator[CursorWrapper]:
 def key(value: object) -> UUID | None:
     """The key of a row; none of what is not saved yet."""
     return value if isinstance(value, UUID) else None
+
+
+def as_plain(value: Any) -> Any:
+    """JSON's own types: instants and days as ISO 8601 has them, keys as text."""
+    if isinstance(value, Mapping):
+        return {str(name): as_plain(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [as_plain(each) for each in value]
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    if isinstance(value, UUID):
+        return str(value)
+    return value

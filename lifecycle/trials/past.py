@@ -8,7 +8,7 @@ credentials the policy binds, and who owns them.
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -20,7 +20,7 @@ from lifecycle.errors import PeriodRefused
 from lifecycle.models import Policy
 from lifecycle.rules import RULES
 from lifecycle.rules.wording import exact_length
-from lifecycle.trials.rehearsal import key, rehearsal
+from lifecycle.trials.rehearsal import as_plain, key, rehearsal
 from web.wording import plural, thousands
 
 LONGEST_PERIOD = timedelta(days=3 * 366)
@@ -158,19 +158,6 @@ def back_test(draft: Policy, *, since: datetime, until: datetime, now: datetime)
         ),
         unknown=tuple(unknown),
     )
-
-
-def as_plain(value: Any) -> Any:
-    """JSON's own types: instants and days as ISO 8601 has them, keys as text."""
-    if isinstance(value, Mapping):
-        return {str(name): as_plain(each) for name, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [as_plain(each) for each in value]
-    if isinstance(value, datetime | date):
-        return value.isoformat()
-    if isinstance(value, UUID):
-        return str(value)
-    return value
 
 
 # ── In words ───────────────────────────────────────────────────────────────────────────────────

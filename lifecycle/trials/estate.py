@@ -1,0 +1,413 @@
+"""What saving a change would do to the estate as it stands, before it is saved.
+
+The estate is judged twice at one instant: under what is asked now, and under what would be asked. What differs is what
+the next evaluation does because of the change, however long ago the last one was. A finding that is open stays so
+while nobody can tell, as in an evaluation.
+"""
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.db.backends.utils import CursorWrapper
+
+from inventory.states import Severity
+from lifecycle.actions.judging import Judged, at_full_speed, judged
+from lifecycle.errors import RuleUnknown
+from lifecycle.models import EvaluationMark, Policy
+from lifecycle.models.asked import as_asked, asked_now
+from lifecycle.rules import RULES, Rule, Subject
+from lifecycle.rules.asked import OFF, Asked
+from lifecycle.states import DUE_WITHIN, ESCALATED_AFTER, FindingState
+from lifecycle.trials.rehearsal import as_plain, rehearsal
+from web.wording import plural
+
+MOST_EXAMPLES = 10  # of each kind
+NARROW = 5_000  # credentials up to which only those are judged that the policy binds, before or after
+NO_POLICY = "no policy"
+
+# Facts that come from the policy that binds a credential.
+_OF_POLICY = (
+    "policy_id", "policy", "max_age", "max_idle", "max_lifetime", "review_interval", "requires_owner",
+    "requires_expiry", "requires_reference", "allowed_scopes", "rotate_by", "stale_at", "review_by",
+)  # fmt: skip
+
+_FACT = re.compile(r"\bv\.([a-z_]+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """Credentials that come from another policy or go to it; without an id those that none binds."""
+
+    policy: UUID | None
+    name: str
+    credentials: int
+
+
+@dataclass(frozen=True, slots=True)
+class RuleChange:
+    """One rule. `unknown` counts those of whom nobody can tell: among what the policy binds before or after, and of
+    everything where a rule is set."""
+
+    rule: str
+    name: str
+    opened: int = 0
+    closed: int = 0
+    closed_waived: int = 0
+    raised: int = 0
+    lowered: int = 0
+    unknown_before: int = 0
+    unknown_after: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One subject; of a finding its rule and the sentence that would stand in its title."""
+
+    subject: str
+    id: UUID
+    name: str
+    rule: str = ""
+    title: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DryRun:
+    """See the module. `closed_waived` of what would close is waived; `owners` answer for what would change."""
+
+    kind: str  # policy, retirement, setting
+    computed_at: datetime
+    mark: int | None  # the audit entry up to which the last evaluation looked; none before the first
+    evaluated_at: datetime | None
+    sentence: str
+    bound_before: int
+    bound_after: int
+    newly_bound: tuple[Moved, ...]
+    released: tuple[Moved, ...]
+    opened: int
+    closed: int
+    closed_waived: int
+    raised: int
+    lowered: int
+    owners: int
+    unknown_before: int
+    unknown_after: int
+    rules: tuple[RuleChange, ...]
+    ties: tuple[str, ...]  # names of other policies of the same priority
+    opened_examples: tuple[Example, ...]
+    closed_examples: tuple[Example, ...]
+    changed_examples: tuple[Example, ...]
+    bound_examples: tuple[Example, ...]
+    released_examples: tuple[Example, ...]
+
+    @property
+    def changes(self) -> int:
+        """Findings that would not stay as they are."""
+        return self.opened + self.closed + self.raised + self.lowered
+
+    def as_json(self) -> dict[str, Any]:
+        """As `PolicyVersion.dry_run` keeps it."""
+        plain: dict[str, Any] = as_plain(asdict(self))
+        return plain
+
+
+def dry_run(draft: Policy, now: datetime) -> DryRun:
+    """What saving `draft`, a new policy or the next version of one, would do. Raises TrialTookTooLong."""
+    before = asked_now()
+    asked = as_asked(draft)
+    ties = Policy.objects.tied_with(draft).values_list("name", flat=True)
+    return _of_policy("policy", before, before.with_policy(asked), asked.id, now, ties=tuple(ties))
+
+
+def dry_run_of_retirement(policy: Policy, now: datetime) -> DryRun:
+    """What retiring `policy` would do. Raises TrialTookTooLong."""
+    before = asked_now()
+    return _of_policy("retirement", before, before.without_policy(policy.pk), policy.pk, now)
+
+
+def dry_run_of_setting(slug: str, is_on: bool, severity: Severity | None, now: datetime) -> DryRun:
+    """What setting a rule so would do. Raises RuleUnknown and TrialTookTooLong."""
+    if slug not in RULES:
+        raise RuleUnknown
+    before = asked_now()
+    after = before.with_setting(slug, is_on=is_on, severity=severity)
+    with rehearsal() as cursor, at_full_speed(cursor):
+        trial = _Trial(cursor, before, after, now, is_graded=True)
+        trial.judge(RULES[slug].subject, [RULES[slug]])
+        return trial.result("setting")
+
+
+def _of_policy(
+    kind: str, before: Asked, after: Asked, policy_id: UUID, now: datetime, *, ties: tuple[str, ...] = ()
+) -> DryRun:
+    is_graded = any(
+        word != OFF for asked in (before, after) for policy in asked.policies for _, word in policy.overrides
+    )
+    with rehearsal() as cursor, at_full_speed(cursor):
+        trial = _Trial(cursor, before, after, now, is_graded=is_graded)
+        trial.bind(policy_id)
+        trial.judge(Subject.CREDENTIAL, _rules_under_policies(before, after))
+        return replace(trial.result(kind), ties=ties)
+
+
+def _rules_under_policies(*asked: Asked) -> list[Rule]:
+    """Rules about credentials that may say something else under another policy."""
+    overridden = {slug for each in asked for policy in each.policies for slug, _ in policy.overrides}
+    return [
+        rule
+        for rule in RULES.values()
+        if rule.subject is Subject.CREDENTIAL and (rule.slug in overridden or _reads_policy(rule))
+    ]
+
+
+def _reads_policy(rule: Rule) -> bool:
+    conditions = (rule.applies, rule.violated, rule.unknown, rule.raised, rule.graded, rule.kept)
+    return any(fact in _OF_POLICY for fact in _FACT.findall(" ".join((*conditions, *rule.evidence.values()))))
+
+
+# ── Twice ──────────────────────────────────────────────────────────────────────────────────────
+_NAMES = {
+    Subject.CREDENTIAL: ("inventory_credential", "s.owner_id"),
+    Subject.SERVER: (
+        "inventory_mcpserver",
+        "coalesce(s.iam_owner_id, s.platform_owner_id, s.application_owner_id)",
+    ),
+    Subject.CLIENT: ("inventory_mcpclient", "s.owner_id"),
+    Subject.CONNECTION: ("inventory_connection", "NULL::uuid"),
+    Subject.JOB: ("lifecycle_scheduledjob", "NULL::uuid"),
+}
+_KINDS = ("opened", "closed", "raised", "lowered")
+
+
+class _Trial:
+    """The statements of one dry run; its temporary tables end with the rehearsal."""
+
+    def __init__(self, cursor: CursorWrapper, before: Asked, after: Asked, now: datetime, *, is_graded: bool) -> None:
+        self.cursor = cursor
+        self.asked = {"before": before, "after": after}
+        self.now = now
+        self.is_graded = is_graded
+        self.subject = Subject.CREDENTIAL
+        self.rules: Sequence[Rule] = ()
+        self.unknown: dict[str, list[int]] = {"before": [], "after": []}
+        self.ids: list[UUID] | None = None
+        self.is_of_policy = False
+
+    def _rows(self, statement: str, **values: Any) -> list[tuple[Any, ...]]:
+        self.cursor.execute(statement, values)
+        return self.cursor.fetchall() if self.cursor.description else []
+
+    def bind(self, policy_id: UUID) -> None:
+        """Find out what the policy binds before and after: nothing else can change."""
+        self.is_of_policy = True
+        for when, asked in self.asked.items():
+            with judged(self.cursor, Subject.CREDENTIAL, asked, self.now, rules=[], is_graded=False) as found:
+                found.gather(f"bound_{when}", "SELECT v.id, v.policy_id FROM subject_facts v", keys="id")
+        self._rows(
+            """
+            CREATE TEMPORARY TABLE trial_bound ON COMMIT DROP AS
+            SELECT b.id, b.policy_id AS from_id, a.policy_id AS to_id,
+                   coalesce(b.policy_id = %(policy)s, false) AS was, coalesce(a.policy_id = %(policy)s, false) AS would
+            FROM bound_before b JOIN bound_after a ON a.id = b.id
+            WHERE b.policy_id = %(policy)s OR a.policy_id = %(policy)s
+            """,
+            policy=policy_id,
+        )
+        self._rows("ANALYZE trial_bound (id)")
+        ids = [key for (key,) in self._rows(f"SELECT t.id FROM trial_bound t LIMIT {NARROW + 1}")]
+        self.ids = ids if len(ids) <= NARROW else None
+
+    def judge(self, subject: Subject, rules: Sequence[Rule]) -> None:
+        self.subject, self.rules = subject, rules
+        slugs = [rule.slug for rule in rules]
+        for when, asked in self.asked.items():
+            with judged(
+                self.cursor, subject, asked, self.now, ids=self.ids, rules=slugs, is_graded=self.is_graded
+            ) as found:
+                found.gather(f"trial_{when}", self._unresolved(found), keys="id, rule")
+                self.unknown[when] = self._unknown(found)
+
+    def _within(self, column: str) -> str:
+        return f"AND {column} IN (SELECT t.id FROM trial_bound t)" if self.is_of_policy else ""
+
+    def _unresolved(self, found: Judged) -> str:
+        """The findings that an evaluation leaves unresolved: what is violated, and what was and nobody can tell now."""
+        severity = f"j.severity + coalesce({_ESCALATED}, false)::integer" if self.is_graded else "NULL::integer"
+        slugs = ", ".join(f"'{rule.slug}'" for rule in found.rules)
+        return f"""
+            SELECT j.rule, j.id, {severity} AS severity, j.evidence, f.state
+            FROM violations j
+            LEFT JOIN lifecycle_finding f
+              ON f.{found.column} = j.id AND f.rule = j.rule AND f.resolved_at IS NULL
+            WHERE true {self._within("j.id")}
+            UNION ALL
+            SELECT f.rule, f.{found.column}, {"f.severity" if self.is_graded else "NULL"}, f.evidence, f.state
+            FROM lifecycle_finding f
+            LEFT JOIN violations j ON j.id = f.{found.column} AND j.rule = f.rule
+            LEFT JOIN ({found.ends}) e ON e.id = f.id
+            WHERE f.resolved_at IS NULL AND f.{found.column} IS NOT NULL AND f.rule IN ({slugs})
+              AND j.id IS NULL AND e.id IS NULL {self._within(f"f.{found.column}")}
+        """
+
+    def _unknown(self, found: Judged) -> list[int]:
+        if not found.rules:
+            return []
+        counts = ", ".join(
+            f"count(*) FILTER (WHERE {found.applies(rule)} AND ({rule.violated}) IS NOT TRUE AND ({rule.unknown}))"
+            for rule in found.rules
+        )
+        return list(found.execute(f"SELECT {counts} FROM subject_facts v WHERE true {self._within('v.id')}")[0])
+
+    # ── What differs ───────────────────────────────────────────────────────────────────────────
+    def result(self, kind: str) -> DryRun:
+        table, owner = _NAMES[self.subject]
+        self._rows(
+            f"""
+            CREATE TEMPORARY TABLE trial_changes ON COMMIT DROP AS
+            SELECT coalesce(a.rule, b.rule) AS rule, coalesce(a.id, b.id) AS id, s.name, {owner} AS owner_id,
+                   CASE WHEN b.id IS NULL THEN 'opened' WHEN a.id IS NULL THEN 'closed'
+                        WHEN a.severity > b.severity THEN 'raised' ELSE 'lowered' END AS kind,
+                   coalesce(a.evidence, b.evidence) AS evidence,
+                   coalesce(a.id IS NULL AND b.state = '{FindingState.WAIVED.value}', false) AS was_waived
+            FROM trial_before b FULL JOIN trial_after a ON a.rule = b.rule AND a.id = b.id
+            JOIN {table} s ON s.id = coalesce(a.id, b.id)
+            WHERE a.id IS NULL OR b.id IS NULL OR a.severity <> b.severity
+            """
+        )
+        columns = ", ".join(f"count(*) FILTER (WHERE c.kind = '{each}')" for each in _KINDS)
+        counted = f"{columns}, count(*) FILTER (WHERE c.was_waived)"
+        ((*totals, waived, owners),) = self._rows(f"SELECT {counted}, count(DISTINCT c.owner_id) FROM trial_changes c")
+        opened, closed, raised, lowered = totals
+        by_rule = {
+            rule: counts for rule, *counts in self._rows(f"SELECT c.rule, {counted} FROM trial_changes c GROUP BY 1")
+        }
+        unknown = dict(zip((rule.slug for rule in self.rules), zip(*self.unknown.values(), strict=True), strict=True))
+        rules = [self._rule(rule, by_rule.get(rule.slug, [0] * 5), unknown[rule.slug]) for rule in self.rules]
+        mark = EvaluationMark.objects.first()
+        was, would = (
+            self._rows("SELECT count(*) FILTER (WHERE t.was), count(*) FILTER (WHERE t.would) FROM trial_bound t")[0]
+            if self.is_of_policy
+            else (0, 0)
+        )
+        newly, released = (self._moved("would", "was", "from_id"), self._moved("was", "would", "to_id"))
+        return DryRun(
+            kind=kind,
+            computed_at=self.now,
+            mark=mark.seq if mark else None,
+            evaluated_at=mark.evaluated_at if mark else None,
+            sentence=_sentence(
+                kind,
+                bound=would if kind == "policy" else was,
+                new=sum(each.credentials for each in newly),
+                opened=opened,
+                closed=closed,
+                waived=waived,
+                changed=raised + lowered,
+            ),
+            bound_before=was,
+            bound_after=would,
+            newly_bound=newly,
+            released=released,
+            opened=opened,
+            closed=closed,
+            closed_waived=waived,
+            raised=raised,
+            lowered=lowered,
+            owners=owners,
+            unknown_before=sum(self.unknown["before"]),
+            unknown_after=sum(self.unknown["after"]),
+            rules=tuple(sorted((each for each in rules if _says_something(each)), key=_most_first)),
+            ties=(),
+            opened_examples=self._examples("c.kind = 'opened'"),
+            closed_examples=self._examples("c.kind = 'closed'"),
+            changed_examples=self._examples("c.kind IN ('raised', 'lowered')"),
+            bound_examples=self._bound_examples("would", "was"),
+            released_examples=self._bound_examples("was", "would"),
+        )
+
+    def _rule(self, rule: Rule, counts: Sequence[int], unknown: tuple[int, int]) -> RuleChange:
+        opened, closed, raised, lowered, waived = counts
+        before, after = unknown
+        return RuleChange(rule.slug, rule.name, opened, closed, waived, raised, lowered, before, after)
+
+    def _moved(self, is_so: str, is_not: str, other: str) -> tuple[Moved, ...]:
+        if not self.is_of_policy:
+            return ()
+        names = {policy.id: policy.name for asked in self.asked.values() for policy in asked.policies}
+        moved = self._rows(
+            f"""
+            SELECT t.{other}, count(*) FROM trial_bound t WHERE t.{is_so} AND NOT t.{is_not}
+            GROUP BY 1 ORDER BY 2 DESC, 1
+            """
+        )
+        return tuple(Moved(key, names.get(key, NO_POLICY), number) for key, number in moved)
+
+    def _examples(self, condition: str) -> tuple[Example, ...]:
+        """Some of each rule, those of the worst names first for want of a better order that stays the same."""
+        rows = self._rows(
+            f"""
+            SELECT e.id, e.name, e.rule, e.evidence FROM (
+              SELECT c.*, row_number() OVER (PARTITION BY c.rule ORDER BY c.name, c.id) AS place
+              FROM trial_changes c WHERE {condition}) e
+            ORDER BY e.place, e.rule, e.id LIMIT {MOST_EXAMPLES}
+            """
+        )
+        return tuple(
+            Example(self.subject.value, key, name, rule, RULES[rule].title_of(json.loads(evidence), self.now))
+            for key, name, rule, evidence in rows
+        )
+
+    def _bound_examples(self, is_so: str, is_not: str) -> tuple[Example, ...]:
+        if not self.is_of_policy:
+            return ()
+        rows = self._rows(
+            f"""
+            SELECT t.id, c.name FROM trial_bound t JOIN inventory_credential c ON c.id = t.id
+            WHERE t.{is_so} AND NOT t.{is_not} ORDER BY c.name, c.id LIMIT {MOST_EXAMPLES}
+            """
+        )
+        return tuple(Example(Subject.CREDENTIAL.value, key, name) for key, name in rows)
+
+
+# As an evaluation escalates: a finding `f` that nobody resolved in so many times what the severity of `j` allows.
+_ESCALATED = """(f.opened_at + CASE j.severity {} END <= %(now)s
+                 AND (f.state <> '{}' OR f.escalated_at IS NOT NULL))""".format(
+    " ".join(
+        f"WHEN {severity.value} THEN interval '{ESCALATED_AFTER * int(time.total_seconds())} s'"
+        for severity, time in DUE_WITHIN.items()
+        if severity is not Severity.CRITICAL
+    ),
+    FindingState.WAIVED.value,
+)
+
+
+def _says_something(rule: RuleChange) -> bool:
+    return any((rule.opened, rule.closed, rule.raised, rule.lowered, rule.unknown_before, rule.unknown_after))
+
+
+def _most_first(rule: RuleChange) -> tuple[int, str]:
+    return -(rule.opened + rule.closed + rule.raised + rule.lowered), rule.name
+
+
+def _sentence(kind: str, *, bound: int, new: int, opened: int, closed: int, waived: int, changed: int) -> str:
+    done = [
+        words
+        for words, number in (
+            (f"open {plural(opened, 'finding')}", opened),
+            (f"close {plural(closed, 'finding')}" + (f", {waived} of them waived," if waived else ""), closed),
+            (f"change the severity of {plural(changed, 'finding')}", changed),
+        )
+        if number
+    ]
+    effect = f"{', '.join(done[:-1])} and {done[-1]}" if len(done) > 1 else "".join(done) or "change no finding"
+    effect = effect.rstrip(",").replace(",,", ",")
+    if kind == "policy":
+        newly = f", {new} of them newly" if new else ""
+        return f"It would bind {plural(bound, 'credential')}{newly}, and {effect}."
+    if kind == "retirement":
+        return f"{plural(bound, 'credential')} would fall to other policies, which would {effect}."
+    return f"It would {effect}."
