@@ -38,6 +38,11 @@ VIEWSETS: tuple[type[ReadOnlyViewSet], ...] = (
     lifecycle.FindingViewSet,
     lifecycle.WaiverViewSet,
     lifecycle.RuleViewSet,
+    lifecycle.RuleDayViewSet,
+    lifecycle.SnapshotViewSet,
+    lifecycle.JobViewSet,
+    lifecycle.JobRunViewSet,
+    lifecycle.JobHourViewSet,
     audit.AuditEntryViewSet,
 )
 NOUNS: dict[str, type[ReadOnlyViewSet]] = {viewset.serializer_class.noun: viewset for viewset in VIEWSETS}

@@ -1,6 +1,7 @@
 """Policies, rules, findings and waivers over REST: read-only, and each actor sees what it may."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import date
 from typing import Any
 from uuid import UUID
 
@@ -10,7 +11,7 @@ from django.utils import timezone
 from access.actors import Actor
 from inventory import api as inventory
 from lifecycle import filters, serializers
-from lifecycle.models import Finding, Policy, RuleState, Waiver
+from lifecycle.models import Finding, JobHour, JobRun, Policy, RuleDay, RuleState, ScheduledJob, Snapshot, Waiver
 from lifecycle.models.scores import scores_of
 from lifecycle.rules import RULES, Rule
 from web.api import ARRIVAL, ReadOnlyViewSet, as_body, cleaned
@@ -63,6 +64,63 @@ class WaiverViewSet(ReadOnlyViewSet):
     serializer_class = serializers.WaiverSerializer
     filterset_class = filters.WaiverFilter
     orderings = (ARRIVAL, Ordering("ends_at", ("ends_at",)))
+
+
+class OfTheWholeEstate(ReadOnlyViewSet):
+    """What is counted over everything, so only those who see everything are told."""
+
+    def visible(self, actor: Actor) -> Rows:
+        return self.queryset.all() if actor.sees_everything else self.queryset.none()
+
+
+class JobViewSet(OfTheWholeEstate):
+    queryset = ScheduledJob.objects.all()
+    serializer_class = serializers.JobSerializer
+    filterset_class = filters.JobFilter
+    orderings = (ARRIVAL, Ordering("name", ("name",)))
+
+
+class JobRunViewSet(OfTheWholeEstate):
+    """Runs that did something, failed, or never ended. The hours count all of them."""
+
+    queryset = JobRun.objects.all()
+    serializer_class = serializers.JobRunSerializer
+    filterset_class = filters.JobRunFilter
+
+
+class JobHourViewSet(OfTheWholeEstate):
+    """The ledger: every run of a job, counted by the hour in which it began."""
+
+    queryset = JobHour.objects.all()
+    serializer_class = serializers.JobHourSerializer
+    filterset_class = filters.JobHourFilter
+    orderings = (Ordering("hour", ("hour",)), ARRIVAL)
+    lookup_value_converter = "int"
+
+
+class SnapshotViewSet(OfTheWholeEstate):
+    """The posture of a day. A day without a snapshot is one on which nobody looked."""
+
+    queryset = Snapshot.objects.all()
+    serializer_class = serializers.SnapshotSerializer
+    filterset_class = filters.SnapshotFilter
+    lookup_value_converter = "slug"
+
+    def one(self, pk: str, names: Sequence[str]) -> str | None:
+        try:
+            return super().one(date.fromisoformat(pk), names)
+        except ValueError:
+            return None
+
+
+class RuleDayViewSet(OfTheWholeEstate):
+    """What a rule said on a day, as its last full evaluation counted it. A day without one was not counted."""
+
+    queryset = RuleDay.objects.all()
+    serializer_class = serializers.RuleDaySerializer
+    filterset_class = filters.RuleDayFilter
+    orderings = (ARRIVAL, Ordering("taken_on", ("taken_on",)))
+    lookup_value_converter = "int"
 
 
 class RuleViewSet(ReadOnlyViewSet):

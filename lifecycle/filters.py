@@ -10,9 +10,9 @@ from django_filters import CharFilter, FilterSet
 from inventory.filters import CredentialFilter
 from inventory.models import Connection, Credential, Environment, McpClient, McpServer, Owner
 from inventory.states import ENDED, CredentialKind, Severity, TrustModel
-from lifecycle.models import Finding, Obligation, Policy
+from lifecycle.models import Finding, Obligation, Policy, ScheduledJob
 from lifecycle.rules import RULES, Subject
-from lifecycle.states import FINAL, FindingState, Resolution
+from lifecycle.states import FINAL, FindingState, Resolution, RunOutcome
 from web.narrowing import ChoicesFilter, FlagFilter, LevelFilter, MomentFilter, RowFilter, SearchFilter, after, before
 
 Rows = QuerySet[Any]
@@ -66,6 +66,7 @@ class FindingFilter(FilterSet):  # type: ignore[misc]
     server = RowFilter(McpServer, field_name="server", label="Server")
     client = RowFilter(McpClient, field_name="client", label="Client")
     connection = RowFilter(Connection, field_name="connection", label="Connection")
+    job = RowFilter(ScheduledJob, field_name="job", label="Scheduled job")
     owner = RowFilter(Owner, offered=True, method="owned_by", label="Owner")
     environment = RowFilter(Environment, offered=True, method="in_environment", label="Environment")
     due_after = after("due_at", "Due from")
@@ -168,3 +169,38 @@ class RuleFilter(FilterSet):  # type: ignore[misc]
     subject = ChoicesFilter(choices=SUBJECT_CHOICES, label="Subject")
     severity = LevelFilter(SEVERITIES, label="Severity")
     control = ChoicesFilter(choices=CONTROL_CHOICES, label="Control")
+
+
+class JobFilter(FilterSet):  # type: ignore[misc]
+    is_retired = FlagFilter(method="retired", label="Retired")
+    is_failing = FlagFilter(method="failing", label="Its last run failed")
+
+    def retired(self, rows: Rows, name: str, value: bool) -> Rows:
+        return rows.filter(retired_at__isnull=not value)
+
+    def failing(self, rows: Rows, name: str, value: bool) -> Rows:
+        return rows.filter(failures__gt=0) if value else rows.filter(failures=0)
+
+
+class JobRunFilter(FilterSet):  # type: ignore[misc]
+    job = RowFilter(ScheduledJob, field_name="job", label="Scheduled job")
+    outcome = ChoicesFilter(choices=RunOutcome.choices, label="Outcome")
+    begun_after = after("begun_at", "Begun from")
+    begun_before = before("begun_at", "Begun before")
+
+
+class JobHourFilter(FilterSet):  # type: ignore[misc]
+    job = RowFilter(ScheduledJob, field_name="job", label="Scheduled job")
+    hour_after = after("hour", "From")
+    hour_before = before("hour", "Before")
+
+
+class SnapshotFilter(FilterSet):  # type: ignore[misc]
+    taken_after = after("taken_at", "Taken from")
+    taken_before = before("taken_at", "Taken before")
+
+
+class RuleDayFilter(FilterSet):  # type: ignore[misc]
+    rule = ChoicesFilter(choices=RULE_CHOICES, label="Rule")
+    counted_after = after("counted_at", "Counted from")
+    counted_before = before("counted_at", "Counted before")

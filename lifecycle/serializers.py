@@ -3,14 +3,14 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from django.db.models import DateField, F, Q, Value
+from django.db.models import DateField, F, Q, TextField, Value
 from django.db.models.functions import Cast, Coalesce
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from inventory.serializers import CredentialSerializer
 from inventory.states import Severity
-from lifecycle.models import Finding, Policy, RuleState, Waiver
+from lifecycle.models import Finding, JobHour, JobRun, Policy, RuleDay, RuleState, ScheduledJob, Snapshot, Waiver
 from lifecycle.rules import RULES, Rule, Subject
 from lifecycle.rules.score import PARTS, Score
 from web.shapes import (
@@ -112,13 +112,14 @@ class FindingSerializer(Shape):
     server = Link("servers", "server", allow_null=True)
     client = Link("clients", "client", allow_null=True)
     connection = Link("connections", "connection", allow_null=True)
+    job = Link("jobs", "job", allow_null=True)
     severity = Level(SEVERITIES, "severity")
     controls = Texts(FromMap(F("rule"), CONTROLS), help_text="The controls that the rule supports.")
 
     class Meta:
         model = Finding
         fields = (
-            "id", "url", "display", "rule", "credential", "server", "client", "connection", "severity", "state",
+            "id", "url", "display", "rule", "credential", "server", "client", "connection", "job", "severity", "state",
             "controls", "evidence", "opened_at", "refreshed_at", "due_at", "acknowledged_at", "acknowledged_by",
             "resolved_at", "resolution",
         )  # fmt: skip
@@ -140,6 +141,73 @@ class WaiverSerializer(Shape):
         )  # fmt: skip
 
 
+class JobSerializer(Shape):
+    noun = "jobs"
+    url = Url()
+    display = Text(F("name"))
+    cadence = Length("cadence", help_text="Seconds between two beats, as declared.")
+    risk = Level(Severity, "risk")
+
+    class Meta:
+        model = ScheduledJob
+        fields = (
+            "id", "url", "display", "name", "task", "cadence", "declared_at", "begun_at", "ended_at", "failed_at",
+            "failures", "error", "retired_at", "risk", "open_findings",
+        )  # fmt: skip
+
+
+class JobRunSerializer(Shape):
+    noun = "job-runs"
+    url = Url()
+    display = Text(Joined(F("job__name"), Value(" "), Cast("begun_at", DateField())))
+    job = Link("jobs", "job")
+
+    class Meta:
+        model = JobRun
+        fields = ("id", "url", "display", "job", "begun_at", "ended_at", "outcome", "worker", "error", "work")
+
+
+class JobHourSerializer(Shape):
+    noun = "job-hours"
+    url = Url()
+    display = Text(Joined(F("job__name"), Value(" "), Cast("hour", DateField())))
+    job = Link("jobs", "job")
+    longest_gap = Length("longest_gap", allow_null=True, help_text="Seconds without a good end before one of its runs.")
+
+    class Meta:
+        model = JobHour
+        fields = (
+            "id", "url", "display", "job", "hour", "begun", "ended", "failed", "passed", "seconds", "longest_gap",
+            "last_ended_at", "work",
+        )  # fmt: skip
+
+
+class SnapshotSerializer(Shape):
+    noun = "snapshots"
+    id = Text(Cast("taken_on", TextField()), help_text="The day.")
+    url = Url()
+    display = Text(Cast("taken_on", TextField()))
+
+    class Meta:
+        model = Snapshot
+        fields = (
+            "id", "url", "display", "taken_at", "credentials", "servers", "clients", "exposures", "orphans",
+            "unrotated", "stale", "in_policy", "out_of_policy", "policy_unknown", "critical", "high", "medium", "low",
+            "overdue", "waived",
+        )  # fmt: skip
+
+
+class RuleDaySerializer(Shape):
+    noun = "rule-days"
+    url = Url()
+    display = Text(Joined(rule_name("rule"), Value(" "), F("taken_on")))
+    rule = RuleLink()
+
+    class Meta:
+        model = RuleDay
+        fields = ("id", "url", "display", "rule", "taken_on", "counted_at", "met", "violated", "unknown")
+
+
 class RuleSerializer(Shape):
     """A rule is declared in the release; the database only knows what its last full evaluation counted."""
 
@@ -156,13 +224,14 @@ class RuleSerializer(Shape):
     met = serializers.IntegerField(allow_null=True)
     violated = serializers.IntegerField(allow_null=True)
     unknown = serializers.IntegerField(allow_null=True)
+    seen_share = serializers.FloatField(allow_null=True, help_text="Of the subjects, those that it could tell about.")
     evaluated_at = serializers.DateTimeField(allow_null=True)
 
     class Meta:
         model = RuleState
         fields = (
             "id", "url", "display", "name", "subject", "severity", "controls", "why", "remediation", "met", "violated",
-            "unknown", "evaluated_at",
+            "unknown", "seen_share", "evaluated_at",
         )  # fmt: skip
 
     @classmethod
@@ -180,6 +249,7 @@ class RuleSerializer(Shape):
             "met": state and state.met,
             "violated": state and state.violated,
             "unknown": state and state.unknown,
+            "seen_share": state and state.seen_share,
             "evaluated_at": state and state.evaluated_at.isoformat(),
         }
         return {name: everything[name] for name in names}

@@ -27,10 +27,14 @@ from inventory.models import (
     Tool,
 )
 from inventory.states import RunState, Severity, Verdict
-from lifecycle.models import Finding, Waiver
-from lifecycle.states import FindingState
+from lifecycle.models import Finding, JobHour, JobRun, RuleDay, ScheduledJob, Snapshot, Waiver
+from lifecycle.states import FindingState, RunOutcome
 from tests.factories import NOW, client, connection, credential, environment, exposure, manifest, owner, server, use
 
+POSTURE = (
+    "credentials", "servers", "clients", "exposures", "orphans", "unrotated", "stale", "critical", "high", "medium",
+    "low", "overdue", "waived",
+)  # fmt: skip
 ROOT = "http://testserver/api/v1/"
 SYSTEM = Actor.system("test")
 
@@ -160,6 +164,13 @@ def estate(db: None) -> Estate:
     foreign = credential(name="billing / login", connection=place, risk=Severity.CRITICAL)
     foreign_finding = finding(foreign, rule="no-owner", severity=Severity.CRITICAL)
     an_entry(mine)
+    job = ScheduledJob.objects.create(name="findings", task="x", cadence=timedelta(minutes=5), declared_at=NOW)
+    JobRun.objects.create(job=job, begun_at=NOW, ended_at=NOW, outcome=RunOutcome.ENDED, work={"opened": 1})
+    for days in (0, 1):
+        at = NOW + timedelta(days=days)
+        JobHour.objects.create(job=job, hour=at, begun=1, ended=1, longest_gap=timedelta(minutes=5))
+        RuleDay.objects.create(rule="no-owner", taken_on=at.date(), counted_at=at, met=1, violated=2, unknown=3)
+        Snapshot.objects.create(taken_on=at.date(), taken_at=at, **dict.fromkeys(POSTURE, 1))
     return Estate(mira, caller, mine, foreign, foreign_finding)
 
 
