@@ -16,6 +16,7 @@ PAGES = {
     "owner": "owner_detail",
     "connection": "connection_detail",
     "finding": "finding_detail",
+    "scheduledjob": "job_detail",
 }
 NOUNS = {
     "mcpserver": "server",

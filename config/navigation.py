@@ -33,7 +33,7 @@ GROUPS: list[tuple[str, list[tuple[str, str, str, str]]]] = [
         [("finding_list", "flag", "Findings", "findings"), ("policy_list", "policy", "Policies", "")],
     ),
     ("Assurance", [("audit_list", "audit", "Audit", "")]),
-    ("Set-up", [("connection_list", "plug", "Connections", "")]),
+    ("Set-up", [("connection_list", "plug", "Connections", ""), ("job_list", "clock", "Schedule", "")]),
 ]
 QUEUES = frozenset({"quarantined"})  # counts of what waits, which are part of the other counts
 # Findings open on the open ones; the other lists have such a view by themselves.

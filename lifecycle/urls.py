@@ -1,6 +1,6 @@
 from django.urls import path
 
-from lifecycle.views import clients, credentials, findings, policies, scores
+from lifecycle.views import clients, credentials, findings, jobs, policies, scores
 
 urlpatterns = [
     path("credentials/", credentials.credential_list, name="credential_list"),
@@ -17,4 +17,6 @@ urlpatterns = [
     path("waivers/<uuid:pk>/withdraw/", findings.waiver_withdraw, name="waiver_withdraw"),
     path("policies/", policies.policy_list, name="policy_list"),
     path("rules/<slug:slug>/", findings.rule_detail, name="rule_detail"),
+    path("schedule/", jobs.job_list, name="job_list"),
+    path("schedule/<uuid:pk>/", jobs.job_detail, name="job_detail"),
 ]

@@ -12,6 +12,8 @@ from inventory.states import Severity
 from lifecycle.rules.jobs import late_after
 from lifecycle.states import RunOutcome
 
+# The task by which findings are kept up to date.
+EVALUATION_TASK = "lifecycle.tasks.evaluate_findings"
 # A run that has said nothing for so long has died: no job of the timetable takes as long.
 LONGEST_RUN = timedelta(hours=1)
 

@@ -1,5 +1,6 @@
 """How a finding stands in a row, and a score in parts."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from django import template
@@ -9,7 +10,7 @@ from django.utils.safestring import SafeString
 
 from lifecycle.models import Finding
 from lifecycle.rules.score import PARTS
-from lifecycle.views import findings
+from lifecycle.views import findings, jobs
 
 register = template.Library()
 WEIGHTIEST = max(part.most for part in PARTS)
@@ -48,3 +49,18 @@ def points_bar(points: int, most: int) -> SafeString:
 def next_step(context: template.Context, finding: Finding) -> dict[str, str]:
     """Where a finding is worked off, and the verb for it; who may not do it is led to the subject."""
     return findings.next_step(finding, context["request"].actor)
+
+
+@register.inclusion_tag("lifecycle/_evaluation_notice.html", takes_context=True)
+def evaluation_notice(context: template.Context) -> dict[str, Any]:
+    """Says that findings are not kept up to date, where that is so at the page's instant."""
+    now = context.get("now") or timezone.now()
+    return {"still": jobs.evaluation_stands_still(now), "now": now, "actor": context["request"].actor}
+
+
+@register.inclusion_tag("components/hour_strip.html")
+def hour_strip(hours: Sequence[Any], name: str) -> dict[str, Any]:
+    """A job's last hours side by side; the sentence of the picture counts them."""
+    counted = ", ".join(f"{part.label.lower()} in {part.value}" for part in jobs.parts_of(hours))
+    cells = [(8 * i, hour) for i, hour in enumerate(hours)]
+    return {"cells": cells, "width": 8 * len(cells), "label": f"{name}, the last {len(cells)} hours: {counted}"}
