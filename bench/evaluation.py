@@ -113,7 +113,7 @@ CREATE INDEX ON bare (due_at, id);
 CREATE INDEX ON bare (rule, id);
 """
 OWNER = "JOIN inventory_owner o ON o.id = c.owner_id"
-POLICY = "JOIN lifecycle_policy p ON p.kinds = ARRAY[c.kind]"
+POLICY = "JOIN lifecycle_policy p ON p.kinds = ARRAY[c.kind]::varchar[] AND p.trust_models = '{}'"
 PLACED_TWICE = """c.id IN (SELECT u.credential_id FROM inventory_use u JOIN inventory_mcpserver s ON s.id = u.server_id
                            WHERE u.gone_at IS NULL GROUP BY 1 HAVING count(DISTINCT s.environment_id) > 1)"""
 USED_TWICE = """c.id IN (SELECT u.credential_id FROM inventory_use u WHERE u.gone_at IS NULL

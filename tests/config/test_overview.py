@@ -25,7 +25,7 @@ pytestmark = pytest.mark.django_db
 def estate() -> None:
     now = timezone.now()
     for i in range(4):
-        credential = factories.credential(kind="api_key", issued_at=now - timedelta(days=100 * i))
+        credential = factories.credential(kind="api_key", issued_at=now - timedelta(days=50 * i))
         factories.exposure(credential)
     Credential.objects.filter(issued_at__gt=now - timedelta(days=1)).update(expires_at=now + timedelta(days=2))
     evaluate(now, actor=ACTOR, full=True)

@@ -1,13 +1,16 @@
 """Policies say in words what they ask, and the shipped ones bind everything."""
 
 from datetime import timedelta
+from importlib import import_module
 from uuid import uuid4
 
 import pytest
+from django.apps import apps
 from django.db import IntegrityError, transaction
 
 from inventory.states import CredentialKind
-from lifecycle.models import Obligation, Policy
+from lifecycle.models import Obligation, Policy, PolicyVersion
+from lifecycle.models.policies import asked_of
 from lifecycle.rules import asking
 from lifecycle.rules.wording import length
 from tests import factories
@@ -142,3 +145,50 @@ def test_the_database_refuses_a_limit_of_no_time():
 def test_the_database_refuses_a_kind_nobody_knows():
     with pytest.raises(IntegrityError, match="policy_kinds_are_known"), transaction.atomic():
         Policy.objects.create(name="one", kinds=["house_key"])
+
+
+# ── The shipped set ────────────────────────────────────────────────────────────────────────────
+shipped = import_module("lifecycle.migrations.0012_shipped_policies_by_trust")
+
+
+def first_set() -> None:
+    """As an older release left it."""
+    PolicyVersion.objects.all().delete()
+    Policy.objects.all().delete()
+    for name, (priority, kinds, asked) in shipped.FIRST.items():
+        Policy.objects.create(name=name, priority=priority, kinds=kinds, is_shipped=True, **asked)
+
+
+def test_consented_tokens_are_asked_otherwise_than_service_credentials(full):
+    consented = factories.credential(kind=CredentialKind.OAUTH_ACCESS_TOKEN, trust_model="user_consented")
+    service = factories.credential(kind=CredentialKind.OAUTH_ACCESS_TOKEN, trust_model="static_service")
+    full()
+    bound = {each.pk: each.policy for each in Obligation.objects.select_related("policy")}
+    assert set(bound[consented.pk].logging) - set(bound[service.pk].logging) == {"refresh"}
+    assert bound[consented.pk].overrides != bound[service.pk].overrides
+
+
+def test_every_policy_has_the_version_it_stands_at():
+    newest = PolicyVersion.objects.order_by("policy_id", "-number").distinct("policy_id")
+    assert {each.policy_id: each.number for each in newest} == dict(Policy.objects.values_list("pk", "version"))
+    assert PolicyVersion.objects.get(policy__name="API keys", number=1).asked["max_age"] == 180 * 86_400
+    assert all(each.asked == asked_of(each.policy) and each.sentence == each.policy.sentence for each in newest)
+
+
+def test_a_shipped_policy_that_somebody_changed_stays_and_gets_no_counterpart_before_it():
+    first_set()
+    Policy.objects.filter(name="Access tokens").update(max_lifetime=timedelta(hours=1))
+    shipped.change(apps, None)
+    assert Policy.objects.get(name="Access tokens").max_lifetime == timedelta(hours=1)
+    assert PolicyVersion.objects.filter(policy__name="Access tokens").count() == 1
+    assert Policy.objects.get(name="API keys").max_age == timedelta(days=90)
+    added = Policy.objects.filter(name__startswith="User-consented").values_list("name", flat=True)
+    assert list(added) == ["User-consented refresh tokens"]
+
+
+def test_a_policy_of_ones_own_gets_its_first_version_and_stays_as_it_is():
+    first_set()
+    mine = Policy.objects.create(name="Mine", environments=[factories.environment("prod").pk], max_age=timedelta(7))
+    shipped.change(apps, None)
+    version = PolicyVersion.objects.get(policy=mine)
+    assert (version.number, version.sentence) == (1, "Credentials in prod: rotate within 7 days.")
