@@ -25,6 +25,7 @@ NOUNS = {
     "apitoken": "API token",
     "chainhead": "chain head",
     "scheduledjob": "scheduled job",
+    "waivercap": "waiver cap",
 }
 NAMES = ("tools", "scopes", "resources")  # what others called them: said as they wrote it
 HOLDERS = ("changed", "changes", "settings", "dates")
@@ -33,6 +34,7 @@ UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 UNSAID: dict[str, dict[str, Any]] = {
     "connection.synced": {"digest": None, "unread": 0},
     "grant.approved": {"as_seen": None},
+    "finding.commented": {"digest": None},
 }
 INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d")
 OWNED_AS = {"iam_owner": "IAM owner", "platform_owner": "platform owner", "application_owner": "application owner"}

@@ -24,11 +24,39 @@ class FindingResolved(LifecycleError):
 
 
 class FindingWaived(LifecycleError):
-    """The finding is waived already; withdraw that waiver first."""
+    """The finding is waived already; extend that waiver or withdraw it."""
+
+
+class HoldsSecret(LifecycleError):
+    """A secret stands in this text. Take it out, and say where it is kept instead; what was typed is not stored."""
+
+
+class CommentEmpty(LifecycleError):
+    """A comment says something."""
+
+
+class CommentTooLong(LifecycleError):
+    """A comment has at most 4 000 characters."""
+
+
+class LinkRefused(LifecycleError):
+    """A link names what it leads to, and its address begins with https:// or with the / of a page of Keyreeve."""
+
+
+class LinkExists(LifecycleError):
+    """The finding has this link already."""
+
+
+class LinkRemoved(LifecycleError):
+    """The link was removed already."""
 
 
 class WaiverWithoutReason(LifecycleError):
-    """A waiver needs a reason: say what limits the risk meanwhile."""
+    """A waiver needs a reason: say why the risk is acceptable until then."""
+
+
+class WaiverWithoutControl(LifecycleError):
+    """A waiver names a compensating control: what limits the risk until it ends."""
 
 
 class WaiverEndsTooSoon(LifecycleError):
@@ -94,3 +122,44 @@ class TrialTookTooLong(LifecycleError):
 
 class PeriodRefused(LifecycleError):
     """The past that is looked at begins before it ends, ends by now, and is three years at most."""
+
+
+class WaiverWaits(LifecycleError):
+    """A request or an approved extension waits for this finding already; decide it or withdraw it first."""
+
+
+class WaiverDecided(LifecycleError):
+    """The request was decided or withdrawn meanwhile."""
+
+
+class WaiverByRequester(LifecycleError):
+    """You asked for this waiver, so somebody else decides about it."""
+
+
+class WaiverByNobody(LifecycleError):
+    """A person with the role reviewer decides about a waiver; a token or a scheduled job does not."""
+
+
+class WaiverDecisionWithoutReason(LifecycleError):
+    """Say why: the reason is kept with the decision."""
+
+
+class WaiverCapReached(LifecycleError):
+    def __init__(self, team: str, most: int) -> None:
+        super().__init__(
+            f"{team} may have {most} active waivers at most. "
+            "Resolve or withdraw one of them, or an administrator raises the cap with a reason."
+        )
+
+
+class WaivedTooLong(LifecycleError):
+    def __init__(self, days: int, left: int) -> None:
+        rest = f"{left} days are left for this one. Choose an earlier end" if left > 0 else "This one has had them all"
+        super().__init__(
+            f"A finding is waived for {days} days altogether at most, extensions counted. {rest}, "
+            "or an administrator raises the cap with a reason."
+        )
+
+
+class CapRefused(LifecycleError):
+    """A cap is 0 to 1 000 waivers and 0 to 3 650 days, set by an administrator with a reason."""

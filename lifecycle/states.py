@@ -82,5 +82,32 @@ DUE_WITHIN: dict[Severity, timedelta] = {
 # A finding that nobody has resolved by twice the time it was given is one step more severe from then on.
 ESCALATED_AFTER = 2
 
+
+
+class WaiverState(TextChoices):
+    """From the request on. What is scheduled was approved and begins when the waiver that it extends ends."""
+
+    REQUESTED = "requested", "Requested"
+    SCHEDULED = "scheduled", "Approved, begins later"
+    ACTIVE = "active", "Active"
+    DECLINED = "declined", "Declined"
+    WITHDRAWN = "withdrawn", "Withdrawn"
+    EXPIRED = "expired", "Expired"
+
+
+# A finding has at most one of these beside its active waiver.
+WAITING = (WaiverState.REQUESTED, WaiverState.SCHEDULED)
+WAIVER_FINAL = (WaiverState.DECLINED, WaiverState.WITHDRAWN, WaiverState.EXPIRED)
+
+ENDS_SOON = timedelta(days=14)
 LONGEST_WAIVER = timedelta(days=90)
 LONGEST_WAIVER_OF_CRITICAL = timedelta(days=30)
+
+
+class LinkKind(TextChoices):
+    """What will resolve a finding."""
+
+    OPERATION = "operation", "Operation"
+    REVIEW_ITEM = "review_item", "Review item"
+    TICKET = "ticket", "Ticket"
+    CHANGE = "change", "Change"

@@ -10,7 +10,7 @@ from django.utils import timezone
 from kombu.exceptions import OperationalError
 
 from access.actors import Actor
-from lifecycle.actions import evaluation, findings, snapshots
+from lifecycle.actions import evaluation, snapshots, waivers
 from lifecycle.errors import EvaluationUnderWay
 
 logger = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ def evaluate_findings() -> dict[str, int] | None:
 
 @shared_task
 def expire_waivers() -> dict[str, int]:
-    ended = findings.expire_waivers(timezone.now(), actor=Actor.system("evaluation"))
+    ended = waivers.expire_waivers(timezone.now(), actor=Actor.system("evaluation"))
     return {"waivers": ended}
 
 

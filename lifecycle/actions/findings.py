@@ -1,26 +1,33 @@
-"""What people decide about findings: acknowledge them, accept their risk until a day, take that back."""
+"""How people work on findings: acknowledge and assign them, comment, and link what will resolve them."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime
+from hashlib import sha256
 from uuid import UUID
 
-from django.db import connection as database
+from django.db import IntegrityError, transaction
 
 from access.actors import Actor
+from access.roles import Role
 from audit.actions import action, record
 from audit.events import Event
-from lifecycle.actions.evaluation import recount
+from inventory.discovery.prose import holds_secret
+from inventory.errors import OwnerInactive
+from inventory.models import Owner
 from lifecycle.errors import (
+    CommentEmpty,
+    CommentTooLong,
     FindingNotVisible,
     FindingResolved,
-    FindingWaived,
-    WaiverEnded,
-    WaiverEndsTooLate,
-    WaiverEndsTooSoon,
-    WaiverWithoutReason,
+    HoldsSecret,
+    LinkExists,
+    LinkRefused,
+    LinkRemoved,
 )
-from lifecycle.models import Finding, Waiver
-from lifecycle.states import FindingState
+from lifecycle.models import Finding, FindingComment, FindingLink
+from lifecycle.models.work import LONGEST_COMMENT
+from lifecycle.states import FindingState, LinkKind
 
 
 @action
@@ -29,129 +36,129 @@ def acknowledge(finding_ids: Iterable[UUID], *, actor: Actor, now: datetime) -> 
 
     All of them or none: FindingNotVisible when the actor may not see one. Waived and resolved ones stay as they are.
     """
-    changed = [finding for finding in _locked(finding_ids, actor) if finding.state == FindingState.OPEN]
+    changed = [finding for finding in locked(finding_ids, actor) if finding.state == FindingState.OPEN]
     for finding in changed:
         finding.state = FindingState.ACKNOWLEDGED
         finding.acknowledged_at = now
         finding.acknowledged_by = actor.label[:200]
-        record(Event.FINDING_ACKNOWLEDGED, actor=actor, subject=finding, detail=_about(finding))
+        record(Event.FINDING_ACKNOWLEDGED, actor=actor, subject=finding, detail=about(finding))
     Finding.objects.bulk_update(changed, ["state", "acknowledged_at", "acknowledged_by"], batch_size=1_000)
     return len(changed)
 
 
 @action
-def waive(
-    finding: Finding, *, reason: str, ends_at: datetime, actor: Actor, now: datetime, requested_by: str = ""
-) -> Waiver:
-    """Accept a finding's risk by name until `ends_at`; from then on it is open again if it is still violated."""
-    (locked,) = _locked([finding.pk], actor)
-    reason = reason.strip()
-    if locked.resolved_at is not None:
+def assign(finding_ids: Iterable[UUID], owner: Owner | None, *, actor: Actor, reason: str = "") -> int:
+    """Say who works on these findings, or that nobody does; how many changed hands. All of them or none.
+
+    The owner of the subject still answers for it. Raises OwnerInactive, and FindingResolved for what is over.
+    """
+    if owner is not None and not owner.is_active:
+        raise OwnerInactive(owner)
+    refuse_secrets(reason)
+    moved = [one for one in locked(finding_ids, actor) if one.assigned_to_id != (owner.pk if owner else None)]
+    if any(finding.resolved_at is not None for finding in moved):
         raise FindingResolved
-    if locked.state == FindingState.WAIVED:
-        raise FindingWaived
-    if not reason:
-        raise WaiverWithoutReason
-    if ends_at <= now:
-        raise WaiverEndsTooSoon
-    if ends_at > now + Waiver.longest(locked.severity):
-        raise WaiverEndsTooLate
-    waiver = Waiver(
-        finding=locked,
-        reason=reason,
-        severity=locked.severity,
-        requested_by=(requested_by or actor.label)[:200],
-        approved_by=actor.label[:200],
-        granted_at=now,
-        ends_at=ends_at,
-    )
-    waiver.save(force_insert=True)
-    _move(locked, FindingState.WAIVED)
-    record(
-        Event.FINDING_WAIVED,
-        actor=actor,
-        subject=locked,
-        detail={
-            **_about(locked),
-            "waiver": str(waiver.pk),
-            "reason": reason,
-            "ends_at": ends_at.isoformat(),
-            "requested_by": waiver.requested_by,
-        },
-    )
-    return waiver
+    names = dict(Owner.objects.filter(pk__in={one.assigned_to_id for one in moved}).values_list("pk", "name"))
+    for finding in moved:
+        before = names.get(finding.assigned_to_id) if finding.assigned_to_id else None
+        said = {"from": before, "to": str(owner) if owner else None, "reason": reason.strip()}
+        record(Event.FINDING_ASSIGNED, actor=actor, subject=finding, detail={**about(finding), **said})
+        finding.assigned_to = owner
+    Finding.objects.bulk_update(moved, ["assigned_to"], batch_size=1_000)
+    return len(moved)
 
 
 @action
-def waive_all(findings: Iterable[Finding], *, reason: str, ends_at: datetime, actor: Actor, now: datetime) -> int:
-    """Waive several findings for one reason, all of them or none; how many."""
-    ordered = sorted(findings, key=lambda finding: finding.pk)
-    for finding in ordered:
-        waive(finding, reason=reason, ends_at=ends_at, actor=actor, now=now)
-    return len(ordered)
+def comment(finding_ids: Iterable[UUID], text: str, *, actor: Actor, now: datetime) -> int:
+    """Write the same comment at each of these findings, all of them or none; how many.
 
-
-@action
-def withdraw_waiver(waiver: Waiver, *, actor: Actor, now: datetime, reason: str = "") -> None:
-    """End a waiver before its time; its finding is open again unless it was resolved meanwhile."""
-    (finding,) = _locked([waiver.finding_id], actor)
-    locked = Waiver.objects.select_for_update().get(pk=waiver.pk)
-    if locked.withdrawn_at is not None or locked.expired_at is not None:
-        raise WaiverEnded
-    locked.withdrawn_at = now
-    locked.withdrawn_by = actor.label[:200]
-    locked.save(update_fields=["withdrawn_at", "withdrawn_by"])
-    _reopen(finding)
-    record(
-        Event.WAIVER_WITHDRAWN,
-        actor=actor,
-        subject=finding,
-        detail={**_about(finding), "waiver": str(locked.pk), "reason": reason.strip()},
+    Refuses a text in which a secret stands. The audit entry names the comment and its digest: the text itself is
+    for those who see the finding.
+    """
+    text = text.strip().replace("\r\n", "\n")
+    if not text:
+        raise CommentEmpty
+    if len(text) > LONGEST_COMMENT:
+        raise CommentTooLong
+    refuse_secrets(text)
+    findings = locked(finding_ids, actor)
+    digest = sha256(text.encode()).hexdigest()
+    written = FindingComment.objects.bulk_create(
+        FindingComment(finding=one, author=actor.label[:200], author_key=key_of(actor), text=text, written_at=now)
+        for one in findings
     )
+    for finding, row in zip(findings, written, strict=True):
+        detail = {**about(finding), "comment": str(row.pk), "digest": digest}
+        record(Event.FINDING_COMMENTED, actor=actor, subject=finding, detail=detail)
+    return len(written)
 
 
 @action
-def expire_waivers(now: datetime, *, actor: Actor, most: int = 1_000) -> int:
-    """End up to `most` waivers that have run out; what they covered is open again. How many ended."""
-    due = Waiver.objects.ended(now).order_by("ends_at").values_list("finding_id", flat=True)[:most]
-    # Findings are locked before their waivers, as everywhere, and in the order of keys.
-    findings = {one.pk: one for one in Finding.objects.filter(pk__in=list(due)).order_by("pk").select_for_update()}
-    ended = list(Waiver.objects.ended(now).filter(finding__in=findings).order_by("pk").select_for_update())
-    for waiver in ended:
-        finding = findings[waiver.finding_id]
-        waiver.expired_at = now
-        waiver.save(update_fields=["expired_at"])
-        _reopen(finding)
-        record(
-            Event.WAIVER_EXPIRED,
-            actor=actor,
-            subject=finding,
-            detail={**_about(finding), "waiver": str(waiver.pk), "ends_at": waiver.ends_at.isoformat()},
-        )
-    return len(ended)
+def add_link(
+    finding: Finding, *, kind: LinkKind, reference: str, url: str = "", label: str = "", actor: Actor, now: datetime
+) -> FindingLink:
+    """Name what will resolve a finding: an operation, a review item, a ticket or a change."""
+    reference, url, label = reference.strip(), url.strip(), label.strip()
+    is_ours = url.startswith("/") and not url.startswith(("//", "/\\"))
+    is_printable = all(text.isprintable() for text in (reference, url, label)) and " " not in url
+    if not 0 < len(reference) <= 200 or len(label) > 200 or len(url) > 500 or not is_printable:
+        raise LinkRefused
+    if url and not is_ours and not url.startswith("https://"):
+        raise LinkRefused
+    refuse_secrets(reference, url, label)
+    (found,) = locked([finding.pk], actor)
+    link = FindingLink(
+        finding=found, kind=kind, reference=reference, url=url, label=label, added_at=now, added_by=actor.label[:200]
+    )
+    try:
+        with transaction.atomic():
+            link.save(force_insert=True)
+    except IntegrityError as exc:
+        if "finding_link_one_per_reference" not in str(exc):
+            raise
+        raise LinkExists from exc
+    detail = {**about(found), "link": str(link.pk), "kind": kind.value, "reference": reference, "url": url}
+    record(Event.FINDING_LINKED, actor=actor, subject=found, detail=detail)
+    return link
 
 
-def _locked(finding_ids: Iterable[UUID], actor: Actor) -> list[Finding]:
-    """The named findings, locked in the order of keys; all of them are visible to `actor`."""
+@action
+def remove_link(link: FindingLink, *, actor: Actor, now: datetime) -> None:
+    """Take a link away; it stays in the history."""
+    (finding,) = locked([link.finding_id], actor)
+    found = FindingLink.objects.select_for_update().get(pk=link.pk)
+    if found.removed_at is not None:
+        raise LinkRemoved
+    found.removed_at, found.removed_by = now, actor.label[:200]
+    found.save(update_fields=["removed_at", "removed_by"])
+    detail = {**about(finding), "link": str(found.pk), "kind": found.kind, "reference": found.reference}
+    record(Event.FINDING_UNLINKED, actor=actor, subject=finding, detail=detail)
+
+
+# ── What every decision about findings shares ──────────────────────────────────────────────────
+def locked(finding_ids: Iterable[UUID], actor: Actor) -> list[Finding]:
+    """The named findings, locked in the order of keys; `actor` may decide about all of them, or FindingNotVisible.
+
+    A reviewer decides about what they see; anybody else about what they answer for, though they may read more.
+    """
     wanted = set(finding_ids)
-    visible = Finding.objects.visible_to(actor).filter(pk__in=wanted)
+    decider = actor if actor.has(Role.REVIEWER) else replace(actor, roles=frozenset({Role.OWNER}))
+    visible = Finding.objects.visible_to(decider).filter(pk__in=wanted)
     found = list(visible.order_by("pk").select_for_update(of=("self",)))
     if len(found) != len(wanted):
         raise FindingNotVisible
     return found
 
 
-def _about(finding: Finding) -> dict[str, str]:
+def about(finding: Finding) -> dict[str, str]:
     return {"rule": finding.rule, finding.subject_kind.value: str(finding.subject_id)}
 
 
-def _reopen(finding: Finding) -> None:
-    if finding.state == FindingState.WAIVED:
-        _move(finding, FindingState.OPEN)
+def key_of(actor: Actor) -> str:
+    """Who somebody is, whatever they are called."""
+    return f"{actor.kind.value}:{actor.id}"
 
 
-def _move(finding: Finding, state: FindingState) -> None:
-    finding.state = state
-    finding.save(update_fields=["state"])
-    with database.cursor() as cursor:
-        recount(finding.subject_kind, [finding.subject_id], cursor=cursor)
+def refuse_secrets(*texts: str) -> None:
+    if any(holds_secret(text) for text in texts):
+        raise HoldsSecret

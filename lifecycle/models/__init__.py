@@ -1,14 +1,18 @@
 """Tables, constraints and querysets of the lifecycle."""
 
 from lifecycle.models.evaluations import EvaluationMark, RuleDay, RuleState, Snapshot
-from lifecycle.models.findings import Finding, FindingChange, Waiver
 from lifecycle.models.jobs import JobHour, JobRun, ScheduledJob
+from lifecycle.models.findings import Finding, FindingChange
 from lifecycle.models.policies import Obligation, Policy, PolicyVersion, RuleSetting
+from lifecycle.models.waivers import Waiver, WaiverCap
+from lifecycle.models.work import FindingComment, FindingLink
 
 __all__ = [
     "EvaluationMark",
     "Finding",
     "FindingChange",
+    "FindingComment",
+    "FindingLink",
     "JobHour",
     "JobRun",
     "Obligation",
@@ -20,4 +24,5 @@ __all__ = [
     "ScheduledJob",
     "Snapshot",
     "Waiver",
+    "WaiverCap",
 ]

@@ -12,8 +12,9 @@ from django.db.models.functions import TruncDate
 from access.actors import Actor
 from inventory.models import Credential
 from inventory.states import ENDED
-from lifecycle.models.findings import Finding, Waiver
+from lifecycle.models.findings import Finding
 from lifecycle.models.policies import Obligation
+from lifecycle.models.waivers import Waiver
 
 DAYS_AHEAD = 14
 AGES = (timedelta(days=1), timedelta(days=7), timedelta(days=30))  # edges between the ages of findings

@@ -1,12 +1,14 @@
-"""Violated rules as rows, and the accepted risks among them."""
+"""Violated rules as rows, and what changed about them."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import ClassVar, Self
 from uuid import UUID
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import F, Q, Value
+from django.db.models.functions import Coalesce
+from django.db.models.lookups import Exact, In
 
 from access.actors import Actor
 from inventory.models import Connection, Credential, McpClient, McpServer, Owner
@@ -17,8 +19,6 @@ from lifecycle.rules import RULES, Rule, Subject
 from lifecycle.states import (
     COUNTED,
     FINAL,
-    LONGEST_WAIVER,
-    LONGEST_WAIVER_OF_CRITICAL,
     Change,
     FindingState,
     Raised,
@@ -26,6 +26,19 @@ from lifecycle.states import (
 )
 
 SEVERITIES = [severity for severity in Severity if severity is not Severity.NONE]
+
+# After every key: where nobody answers, and where there is no server. NULL would be no key of a keyset page.
+NOBODY = UUID(int=2**128 - 1)
+
+
+def owner_key() -> Coalesce:
+    """The owner as a queue is sorted by, those that nobody answers for last."""
+    return Coalesce("owner_id", Value(NOBODY, models.UUIDField()))
+
+
+def place_key() -> Coalesce:
+    return Coalesce("at_server_id", Value(NOBODY, models.UUIDField()))
+
 
 SubjectRow = Credential | McpServer | McpClient | Connection | ScheduledJob
 
@@ -46,18 +59,25 @@ class FindingQuerySet(models.QuerySet["Finding"]):
             | Q(server__in=McpServer.objects.visible_to(actor).values("pk"))
             | Q(client__in=McpClient.objects.visible_to(actor).values("pk"))
             | Q(connection__in=Connection.objects.visible_to(actor).values("pk"))
+            | Q(assigned_to__in=Owner.objects.being(actor).values("pk"))
         )
+
+    def mine(self, actor: Actor) -> Self:
+        """What this person answers for or works on, whatever else they may see: two ranges of two indexes."""
+        me = list(Owner.objects.being(actor).values_list("pk", flat=True))
+        return self.filter(In(owner_key(), me) | Q(assigned_to__in=me)) if me else self.none()
+
+    def owned_by(self, owner: Owner | None) -> Self:
+        """What this owner answers for, or nobody does, as the queue's index has it."""
+        return self.filter(Exact(owner_key(), Value(owner.pk if owner else NOBODY, models.UUIDField())))
+
+    def at(self, server: McpServer | None) -> Self:
+        return self.filter(Exact(place_key(), Value(server.pk if server else NOBODY, models.UUIDField())))
 
     def with_subjects(self) -> Self:
         """With what each is about and who answers for that, in the same statement."""
         return self.select_related(
-            "credential__owner",
-            "server__iam_owner",
-            "server__platform_owner",
-            "server__application_owner",
-            "client__owner",
-            "connection",
-            "job",
+            "credential", "server", "client", "connection", "job", "owner", "at_server", "assigned_to"
         )
 
     def unresolved(self) -> Self:
@@ -215,8 +235,8 @@ class Finding(Row):
             models.Index(fields=["client", "-id"], condition=~Q(client=None), name="finding_by_client"),
             models.Index(fields=["connection", "-id"], condition=~Q(connection=None), name="finding_by_connection"),
             models.Index(fields=["job", "-id"], condition=~Q(job=None), name="finding_by_job"),
-            models.Index(fields=["owner", "due_at", "id"], condition=Q(resolved_at=None), name="finding_by_owner"),
-            models.Index(fields=["at_server", "due_at", "id"], condition=Q(resolved_at=None), name="finding_by_place"),
+            models.Index(owner_key(), "due_at", "id", condition=Q(resolved_at=None), name="finding_by_owner"),
+            models.Index(place_key(), "due_at", "id", condition=Q(resolved_at=None), name="finding_by_place"),
             models.Index(
                 fields=["assigned_to", "due_at", "id"],
                 condition=Q(resolved_at=None, assigned_to__isnull=False),
@@ -226,6 +246,11 @@ class Finding(Row):
                 fields=["escalates_at"],
                 condition=Q(resolved_at=None, escalates_at__isnull=False),
                 name="finding_by_escalation",
+            ),
+            models.Index(
+                fields=["due_at", "id"],
+                condition=Q(resolved_at=None, escalated_at__isnull=False),
+                name="finding_escalated",
             ),
         ]
 
@@ -290,68 +315,3 @@ class FindingChange(Row):
 
     def __str__(self) -> str:
         return self.get_kind_display()
-
-
-class WaiverQuerySet(models.QuerySet["Waiver"]):
-    def visible_to(self, actor: Actor) -> Self:
-        if actor.sees_everything:
-            return self
-        return self.filter(finding__in=Finding.objects.visible_to(actor).values("pk"))
-
-    def active(self) -> Self:
-        return self.filter(withdrawn_at=None, expired_at=None)
-
-    def ended(self, now: datetime) -> Self:
-        """Active on paper, but past their end."""
-        return self.active().filter(ends_at__lte=now)
-
-
-class Waiver(Row):
-    """A reasoned acceptance of one finding's risk, by name and until a day."""
-
-    finding = models.ForeignKey(Finding, models.CASCADE, related_name="+")
-    reason = models.TextField()
-    severity = models.PositiveSmallIntegerField(choices=Severity)
-    requested_by = models.CharField(max_length=200)
-    approved_by = models.CharField(max_length=200)
-    granted_at = models.DateTimeField()
-    ends_at = models.DateTimeField()
-    withdrawn_at = models.DateTimeField(null=True, blank=True)
-    withdrawn_by = models.CharField(max_length=200, blank=True)
-    expired_at = models.DateTimeField(null=True, blank=True)
-
-    objects = WaiverQuerySet.as_manager()
-
-    class Meta(Row.Meta):
-        constraints: ClassVar = [
-            models.UniqueConstraint(
-                fields=["finding"],
-                condition=Q(withdrawn_at=None, expired_at=None),
-                name="waiver_one_active_per_finding",
-            ),
-            models.CheckConstraint(condition=~Q(reason=""), name="waiver_has_a_reason"),
-            models.CheckConstraint(condition=Q(ends_at__gt=F("granted_at")), name="waiver_ends_after_it_begins"),
-            models.CheckConstraint(
-                condition=Q(ends_at__lte=F("granted_at") + LONGEST_WAIVER), name="waiver_lasts_at_most_90_days"
-            ),
-            models.CheckConstraint(
-                condition=~Q(severity=Severity.CRITICAL) | Q(ends_at__lte=F("granted_at") + LONGEST_WAIVER_OF_CRITICAL),
-                name="waiver_of_critical_lasts_at_most_30_days",
-            ),
-            models.CheckConstraint(
-                condition=Q(withdrawn_at=None) | Q(expired_at=None), name="waiver_is_withdrawn_or_expired_not_both"
-            ),
-        ]
-        indexes: ClassVar = [
-            models.Index(
-                fields=["ends_at"], condition=Q(withdrawn_at=None, expired_at=None), name="waiver_active_by_end"
-            ),
-        ]
-
-    def __str__(self) -> str:
-        return f"waiver until {self.ends_at:%Y-%m-%d}"
-
-    @staticmethod
-    def longest(severity: int) -> timedelta:
-        """How long a waiver of a finding that severe may last."""
-        return LONGEST_WAIVER_OF_CRITICAL if severity == Severity.CRITICAL else LONGEST_WAIVER

@@ -5,30 +5,33 @@ from datetime import timedelta
 import pytest
 from django.db import IntegrityError, transaction
 
-from access.actors import Actor
+from access.actors import Actor, ActorKind
+from access.roles import Role
 from audit.events import Event
 from audit.models import AuditEntry
-from inventory.models import Credential
-from inventory.states import Severity, Storage
-from lifecycle.actions.findings import acknowledge, expire_waivers, waive, withdraw_waiver
+from inventory.errors import OwnerInactive
+from lifecycle.actions.findings import acknowledge, add_link, assign, comment, remove_link
 from lifecycle.errors import (
+    CommentEmpty,
+    CommentTooLong,
     FindingNotVisible,
     FindingResolved,
-    FindingWaived,
+    HoldsSecret,
     LifecycleError,
-    WaiverEnded,
-    WaiverEndsTooLate,
-    WaiverEndsTooSoon,
-    WaiverWithoutReason,
+    LinkExists,
+    LinkRefused,
+    LinkRemoved,
 )
-from lifecycle.models import Finding, Waiver
-from lifecycle.states import FindingState
+from lifecycle.models import Finding, FindingComment, FindingLink
+from lifecycle.models.work import CommentIsFinal
+from lifecycle.states import FindingState, LinkKind
 from tests import factories
 from tests.factories import NOW
+from tests.inventory.discovery_samples import github_token, noise
+from tests.lifecycle.waived import waived
 
 pytestmark = pytest.mark.django_db
 DAY = timedelta(days=1)
-SYSTEM = Actor.system("test")
 
 
 def a_finding(full, **values) -> Finding:
@@ -109,138 +112,139 @@ def test_findings_are_found_by_their_subject_and_by_their_rule(full):
     assert not Finding.objects.matching("  ").exists()
 
 
-def test_a_finding_past_its_due_date_is_overdue_unless_somebody_waived_it(full, operator):
+def test_a_finding_past_its_due_date_is_overdue_unless_somebody_waived_it(full):
     found = a_finding(full)
     later = found.due_at + DAY
     assert Finding.objects.overdue(later).get() == found
     assert found.is_overdue(later)
-    waive(found, reason="Moves in July.", ends_at=NOW + 80 * DAY, actor=operator, now=NOW)
+    waived(found, ends_at=NOW + 80 * DAY)
     assert not Finding.objects.overdue(later).exists()
 
 
-# ── Waiving ────────────────────────────────────────────────────────────────────────────────────
-def test_a_waived_finding_is_no_risk_but_is_still_there(full, operator):
+# ── Assigning ──────────────────────────────────────────────────────────────────────────────────
+def test_a_finding_is_assigned_to_somebody_and_to_nobody_again(full, operator):
+    found, ana = a_finding(full), factories.owner(name="Ana")
+    assert assign([found.pk], ana, actor=operator, reason="She has the key.") == 1
+    assert assign([found.pk], ana, actor=operator) == 0
+    assert assign([found.pk], None, actor=operator) == 1
+    said = AuditEntry.objects.about(found).order_by("seq").values_list("detail__from", "detail__to")
+    assert list(said) == [(None, "Ana"), ("Ana", None)]
+
+
+def test_who_has_left_is_given_no_work(full, operator):
     found = a_finding(full)
-    waive(found, reason="Moves in July.", ends_at=NOW + 30 * DAY, actor=operator, now=NOW)
-    mine = Credential.objects.get(pk=found.credential_id)
-    assert (mine.risk, mine.open_findings) == (Severity.NONE, 0)
-    assert Finding.objects.unresolved().get().state == FindingState.WAIVED
-    assert events(found) == [Event.FINDING_WAIVED]
+    with pytest.raises(OwnerInactive):
+        assign([found.pk], factories.owner(is_active=False), actor=operator)
 
 
-def test_a_waived_finding_stays_waived_while_it_is_violated(full, operator):
+def test_a_bulk_assignment_with_one_that_is_resolved_assigns_none(full, operator):
+    found, other = a_finding(full), a_finding(full)
+    Finding.objects.filter(pk=other.pk).update(state="resolved", resolved_at=NOW, resolution="met")
+    with pytest.raises(FindingResolved):
+        assign([found.pk, other.pk], factories.owner(), actor=operator)
+    assert not Finding.objects.filter(assigned_to__isnull=False).exists()
+
+
+def test_whoever_is_assigned_sees_the_finding(full, operator, outsider):
+    found, me = a_finding(full), factories.owner(user_id=outsider.user_id)
+    assert not Finding.objects.visible_to(outsider).exists()
+    assign([found.pk], me, actor=operator)
+    assert Finding.objects.visible_to(outsider).get() == Finding.objects.mine(outsider).get() == found
+
+
+# ── Commenting ─────────────────────────────────────────────────────────────────────────────────
+def test_a_comment_is_audited_by_its_digest_and_not_by_its_text(full, operator):
     found = a_finding(full)
-    waive(found, reason="Moves in July.", ends_at=NOW + 30 * DAY, actor=operator, now=NOW)
-    full(NOW + DAY)
-    mine = Credential.objects.get(pk=found.credential_id)
-    assert Finding.objects.get().state == FindingState.WAIVED
-    assert mine.risk == Severity.NONE
-
-
-def test_a_waived_finding_is_open_again_when_its_waiver_ends(full, operator):
-    found = a_finding(full)
-    waive(found, reason="Moves in July.", ends_at=NOW + 30 * DAY, actor=operator, now=NOW)
-    assert expire_waivers(NOW + 29 * DAY, actor=SYSTEM) == 0
-    assert expire_waivers(NOW + 30 * DAY, actor=SYSTEM) == 1
-    found.refresh_from_db()
-    mine = Credential.objects.get(pk=found.credential_id)
-    assert (found.state, mine.risk) == (FindingState.OPEN, Severity.MEDIUM)
-    assert events(found) == [Event.FINDING_WAIVED, Event.WAIVER_EXPIRED]
-
-
-def test_a_waiver_ends_once(full, operator):
-    waive(a_finding(full), reason="Moves in July.", ends_at=NOW + DAY, actor=operator, now=NOW)
-    expire_waivers(NOW + DAY, actor=SYSTEM)
-    assert expire_waivers(NOW + 2 * DAY, actor=SYSTEM) == 0
-
-
-def test_a_finding_resolved_under_a_waiver_stays_resolved_when_the_waiver_ends(full, operator):
-    found = a_finding(full)
-    waive(found, reason="Moves in July.", ends_at=NOW + 5 * DAY, actor=operator, now=NOW)
-    Credential.objects.update(owner=factories.owner())
-    full(NOW + DAY)
-    expire_waivers(NOW + 5 * DAY, actor=SYSTEM)
-    found.refresh_from_db()
-    assert found.state == FindingState.RESOLVED
-    assert not Waiver.objects.active().exists()
-
-
-def test_a_withdrawn_waiver_opens_its_finding(full, operator):
-    found = a_finding(full)
-    waiver = waive(found, reason="Moves in July.", ends_at=NOW + 30 * DAY, actor=operator, now=NOW)
-    withdraw_waiver(waiver, actor=operator, now=NOW + DAY, reason="It moved.")
-    found.refresh_from_db()
-    waiver.refresh_from_db()
-    assert (found.state, waiver.withdrawn_by) == (FindingState.OPEN, "Mira Okafor")
-    with pytest.raises(WaiverEnded):
-        withdraw_waiver(waiver, actor=operator, now=NOW + DAY)
-
-
-def test_a_finding_may_be_waived_again_after_its_waiver_ended(full, operator):
-    found = a_finding(full)
-    waiver = waive(found, reason="Moves in July.", ends_at=NOW + 30 * DAY, actor=operator, now=NOW)
-    withdraw_waiver(waiver, actor=operator, now=NOW + DAY)
-    assert waive(found, reason="Moves in August.", ends_at=NOW + 60 * DAY, actor=operator, now=NOW + DAY)
+    assert comment([found.pk], "  Waits for the vendor. ", actor=operator, now=NOW) == 1
+    assert FindingComment.objects.get().text == "Waits for the vendor."
+    detail = AuditEntry.objects.about(found).get().detail
+    assert "vendor" not in str(detail)
+    assert len(detail["digest"]) == 64
 
 
 @pytest.mark.parametrize(
-    ("values", "error"),
-    [
-        ({"reason": "  "}, WaiverWithoutReason),
-        ({"ends_at": NOW}, WaiverEndsTooSoon),
-        ({"ends_at": NOW + 91 * DAY}, WaiverEndsTooLate),
-    ],
-    ids=["no reason", "no time", "too long"],
+    ("text", "error"), [(" ", CommentEmpty), ("x" * 4_001, CommentTooLong)], ids=["empty", "too long"]
 )
-def test_a_waiver_that_may_not_be_granted_says_why(full, operator, values, error: type[LifecycleError]):
+def test_a_comment_has_a_length(full, operator, text, error: type[LifecycleError]):
+    with pytest.raises(error):
+        comment([a_finding(full).pk], text, actor=operator, now=NOW)
+
+
+def test_a_comment_that_holds_a_secret_is_refused_and_kept_nowhere(full, operator):
+    secret = github_token()
     found = a_finding(full)
-    wanted = {"reason": "Moves in July.", "ends_at": NOW + DAY, **values}
-    with pytest.raises(error) as refused:
-        waive(found, actor=operator, now=NOW, **wanted)
-    assert str(refused.value) == error.__doc__
-    assert not Waiver.objects.exists()
+    with pytest.raises(HoldsSecret) as refused:
+        comment([found.pk], f"The key is {secret}.", actor=operator, now=NOW)
+    assert secret not in str(refused.value)
+    assert not FindingComment.objects.exists()
+    assert events(found) == []
 
 
-def test_a_critical_finding_is_waived_for_a_month_at_most(full, operator):
-    mine = factories.credential(storage=Storage.LITERAL)
-    factories.exposure(mine, is_readable_by_others=True)
-    full()
-    found = Finding.objects.get(rule="hard-coded")
-    with pytest.raises(WaiverEndsTooLate):
-        waive(found, reason="Moves in July.", ends_at=NOW + 31 * DAY, actor=operator, now=NOW)
-    assert waive(found, reason="Moves in June.", ends_at=NOW + 30 * DAY, actor=operator, now=NOW)
-
-
-def test_a_waived_finding_is_not_waived_twice(full, operator):
-    found = a_finding(full)
-    waive(found, reason="Moves in July.", ends_at=NOW + DAY, actor=operator, now=NOW)
-    with pytest.raises(FindingWaived):
-        waive(found, reason="Moves in July.", ends_at=NOW + DAY, actor=operator, now=NOW)
-
-
-def test_a_resolved_finding_is_not_waived(full, operator):
-    found = a_finding(full)
-    Credential.objects.update(owner=factories.owner())
-    full(NOW + DAY)
-    with pytest.raises(FindingResolved):
-        waive(found, reason="Moves in July.", ends_at=NOW + 5 * DAY, actor=operator, now=NOW + DAY)
-
-
-def test_an_outsider_waives_nothing(full, outsider):
-    found = a_finding(full)
+def test_a_comment_is_written_at_all_findings_or_at_none(full, outsider):
+    theirs = factories.credential(owner=factories.owner(user_id=outsider.user_id), issued_at=NOW - 400 * DAY)
+    other = a_finding(full)
+    mine = Finding.objects.get(credential=theirs)
     with pytest.raises(FindingNotVisible):
-        waive(found, reason="Moves in July.", ends_at=NOW + DAY, actor=outsider, now=NOW)
+        comment([mine.pk, other.pk], "Mine.", actor=outsider, now=NOW)
+    assert comment([mine.pk], "Mine.", actor=outsider, now=NOW) == 1
+    assert FindingComment.objects.visible_to(outsider).count() == 1
 
 
-def test_the_database_refuses_a_waiver_without_an_end_in_sight(full, operator):
+def test_the_database_refuses_to_change_a_comment(full, operator):
+    comment([a_finding(full).pk], "As it was.", actor=operator, now=NOW)
+    with pytest.raises(IntegrityError, match="never changed"), transaction.atomic():
+        FindingComment.objects.get().save()
+    with pytest.raises(CommentIsFinal):
+        FindingComment.objects.update(text="As it never was.")
+
+
+def test_who_only_reads_decides_nothing(full):
+    auditor = Actor(ActorKind.USER, "9", "Otto", frozenset({Role.AUDITOR}))
     found = a_finding(full)
-    with pytest.raises(IntegrityError, match="waiver_lasts_at_most_90_days"), transaction.atomic():
-        Waiver.objects.create(
-            finding=found,
-            reason="For ever.",
-            severity=found.severity,
-            requested_by="m",
-            approved_by="m",
-            granted_at=NOW,
-            ends_at=NOW + 91 * DAY,
-        )
+    for decide in (lambda: acknowledge([found.pk], actor=auditor, now=NOW), lambda: assign([found.pk], None, actor=auditor)):
+        with pytest.raises(FindingNotVisible):
+            decide()
+
+
+# ── Linking ────────────────────────────────────────────────────────────────────────────────────
+def test_a_link_names_what_will_resolve_a_finding_until_somebody_removes_it(full, operator):
+    found = a_finding(full)
+    link = add_link(found, kind=LinkKind.TICKET, reference="SEC-1", url="https://t.example/1", actor=operator, now=NOW)
+    with pytest.raises(LinkExists):
+        add_link(found, kind=LinkKind.TICKET, reference="SEC-1", actor=operator, now=NOW)
+    remove_link(link, actor=operator, now=NOW + DAY)
+    with pytest.raises(LinkRemoved):
+        remove_link(link, actor=operator, now=NOW + DAY)
+    assert not FindingLink.objects.present().exists()
+    assert events(found) == [Event.FINDING_LINKED, Event.FINDING_UNLINKED]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"reference": " "},
+        {"url": "http://t.example/1"},
+        {"url": "javascript:alert(1)"},
+        {"url": "//evil.example/"},
+        {"url": "/\\evil.example/"},
+        {"label": "x" * 201},
+    ],
+    ids=["no name", "in the clear", "script", "another host", "another host, backwards", "too long"],
+)
+def test_a_link_that_leads_astray_is_refused(full, operator, values):
+    wanted = {"kind": LinkKind.CHANGE, "reference": "CHG-1", **values}
+    with pytest.raises(LinkRefused):
+        add_link(a_finding(full), actor=operator, now=NOW, **wanted)
+
+
+def test_a_link_with_a_token_in_its_address_is_refused(full, operator):
+    url = f"https://t.example/?api_key={noise(32)}"
+    with pytest.raises(HoldsSecret):
+        add_link(a_finding(full), kind=LinkKind.TICKET, reference="SEC-1", url=url, actor=operator, now=NOW)
+
+
+@pytest.mark.parametrize("url", ["http://t.example/", "//evil.example/", "javascript:alert(1)"])
+def test_the_database_refuses_a_link_that_leads_astray(full, url):
+    values = {"kind": "ticket", "reference": "SEC-1", "added_at": NOW, "added_by": "m", "url": url}
+    with pytest.raises(IntegrityError, match="finding_link_leads_to"), transaction.atomic():
+        FindingLink.objects.create(finding=a_finding(full), **values)
