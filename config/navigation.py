@@ -30,14 +30,16 @@ GROUPS: list[tuple[str, list[tuple[str, str, str, str]]]] = [
     ),
     (
         "Lifecycle",
-        [("finding_list", "flag", "Findings", "findings"), ("policy_list", "policy", "Policies", "")],
+        [
+            ("finding_list", "flag", "Findings", "findings"),
+            ("waiver_list", "clock", "Waivers", "requested"),
+            ("policy_list", "policy", "Policies", ""),
+        ],
     ),
     ("Assurance", [("audit_list", "audit", "Audit", "")]),
     ("Set-up", [("connection_list", "plug", "Connections", ""), ("job_list", "clock", "Schedule", "")]),
 ]
-QUEUES = frozenset({"quarantined"})  # counts of what waits, which are part of the other counts
-# Findings open on the open ones; the other lists have such a view by themselves.
-VIEWS = {"finding_list": "?state=open&state=acknowledged"}
+QUEUES = frozenset({"quarantined", "requested"})  # counts of what waits, which are part of the other counts
 # One statement; each part stops at the limit, so it costs the same at any size.
 COUNTS = """
 SELECT {}
@@ -51,6 +53,7 @@ SELECT {}
             ("credentials", "inventory_credential", "gone_at IS NULL"),
             ("exposures", "inventory_exposure", "gone_at IS NULL"),
             ("findings", "lifecycle_finding", "resolved_at IS NULL AND state IN ('open', 'acknowledged')"),
+            ("requested", "lifecycle_waiver", "state = 'requested'"),
         ]
     )
 )
@@ -92,7 +95,7 @@ def navigation(request: HttpRequest) -> dict[str, Any]:
             count = numbers.get(noun, "")
             shown_entries.append(
                 {
-                    "url": url + VIEWS.get(name, ""),
+                    "url": url,
                     "icon": icon,
                     "label": title,
                     "count": count,

@@ -11,7 +11,8 @@ from typing import Any
 from django.db.models import Q
 from django.utils import timezone
 
-from access.actors import Actor
+from access.actors import Actor, ActorKind
+from access.roles import Role
 from inventory.actions.admission import admit, refer_to_registration, suspend
 from inventory.actions.dates import record_dates
 from inventory.actions.grants import approve_grants, definitions_of, draft_grants, seen
@@ -29,11 +30,16 @@ from inventory.errors import NothingChosen
 from inventory.models import Credential, Environment, Grant, McpClient, McpServer, Owner, Use
 from inventory.states import Admission, CredentialKind, Hygiene, OwnerKind, Registration, ServerRole, Storage
 from lifecycle.actions.evaluation import evaluate
-from lifecycle.actions.findings import acknowledge, waive
+from lifecycle.actions.findings import acknowledge, add_link, assign, comment
 from lifecycle.actions.snapshots import take_snapshot
+from lifecycle.actions.waivers import approve_waivers, request_waiver
 from lifecycle.models import Finding
+from lifecycle.states import LinkKind
 
 ACTOR = Actor.system("demo")
+# A waiver takes two people. They decided in the past and have no account here.
+MIRA = Actor(ActorKind.USER, "demo:mira", "Mira Okafor", frozenset({Role.REVIEWER}))
+PRIYA = Actor(ActorKind.USER, "demo:priya", "Priya Raman", frozenset({Role.REVIEWER}))
 PEOPLE = [
     (OwnerKind.PERSON, "Mira Okafor", "mira@halden.example"),
     (OwnerKind.PERSON, "Ana Duarte", "ana@halden.example"),
@@ -180,6 +186,28 @@ def people() -> dict[str, Owner]:
     return known or {name: create_owner(kind=kind, name=name, email=mail, actor=ACTOR) for kind, name, mail in PEOPLE}
 
 
+def work_on_findings(owners: dict[str, Owner], now: datetime) -> None:
+    """One accepted risk that ends soon, two that wait for a decision, and one that somebody works on."""
+    control = "Reached only from the office network."
+    floating = list(Finding.objects.filter(rule="floating-version").order_by("pk")[:3])
+    for finding, days in zip(floating, (10, 60, 45), strict=False):
+        asked = request_waiver(
+            finding,
+            reason="The version is pinned when the gateway moves.",
+            compensating_control=control,
+            ends_at=now + timedelta(days=days),
+            actor=MIRA,
+            now=now,
+        )
+        if days == 10:
+            approve_waivers([asked], reason="The network is closed, as seen on Monday.", actor=PRIYA, now=now)
+    exposed = Finding.objects.filter(rule="hard-coded").order_by("-severity", "pk").first()
+    if exposed is not None:
+        assign([exposed.pk], owners["Mira Okafor"], actor=PRIYA, reason="She runs the integration.")
+        add_link(exposed, kind=LinkKind.TICKET, reference="SEC-4711", label="Move it to the vault", actor=MIRA, now=now)
+        comment([exposed.pk], "The new reference is tested; the old value goes on Thursday.", actor=MIRA, now=now)
+
+
 def decided(action: Callable[..., int], *args: Any, **kwargs: Any) -> None:
     """Decide about rows where there are any."""
     with suppress(NothingChosen):
@@ -212,10 +240,7 @@ def populate() -> None:
                 reason="The provider's own page says so.",
             )
     evaluate(now, actor=ACTOR, full=True)
-    floating = Finding.objects.filter(rule="floating-version").order_by("pk").first()
-    if floating is not None:
-        reason = "Reached only from the office network until the gateway moves."
-        waive(floating, reason=reason, ends_at=now + timedelta(days=10), actor=ACTOR, now=now)
+    work_on_findings(owners, now)
     unclassified = Finding.objects.filter(rule="server-unclassified").values_list("pk", flat=True)[:2]
     acknowledge(list(unclassified), actor=ACTOR, now=now)
     take_snapshot(now)

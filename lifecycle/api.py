@@ -11,7 +11,21 @@ from django.utils import timezone
 from access.actors import Actor
 from inventory import api as inventory
 from lifecycle import filters, serializers
-from lifecycle.models import Finding, JobHour, JobRun, Policy, RuleDay, RuleState, ScheduledJob, Snapshot, Waiver
+from lifecycle.models import (
+    Finding,
+    FindingChange,
+    FindingComment,
+    FindingLink,
+    JobHour,
+    JobRun,
+    Policy,
+    RuleDay,
+    RuleState,
+    ScheduledJob,
+    Snapshot,
+    Waiver,
+)
+from lifecycle.models.findings import owner_key, place_key
 from lifecycle.models.scores import scores_of
 from lifecycle.rules import RULES, Rule
 from web.api import ARRIVAL, ReadOnlyViewSet, as_body, cleaned
@@ -56,6 +70,8 @@ class FindingViewSet(ReadOnlyViewSet):
         Ordering("severity", ("severity",)),
         Ordering("due_at", ("due_at",)),
         Ordering("rule", ("rule",)),
+        Ordering("owner", (owner_key(), "due_at")),
+        Ordering("at_server", (place_key(), "due_at")),
     )
 
 
@@ -121,6 +137,29 @@ class RuleDayViewSet(OfTheWholeEstate):
     filterset_class = filters.RuleDayFilter
     orderings = (ARRIVAL, Ordering("taken_on", ("taken_on",)))
     lookup_value_converter = "int"
+
+
+class FindingCommentViewSet(ReadOnlyViewSet):
+    queryset = FindingComment.objects.all()
+    serializer_class = serializers.FindingCommentSerializer
+    filterset_class = filters.FindingCommentFilter
+    orderings = (ARRIVAL,)
+
+
+class FindingLinkViewSet(ReadOnlyViewSet):
+    queryset = FindingLink.objects.all()
+    serializer_class = serializers.FindingLinkSerializer
+    filterset_class = filters.FindingLinkFilter
+    orderings = (ARRIVAL,)
+
+
+class FindingChangeViewSet(ReadOnlyViewSet):
+    """What evaluations changed about findings while they were unresolved."""
+
+    queryset = FindingChange.objects.all()
+    serializer_class = serializers.FindingChangeSerializer
+    filterset_class = filters.FindingChangeFilter
+    orderings = (ARRIVAL,)
 
 
 class RuleViewSet(ReadOnlyViewSet):

@@ -10,15 +10,39 @@ from django_filters import CharFilter, FilterSet
 from inventory.filters import CredentialFilter
 from inventory.models import Connection, Credential, Environment, McpClient, McpServer, Owner
 from inventory.states import ENDED, CredentialKind, Severity, TrustModel
-from lifecycle.models import Finding, Obligation, Policy, ScheduledJob
+from lifecycle.models import Finding, Obligation, Policy, ScheduledJob, Waiver
 from lifecycle.rules import RULES, Subject
-from lifecycle.states import FINAL, FindingState, Resolution, RunOutcome
-from web.narrowing import ChoicesFilter, FlagFilter, LevelFilter, MomentFilter, RowFilter, SearchFilter, after, before
+from lifecycle.states import (
+    ENDS_SOON,
+    FINAL,
+    Change,
+    FindingState,
+    LinkKind,
+    Raised,
+    Resolution,
+    RunOutcome,
+    WaiverState,
+)
+from web.narrowing import (
+    ChoicesFilter,
+    FlagFilter,
+    LevelFilter,
+    MomentFilter,
+    RowFilter,
+    SearchFilter,
+    SetFilter,
+    after,
+    before,
+)
 
 Rows = QuerySet[Any]
 RULE_CHOICES = sorted(((slug, rule.name) for slug, rule in RULES.items()), key=lambda choice: choice[1])
 SUBJECT_CHOICES = [(subject.value, subject.value.capitalize()) for subject in Subject]
 CONTROL_CHOICES = [(control, control) for control in sorted({c for rule in RULES.values() for c in rule.controls})]
+WAIVER_CHOICES = [
+    ("requested", "Requested"), ("active", "Active"), ("ending", "Ends within 14 days"),
+    ("outgrown", "Granted when it was less severe"),
+]  # fmt: skip
 SEVERITIES = [severity for severity in Severity if severity is not Severity.NONE]
 
 
@@ -68,7 +92,16 @@ class FindingFilter(FilterSet):  # type: ignore[misc]
     connection = RowFilter(Connection, field_name="connection", label="Connection")
     job = RowFilter(ScheduledJob, field_name="job", label="Scheduled job")
     owner = RowFilter(Owner, offered=True, method="owned_by", label="Owner")
+    has_owner = FlagFilter(method="with_owner", label="Has an owner")
+    assigned_to = RowFilter(Owner, offered=True, field_name="assigned_to", label="Assigned to")
+    is_assigned = SetFilter(field_name="assigned_to", label="Assigned")
+    mine = FlagFilter(method="of_mine", label="Mine")
+    at_server = RowFilter(McpServer, method="at", label="At server")
+    has_server = FlagFilter(method="with_server", label="Has a server")
     environment = RowFilter(Environment, offered=True, method="in_environment", label="Environment")
+    raised_by = ChoicesFilter(choices=Raised.choices, method="raised_because", label="More severe because")
+    escalated = SetFilter(field_name="escalated_at", label="Escalated")
+    waiver = ChoicesFilter(choices=WAIVER_CHOICES, method="with_waiver", label="Waiver")
     due_after = after("due_at", "Due from")
     due_before = before("due_at", "Due before")
     opened_after = after("opened_at", "Opened from")
@@ -106,16 +139,46 @@ class FindingFilter(FilterSet):  # type: ignore[misc]
             return rows.filter(**{f"{value[0]}__isnull": False})
         return rows.filter(**{f"{subject.value}__isnull": True for subject in others})
 
-    # Findings of each kind of subject found by its own index: an OR of conditions would read every finding.
     def owned_by(self, rows: Rows, name: str, value: Owner) -> Rows:
-        owned = Q(iam_owner=value) | Q(platform_owner=value) | Q(application_owner=value)
-        return self._of_subjects(
-            rows,
-            credential=Credential.objects.filter(owner=value),
-            server=McpServer.objects.filter(owned),
-            client=McpClient.objects.filter(owner=value),
-        )
+        return rows.owned_by(value)  # type: ignore[attr-defined,no-any-return]
 
+    def with_owner(self, rows: Rows, name: str, value: bool) -> Rows:
+        return rows.exclude(owner=None) if value else rows.owned_by(None)  # type: ignore[attr-defined]
+
+    def of_mine(self, rows: Rows, name: str, value: bool) -> Rows:
+        """What the asker answers for or works on. Nobody's, where it is not asked by a person."""
+        actor = getattr(self.request, "actor", None)
+        if actor is None:
+            return rows.none()
+        mine: Rows = rows.mine(actor)  # type: ignore[attr-defined]
+        return mine if value else rows.exclude(pk__in=mine.order_by().values("pk"))
+
+    def at(self, rows: Rows, name: str, value: McpServer) -> Rows:
+        return rows.at(value)  # type: ignore[attr-defined,no-any-return]
+
+    def with_server(self, rows: Rows, name: str, value: bool) -> Rows:
+        return rows.exclude(at_server=None) if value else rows.at(None)  # type: ignore[attr-defined]
+
+    def raised_because(self, rows: Rows, name: str, value: list[str]) -> Rows:
+        return rows.filter(raised_by__overlap=value) if value else rows
+
+    def with_waiver(self, rows: Rows, name: str, value: list[str]) -> Rows:
+        """By what their waivers are like. There are few waivers, so these are found first."""
+        if not value:
+            return rows
+        soon = timezone.now() + ENDS_SOON
+        asked = {
+            "requested": Waiver.objects.requested(),
+            "active": Waiver.objects.active(),
+            "ending": Waiver.objects.ending_before(soon),
+            "outgrown": Waiver.objects.outgrown(),
+        }
+        wanted = Q()
+        for each in value:
+            wanted |= Q(pk__in=asked[each].order_by().values("finding"))
+        return rows.filter(wanted)
+
+    # Findings of each kind of subject found by its own index: an OR of conditions would read every finding.
     def in_environment(self, rows: Rows, name: str, value: Environment) -> Rows:
         return self._of_subjects(
             rows,
@@ -133,17 +196,56 @@ class FindingFilter(FilterSet):  # type: ignore[misc]
 
 
 class WaiverFilter(FilterSet):  # type: ignore[misc]
+    state = ChoicesFilter(choices=WaiverState.choices, field_name="state", label="State")
     finding = RowFilter(Finding, field_name="finding", label="Finding")
+    rule = ChoicesFilter(choices=RULE_CHOICES, field_name="finding__rule", label="Rule")
+    owner = RowFilter(Owner, offered=True, field_name="finding__owner", label="Team")
     severity = LevelFilter(SEVERITIES, label="Severity")
     is_active = FlagFilter(method="active", label="Active")
+    ending_soon = FlagFilter(method="ends_soon", label="Ends within 14 days")
+    outgrown = FlagFilter(method="more_severe", label="Finding got more severe")
+    is_single_handed = FlagFilter(field_name="is_single_handed", label="Granted by one person")
     granted_after = after("granted_at", "Granted from")
     granted_before = before("granted_at", "Granted before")
     ends_after = after("ends_at", "Ends from")
     ends_before = before("ends_at", "Ends before")
 
     def active(self, rows: Rows, name: str, value: bool) -> Rows:
-        active = Q(withdrawn_at=None, expired_at=None)
-        return rows.filter(active if value else ~active)
+        return self._among(rows, Waiver.objects.active(), value)
+
+    def ends_soon(self, rows: Rows, name: str, value: bool) -> Rows:
+        return self._among(rows, Waiver.objects.ending_before(timezone.now() + ENDS_SOON), value)
+
+    def more_severe(self, rows: Rows, name: str, value: bool) -> Rows:
+        return self._among(rows, Waiver.objects.outgrown(), value)
+
+    def _among(self, rows: Rows, some: Rows, value: bool) -> Rows:
+        among = Q(pk__in=some.order_by().values("pk"))
+        return rows.filter(among if value else ~among)
+
+
+class OfFindingFilter(FilterSet):  # type: ignore[misc]
+    finding = RowFilter(Finding, field_name="finding", label="Finding")
+
+
+class FindingCommentFilter(OfFindingFilter):
+    written_after = after("written_at", "Written from")
+    written_before = before("written_at", "Written before")
+
+
+class FindingLinkFilter(OfFindingFilter):
+    kind = ChoicesFilter(choices=LinkKind.choices, label="Kind")
+    reference = CharFilter(field_name="reference", label="Reference", max_length=200)
+    is_removed = FlagFilter(method="removed", label="Removed")
+
+    def removed(self, rows: Rows, name: str, value: bool) -> Rows:
+        return rows.filter(removed_at__isnull=not value)
+
+
+class FindingChangeFilter(OfFindingFilter):
+    kind = ChoicesFilter(choices=Change.choices, label="Kind")
+    changed_after = after("changed_at", "Changed from")
+    changed_before = before("changed_at", "Changed before")
 
 
 class PolicyFilter(FilterSet):  # type: ignore[misc]

@@ -5,6 +5,11 @@ from typing import Any
 
 from django import forms
 
+from inventory.forms import OwnerNamed, suggested_owners
+from lifecycle.models.waivers import MOST_ACTIVE
+from lifecycle.models.work import LONGEST_COMMENT
+from lifecycle.states import LinkKind
+
 
 class DatesForm(forms.Form):
     """What somebody knows about a credential where no provider can be asked. An empty date leaves what is known."""
@@ -40,14 +45,24 @@ class DatesForm(forms.Form):
 
 
 class WaiverForm(forms.Form):
-    """Reason and last day. `longest` is the most that the severity of the chosen findings allows."""
+    """What is asked for: why, what limits the risk meanwhile, and until when.
+
+    `begins` is when the waiver would begin at the latest, `latest` the last day that the chosen findings allow.
+    """
 
     reason = forms.CharField(
         label="Reason",
         max_length=2_000,
         widget=forms.Textarea(attrs={"rows": 3}),
-        help_text="Auditors read this. Say what limits the risk meanwhile.",
+        help_text="Auditors read this. Say why it cannot be resolved before then.",
         error_messages={"required": "Say why the risk is acceptable until then."},
+    )
+    compensating_control = forms.CharField(
+        label="Compensating control",
+        max_length=2_000,
+        widget=forms.Textarea(attrs={"rows": 2}),
+        help_text="What limits the risk meanwhile: a closed network, a narrower scope, an alert.",
+        error_messages={"required": "Name what limits the risk meanwhile."},
     )
     until = forms.DateField(
         label="Until",
@@ -55,22 +70,89 @@ class WaiverForm(forms.Form):
         error_messages={"required": "Choose the last day of the waiver."},
     )
 
-    def __init__(self, *args: Any, today: date, longest: timedelta, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, begins: date, latest: date, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.today, self.latest = today, today + longest
-        self.fields["until"].help_text = f"At most {longest.days} days: {self.latest:%-d %B} or earlier."
-        self.fields["until"].widget.attrs |= {"min": str(today + timedelta(days=1)), "max": str(self.latest)}
+        self.begins, self.latest = begins, latest
+        self.fields["until"].help_text = f"{latest:%-d %B %Y} or earlier."
+        self.fields["until"].widget.attrs |= {"min": str(begins + timedelta(days=1)), "max": str(latest)}
 
     def clean_reason(self) -> str:
-        reason: str = self.cleaned_data["reason"].strip()
-        if len(reason) < 10:
-            raise forms.ValidationError("Too short for an auditor. Say why the risk is acceptable until then.")
-        return reason
+        return _long_enough(self.cleaned_data["reason"], "Say why the risk is acceptable until then.")
+
+    def clean_compensating_control(self) -> str:
+        return _long_enough(self.cleaned_data["compensating_control"], "Name what limits the risk meanwhile.")
 
     def clean_until(self) -> date:
         until: date = self.cleaned_data["until"]
-        if until <= self.today:
-            raise forms.ValidationError("That day is over. Choose tomorrow or later.")
+        if until <= self.begins:
+            after = f"{self.begins + timedelta(days=1):%-d %B}"
+            raise forms.ValidationError(f"Too early: it would begin later. Choose {after} or a later day.")
         if until > self.latest:
             raise forms.ValidationError(f"Later than {self.latest:%-d %B}. Choose that day or earlier.")
         return until
+
+
+def _long_enough(text: str, otherwise: str) -> str:
+    text = text.strip()
+    if len(text) < 10:
+        raise forms.ValidationError(f"Too short for an auditor. {otherwise}")
+    return text
+
+
+class DecisionForm(forms.Form):
+    """Why a request is approved or declined."""
+
+    reason = forms.CharField(
+        label="Reason",
+        max_length=2_000,
+        widget=forms.Textarea(attrs={"rows": 3}),
+        help_text="Kept with the decision under your name.",
+        error_messages={"required": "Say why: the reason is kept with the decision."},
+    )
+
+
+class WithdrawalForm(forms.Form):
+    reason = forms.CharField(label="Reason", max_length=500, required=False, widget=forms.TextInput)
+
+
+class CommentForm(forms.Form):
+    text = forms.CharField(
+        label="Comment",
+        max_length=LONGEST_COMMENT,
+        widget=forms.Textarea(attrs={"rows": 4}),
+        help_text="Whoever sees the finding reads it. It cannot be changed, and a secret in it is refused.",
+        error_messages={"required": "Write something."},
+    )
+
+
+class AssignmentForm(forms.Form):
+    """Who works on findings. Nobody named: nobody does any more."""
+
+    assignee = OwnerNamed(label="Assignee", required=False, help_text="Name or e-mail. Empty: nobody any more.")
+    reason = forms.CharField(label="Reason", max_length=500, required=False, widget=forms.TextInput)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["assignee"].widget.suggestions = suggested_owners()  # type: ignore[attr-defined]
+
+
+class LinkForm(forms.Form):
+    kind = forms.ChoiceField(label="Kind", choices=LinkKind, initial=LinkKind.TICKET)
+    reference = forms.CharField(label="Reference", max_length=200, help_text="As people call it: SEC-4711.")
+    url = forms.CharField(
+        label="Address", max_length=500, required=False, help_text="https://… or the path of a page here."
+    )
+    label = forms.CharField(label="Words for it", max_length=200, required=False)
+
+
+class CapForm(forms.Form):
+    most_active = forms.IntegerField(label="Active waivers at most", min_value=0, max_value=MOST_ACTIVE)
+    days = forms.IntegerField(
+        label="Days that one finding may be waived",
+        min_value=0,
+        max_value=3_650,
+        help_text="All of its waivers together, extensions counted.",
+    )
+    reason = forms.CharField(
+        label="Reason", max_length=500, error_messages={"required": "Say why the cap changes; auditors ask."}
+    )

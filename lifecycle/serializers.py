@@ -10,9 +10,23 @@ from rest_framework import serializers
 
 from inventory.serializers import CredentialSerializer
 from inventory.states import Severity
-from lifecycle.models import Finding, JobHour, JobRun, Policy, RuleDay, RuleState, ScheduledJob, Snapshot, Waiver
+from lifecycle.models import (
+    Finding,
+    FindingChange,
+    FindingComment,
+    FindingLink,
+    JobHour,
+    JobRun,
+    Policy,
+    RuleDay,
+    RuleState,
+    ScheduledJob,
+    Snapshot,
+    Waiver,
+)
 from lifecycle.rules import RULES, Rule, Subject
 from lifecycle.rules.score import PARTS, Score
+from lifecycle.states import WaiverState
 from web.shapes import (
     Flag,
     FromMap,
@@ -113,31 +127,43 @@ class FindingSerializer(Shape):
     client = Link("clients", "client", allow_null=True)
     connection = Link("connections", "connection", allow_null=True)
     job = Link("jobs", "job", allow_null=True)
+    owner = Link("owners", "owner", allow_null=True, help_text="Who answers for the subject.")
+    at_server = Link("servers", "at_server", allow_null=True)
+    assigned_to = Link("owners", "assigned_to", allow_null=True, help_text="Who works on it.")
     severity = Level(SEVERITIES, "severity")
     controls = Texts(FromMap(F("rule"), CONTROLS), help_text="The controls that the rule supports.")
 
     class Meta:
         model = Finding
         fields = (
-            "id", "url", "display", "rule", "credential", "server", "client", "connection", "job", "severity", "state",
-            "controls", "evidence", "opened_at", "refreshed_at", "due_at", "acknowledged_at", "acknowledged_by",
+            "id", "url", "display", "rule", "credential", "server", "client", "connection", "job", "owner",
+            "at_server", "assigned_to", "severity", "raised_by", "state", "controls", "evidence", "opened_at",
+            "refreshed_at", "due_at", "escalates_at", "escalated_at", "acknowledged_at", "acknowledged_by",
             "resolved_at", "resolution",
         )  # fmt: skip
+
+
+def until(root: str = "") -> Sql:
+    """A waiver as people call it; `root` leads to it."""
+    day = Cast(f"{root}ends_at", DateField())
+    return Joined(rule_name(f"{root}finding__rule"), Value(", until "), day)
 
 
 class WaiverSerializer(Shape):
     noun = "waivers"
     url = Url()
-    display = Text(Joined(rule_name("finding__rule"), Value(", until "), Cast("ends_at", DateField())))
+    display = Text(until())
     finding = Link("findings", "finding", rule_name("finding__rule"))
-    severity = Level(SEVERITIES, "severity", help_text="Of the finding, when it was waived.")
-    is_active = Flag(Q(withdrawn_at=None, expired_at=None))
+    extends = Link("waivers", "extends", until("extends__"), allow_null=True, help_text="It begins when that one ends.")
+    severity = Level(SEVERITIES, "severity", help_text="Of the finding, when it was decided.")
+    is_active = Flag(Q(state=WaiverState.ACTIVE))
 
     class Meta:
         model = Waiver
         fields = (
-            "id", "url", "display", "finding", "reason", "severity", "requested_by", "approved_by", "granted_at",
-            "ends_at", "is_active", "withdrawn_at", "withdrawn_by", "expired_at",
+            "id", "url", "display", "finding", "state", "is_active", "extends", "reason", "compensating_control",
+            "severity", "requested_by", "requested_at", "approved_by", "granted_at", "declined_by", "declined_at",
+            "decision", "is_single_handed", "begins_at", "ends_at", "withdrawn_at", "withdrawn_by", "expired_at",
         )  # fmt: skip
 
 
@@ -206,6 +232,45 @@ class RuleDaySerializer(Shape):
     class Meta:
         model = RuleDay
         fields = ("id", "url", "display", "rule", "taken_on", "counted_at", "met", "violated", "unknown")
+
+
+class FindingCommentSerializer(Shape):
+    noun = "finding-comments"
+    url = Url()
+    display = Text(Joined(F("author"), Value(" on "), rule_name("finding__rule")))
+    finding = Link("findings", "finding", rule_name("finding__rule"))
+
+    class Meta:
+        model = FindingComment
+        fields = ("id", "url", "display", "finding", "author", "text", "written_at")
+
+
+class FindingLinkSerializer(Shape):
+    noun = "finding-links"
+    url = Url()
+    display = Text(F("reference"))
+    finding = Link("findings", "finding", rule_name("finding__rule"))
+    leads_to = Text(F("url"), help_text="Where it leads: https, a path of Keyreeve, or nowhere.")
+
+    class Meta:
+        model = FindingLink
+        fields = (
+            "id", "url", "display", "finding", "kind", "reference", "leads_to", "label", "added_at", "added_by",
+            "removed_at", "removed_by",
+        )  # fmt: skip
+
+
+class FindingChangeSerializer(Shape):
+    noun = "finding-changes"
+    url = Url()
+    display = Text(Joined(F("kind"), Value(": "), rule_name("finding__rule")))
+    finding = Link("findings", "finding", rule_name("finding__rule"))
+    severity_before = Level(SEVERITIES, "severity_before")
+    severity = Level(SEVERITIES, "severity")
+
+    class Meta:
+        model = FindingChange
+        fields = ("id", "url", "display", "finding", "kind", "changed_at", "severity_before", "severity", "raised_by")
 
 
 class RuleSerializer(Shape):

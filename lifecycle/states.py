@@ -83,7 +83,6 @@ DUE_WITHIN: dict[Severity, timedelta] = {
 ESCALATED_AFTER = 2
 
 
-
 class WaiverState(TextChoices):
     """From the request on. What is scheduled was approved and begins when the waiver that it extends ends."""
 

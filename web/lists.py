@@ -33,6 +33,7 @@ from web.pages import render_page_or_fragment
 from web.paging import BadCursor, Capped, Ordering, Page, capped_count, capped_counts, page
 
 TAB_LIMIT = 1_000  # a tab's count is a hint, so it looks at fewer rows than the list's own
+GROUP_LIMIT = 500  # and a page has up to as many groups as rows
 KEPT = frozenset({"sort", "cursor", "col", "format"})  # parameters of the list itself; all others are filters
 
 
@@ -108,6 +109,16 @@ class Tab:
 
 
 @dataclass(frozen=True)
+class Group:
+    """Rows under one head; how many there are of it in the whole list, and where they are alone."""
+
+    key: Hashable
+    rows: list[Any]
+    count: Capped | None = None
+    url: str = ""
+
+
+@dataclass(frozen=True)
 class ListPage:
     name: str  # in ids and in the CSV's file name
     title: str
@@ -122,6 +133,8 @@ class ListPage:
     row_label: Callable[[Any], str] = str
     group: Callable[[Any], Hashable] | None = None  # rows of one group follow each other in every order offered
     group_template: str = ""
+    group_rows: Callable[[QuerySet[Any], Any], QuerySet[Any]] | None = None  # those of one group, found by an index
+    group_filter: Callable[[Any], Mapping[str, str]] | None = None  # the filters that show one group alone
     size: int = 50
     template: str = "web/list.html"
     fragment: str = "web/_table.html"
@@ -408,10 +421,16 @@ class Listing:
         return self.page.group is not None
 
     @property
-    def groups(self) -> list[tuple[Hashable, list[Any]]]:
+    def groups(self) -> list[Group]:
         if self.page.group is None:
-            return [(None, self.rows)]
-        return [(key, list(rows)) for key, rows in groupby(self.rows, key=self.page.group)]
+            return [Group(None, self.rows)]
+        found = [(key, list(rows)) for key, rows in groupby(self.rows, key=self.page.group)]
+        narrow, named = self.page.group_rows, self.page.group_filter
+        counts: Sequence[Capped | None] = [None] * len(found)
+        if narrow is not None:
+            counts = capped_counts([narrow(self.queryset, key) for key, _ in found], GROUP_LIMIT)
+        urls = [self.url(self._changed(**named(key))) if named is not None else "" for key, _ in found]
+        return [Group(key, rows, count, url) for (key, rows), count, url in zip(found, counts, urls, strict=True)]
 
     @property
     def width(self) -> int:

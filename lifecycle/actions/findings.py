@@ -1,7 +1,6 @@
 """How people work on findings: acknowledge and assign them, comment, and link what will resolve them."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 from datetime import datetime
 from hashlib import sha256
 from uuid import UUID
@@ -142,7 +141,8 @@ def locked(finding_ids: Iterable[UUID], actor: Actor) -> list[Finding]:
     A reviewer decides about what they see; anybody else about what they answer for, though they may read more.
     """
     wanted = set(finding_ids)
-    decider = actor if actor.has(Role.REVIEWER) else replace(actor, roles=frozenset({Role.OWNER}))
+    as_owner = Actor(actor.kind, actor.id, actor.label, frozenset({Role.OWNER}), user_id=actor.user_id)
+    decider = actor if actor.has(Role.REVIEWER) else as_owner
     visible = Finding.objects.visible_to(decider).filter(pk__in=wanted)
     found = list(visible.order_by("pk").select_for_update(of=("self",)))
     if len(found) != len(wanted):

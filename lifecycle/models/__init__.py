@@ -1,8 +1,8 @@
 """Tables, constraints and querysets of the lifecycle."""
 
 from lifecycle.models.evaluations import EvaluationMark, RuleDay, RuleState, Snapshot
-from lifecycle.models.jobs import JobHour, JobRun, ScheduledJob
 from lifecycle.models.findings import Finding, FindingChange
+from lifecycle.models.jobs import JobHour, JobRun, ScheduledJob
 from lifecycle.models.policies import Obligation, Policy, PolicyVersion, RuleSetting
 from lifecycle.models.waivers import Waiver, WaiverCap
 from lifecycle.models.work import FindingComment, FindingLink

@@ -1,12 +1,12 @@
 """Violated rules as rows, and what changed about them."""
 
 from datetime import datetime
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 from uuid import UUID
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
-from django.db.models import F, Q, Value
+from django.db.models import Q, Value
 from django.db.models.functions import Coalesce
 from django.db.models.lookups import Exact, In
 
@@ -297,6 +297,14 @@ class Finding(Row):
         return self.state in COUNTED and self.due_at < now
 
 
+class OfFindingQuerySet(models.QuerySet[Any]):
+    def visible_to(self, actor: Actor) -> Self:
+        """Seen by whoever sees the finding."""
+        if actor.sees_everything:
+            return self
+        return self.filter(finding__in=Finding.objects.visible_to(actor).values("pk"))
+
+
 class FindingChange(Row):
     """What an evaluation changed about an unresolved finding; how it began and ended stands in the finding."""
 
@@ -306,6 +314,8 @@ class FindingChange(Row):
     severity_before = models.PositiveSmallIntegerField(choices=Severity)
     severity = models.PositiveSmallIntegerField(choices=Severity)
     raised_by = ArrayField(models.CharField(max_length=20, choices=Raised), default=list)
+
+    objects = OfFindingQuerySet.as_manager()
 
     class Meta(Row.Meta):
         constraints: ClassVar = [

@@ -1,15 +1,14 @@
 """What people write at a finding: comments, and links to what will resolve it."""
 
-from typing import Any, ClassVar, NoReturn, Self
+from typing import Any, ClassVar, NoReturn
 
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Length
 from django.db.models.lookups import LessThanOrEqual
 
-from access.actors import Actor
 from inventory.models.base import Row
-from lifecycle.models.findings import Finding
+from lifecycle.models.findings import Finding, OfFindingQuerySet
 from lifecycle.states import LinkKind
 
 LONGEST_COMMENT = 4_000
@@ -19,21 +18,13 @@ class CommentIsFinal(Exception):
     """Comments are never changed."""
 
 
-class OfFindingQuerySet(models.QuerySet[Any]):
-    def visible_to(self, actor: Actor) -> Self:
-        """Seen by whoever sees the finding."""
-        if actor.sees_everything:
-            return self
-        return self.filter(finding__in=Finding.objects.visible_to(actor).values("pk"))
-
-
 class FindingCommentQuerySet(OfFindingQuerySet):
     def update(self, **_values: Any) -> NoReturn:
         raise CommentIsFinal(CommentIsFinal.__doc__)
 
 
 class FindingLinkQuerySet(OfFindingQuerySet):
-    def present(self) -> Self:
+    def present(self) -> "FindingLinkQuerySet":
         return self.filter(removed_at=None)
 
 

@@ -8,12 +8,24 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from lifecycle.models import Finding
+from lifecycle.models import Finding, Waiver
+from lifecycle.rules import RULES
 from lifecycle.rules.score import PARTS
+from lifecycle.states import WaiverState
 from lifecycle.views import findings, jobs
+from web.templatetags.keyreeve import icon
 
 register = template.Library()
 WEIGHTIEST = max(part.most for part in PARTS)
+
+WAIVER_STATES: dict[str, tuple[str, str]] = {  # tone, icon
+    WaiverState.REQUESTED: ("busy", "review"),
+    WaiverState.SCHEDULED: ("off", "overlap"),
+    WaiverState.ACTIVE: ("off", "pause"),
+    WaiverState.DECLINED: ("bad", "x"),
+    WaiverState.WITHDRAWN: ("off", "undo"),
+    WaiverState.EXPIRED: ("off", "clock"),
+}
 
 
 @register.simple_tag(takes_context=True)
@@ -23,8 +35,16 @@ def title_of(context: template.Context, finding: Finding) -> str:
 
 
 @register.filter
-def owner(finding: Finding) -> Any:
-    return findings.owner_of(finding)
+def rule_name(slug: str) -> str:
+    """The rule's name; of one that is no longer shipped, its slug."""
+    return RULES[slug].name if slug in RULES else slug
+
+
+@register.simple_tag
+def waiver_state(waiver: Waiver) -> SafeString:
+    """Its state with a shape and a word."""
+    tone, drawing = WAIVER_STATES[waiver.state]
+    return format_html('<span class="state {}">{}{}</span>', tone, icon(drawing), waiver.get_state_display())
 
 
 @register.filter

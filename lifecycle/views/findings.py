@@ -1,53 +1,56 @@
-"""The queue of findings, one finding, and what a person can do about it."""
+"""The queue of findings, one finding, and what a person can do about it. Waivers have pages of their own."""
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from dataclasses import replace
-from datetime import datetime, time, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
+from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.dateparse import parse_datetime
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from access.actors import Actor
 from access.permissions import requires, requires_reader
 from access.roles import Role
-from audit.models import AuditEntry
-from inventory.models import Connection, Credential, McpClient, McpServer
+from inventory.errors import InventoryError
+from inventory.models import Connection, Credential, McpClient, McpServer, Owner
 from inventory.posture.catalogue import CHECKS
 from inventory.states import Severity
-from lifecycle.actions.findings import acknowledge, waive_all, withdraw_waiver
+from inventory.views.questions import Question, ask, go, is_decided, nothing_picked, way_back
+from lifecycle.actions.findings import acknowledge, add_link, assign, comment, key_of, remove_link
 from lifecycle.errors import LifecycleError
 from lifecycle.filters import FindingFilter
-from lifecycle.forms import WaiverForm
-from lifecycle.models import Finding, RuleState, ScheduledJob, Waiver
-from lifecycle.models.findings import FindingQuerySet, SubjectRow
+from lifecycle.forms import AssignmentForm, CommentForm, LinkForm
+from lifecycle.models import Finding, FindingLink, RuleState, ScheduledJob, Waiver
+from lifecycle.models.findings import FindingQuerySet, SubjectRow, owner_key, place_key
 from lifecycle.rules import RULES, Subject
 from lifecycle.rules.wording import length
-from lifecycle.states import COUNTED, DUE_WITHIN
-from lifecycle.views import timeline
-from web.lists import Bulk, Column, Empty, ListPage, View
-from web.paging import Ordering
-from web.wording import plural
+from lifecycle.states import COUNTED, DUE_WITHIN, ENDS_SOON, LinkKind, Raised, WaiverState
+from lifecycle.views.history import history_of
+from web.lists import TAB_LIMIT, Bulk, Column, Empty, ListPage, View
+from web.paging import Ordering, capped_counts
+from web.wording import plural, some
 
+METHODS = ["GET", "HEAD", "POST"]
 BULK_MOST = 500
+NAMED = 3  # findings named in a question; the rest are counted
 MOST = 50  # findings of one subject on its own page
 OPEN = "&".join(f"state={state.value}" for state in COUNTED)
+RESOLVED_BY = {"resolution", "resolved_after", "resolved_before"}
+# What asks for resolved findings, or for those of one subject, of which there are few.
+BEYOND_OPEN = {"state", "unresolved", *RESOLVED_BY, *(subject.value for subject in Subject)}
 
 
-def owner_of(finding: Finding) -> Any:
-    """Who answers for the subject; of a server's three owners the first that is set. Nobody for what is no asset."""
-    subject = finding.subject
-    if isinstance(subject, Connection | ScheduledJob):
-        return None
-    if isinstance(subject, Credential | McpClient):
-        return subject.owner
-    return subject.iam_owner or subject.platform_owner or subject.application_owner
+def owner_of(finding: Finding) -> Owner | None:
+    """Who answers for the subject, as the evaluation found it."""
+    return finding.owner
 
 
 def due_group(finding: Finding) -> Hashable:
@@ -65,46 +68,107 @@ COLUMNS = (
     Column("finding", "Finding", value=lambda row: row.title_now(timezone.now())),
     Column("subject", "Subject", value=lambda row: row.subject, priority=2),
     Column("rule", "Rule", value=lambda row: row.rule, priority=4, css="muted", sort="rule"),
-    Column("owner", "Owner", value=owner_of, priority=3),
+    Column("owner", "Owner", value=owner_of, priority=3, sort="owner"),
+    Column("server", "At server", value=lambda row: row.at_server, priority=4, is_shown=False, sort="server"),
+    Column("assignee", "Assigned to", value=lambda row: row.assigned_to, priority=3),
     Column("state", "State", value=lambda row: row.state, priority=4, css="muted"),
-    Column("opened", "Open for", value=lambda row: row.opened_at, priority=3, is_numeric=True, sort="opened"),
+    Column("opened", "Open for", value=lambda row: row.opened_at, priority=4, is_numeric=True, sort="opened"),
     Column("due", "Due", value=lambda row: row.due_at, is_numeric=True, sort="due"),
     Column("severity", "Severity", value=lambda row: row.get_severity_display(), sort="severity"),
+)
+OWNER = Ordering("owner", (owner_key(), "due_at"), False, "by owner, soonest due first", "by owner, latest due first")
+SERVER = Ordering(
+    "server", (place_key(), "due_at"), False, "by server, soonest due first", "by server, latest due first"
 )
 SEVERITY = Ordering("severity", ("severity",), True, "least severe first", "most severe first")
 DUE = Ordering("due", ("due_at",), False, "soonest due first", "latest due first")
 RULE = Ordering("rule", ("rule",), False, "by rule", "by rule, backwards")
 OPENED = Ordering("opened", (), True, "oldest first", "newest first")
-GROUPS: dict[str, tuple[str, tuple[Ordering, ...], Any, str]] = {
-    "none": ("None", (SEVERITY, DUE, RULE, OPENED), None, ""),
-    "severity": ("Severity", (SEVERITY,), lambda row: row.severity, "lifecycle/_severity_group.html"),
-    "due": ("Due", (DUE,), due_group, ""),
-    "rule": ("Rule", (RULE,), lambda row: row.name, ""),
-}
+RESOLVED = Ordering("resolved", ("resolved_at",), True, "resolved longest ago first", "resolved last first")
 
 
-def _page(group: str) -> ListPage:
-    _label, orderings, grouping, template = GROUPS[group]
+class Grouping:
+    """How the queue is parted: each way is an order that an index serves."""
+
+    def __init__(
+        self,
+        label: str,
+        *orderings: Ordering,
+        key: Any = None,
+        rows: Any = None,
+        alone: Any = None,
+        template: str = "lifecycle/_finding_group.html",
+    ) -> None:
+        self.label, self.orderings, self.key, self.rows, self.alone = label, orderings, key, rows, alone
+        self.template = template if key is not None else ""
+
+
+def _of_owner(rows: QuerySet[Any], owner: Owner | None) -> QuerySet[Any]:
+    return rows.owned_by(owner)  # type: ignore[attr-defined,no-any-return]
+
+
+def _of_server(rows: QuerySet[Any], server: McpServer | None) -> QuerySet[Any]:
+    return rows.at(server)  # type: ignore[attr-defined,no-any-return]
+
+
+def _one_owner(owner: Owner | None) -> Mapping[str, str]:
+    return {"owner": str(owner.pk)} if owner else {"has_owner": "false"}
+
+
+def _one_server(server: McpServer | None) -> Mapping[str, str]:
+    return {"at_server": str(server.pk)} if server else {"has_server": "false"}
+
+
+GROUPS: dict[str, Grouping] = {
+    "owner": Grouping("Owner", OWNER, key=lambda row: row.owner, rows=_of_owner, alone=_one_owner),
+    "due": Grouping("Due", DUE, key=due_group, template=""),
+    "severity": Grouping(
+        "Severity", SEVERITY, key=lambda row: row.severity, template="lifecycle/_severity_group.html",
+        rows=lambda rows, severity: rows.filter(severity=severity),
+        alone=lambda severity: {"severity": Severity(severity).name.lower()},
+    ),
+    "rule": Grouping(
+        "Rule", RULE, key=lambda row: row.rule, template="lifecycle/_rule_group.html",
+        rows=lambda rows, rule: rows.filter(rule=rule), alone=lambda rule: {"rule": rule},
+    ),
+    "server": Grouping(
+        "Server", SERVER, key=lambda row: row.at_server, rows=_of_server, alone=_one_server,
+        template="lifecycle/_server_group.html",
+    ),
+    "none": Grouping("None", DUE, SEVERITY, RULE, OPENED, OWNER, SERVER),
+    # Not offered: what is resolved has no due date, and no index by owner.
+    "resolved": Grouping("None", RESOLVED, OPENED),
+}  # fmt: skip
+VIEWS = (
+    View("Open", OPEN),
+    View("Past due", "overdue=true"),
+    View("Critical", f"{OPEN}&severity=critical"),
+    View("Escalated", f"{OPEN}&escalated=true"),
+    View("Exposed", f"{OPEN}&rule=hard-coded"),
+    View("Waived", "state=waived"),
+    View("Ending soon", "waiver=ending"),
+    View("Resolved", "state=resolved", is_counted=False),
+)
+MINE = View("Mine", f"{OPEN}&mine=true")
+
+
+def _page(group: str, *, is_owner: bool) -> ListPage:
+    grouping = GROUPS[group]
     return ListPage(
         name="findings",
         title="Findings",
         noun="finding",
         # What the heads of the groups say need not stand in every row; it can be asked for.
         columns=[replace(column, is_shown=False) if column.key == group else column for column in COLUMNS],
-        orderings=orderings,
+        orderings=grouping.orderings,
         filterset=FindingFilter,
         row_template="lifecycle/_finding_cells.html",
-        group=grouping,
-        group_template=template,
+        group=grouping.key,
+        group_template=grouping.template,
+        group_rows=grouping.rows,
+        group_filter=grouping.alone,
         template="lifecycle/finding_list.html",
-        views=(
-            View("Open", OPEN),
-            View("Past due", "overdue=true"),
-            View("Critical", f"{OPEN}&severity=critical"),
-            View("Exposed", f"{OPEN}&rule=hard-coded"),
-            View("Waived", "state=waived"),
-            View("Resolved", "state=resolved"),
-        ),
+        views=(MINE, *VIEWS) if is_owner else VIEWS,
         row_css=lambda row: "ended" if row.resolved_at else "",
         row_label=lambda row: f"{row.name}, {row.subject}",
         empty=Empty(
@@ -116,7 +180,7 @@ def _page(group: str) -> ListPage:
     )
 
 
-PAGES = {group: _page(group) for group in GROUPS}
+PAGES = {(group, is_owner): _page(group, is_owner=is_owner) for group in GROUPS for is_owner in (True, False)}
 
 
 def listed(actor: Actor) -> FindingQuerySet:
@@ -126,21 +190,61 @@ def listed(actor: Actor) -> FindingQuerySet:
 @require_GET
 @requires_reader
 def finding_list(request: HttpRequest) -> HttpResponseBase:
+    """The queue: what is unresolved, by owner and due date, unless something else is asked for."""
     actor: Actor = request.actor  # type: ignore[attr-defined]
-    # Groups follow one order; who asks for another order has it without groups.
-    group = request.GET.get("group") or ("none" if "sort" in request.GET else "severity")
+    is_owner = Owner.objects.being(actor).exists()
+    if not request.GET:
+        return redirect(f"{reverse('finding_list')}?{MINE.query if is_owner else OPEN}")
+    rows = listed(actor)
+    if not BEYOND_OPEN & set(request.GET):
+        rows = rows.unresolved()
+    group = _group_of(request)
     bulk = (
         [
             Bulk("Acknowledge", reverse("finding_acknowledge"), "check"),
+            Bulk("Assign…", reverse("finding_assign"), "person", "o"),
             Bulk("Waive…", reverse("finding_waive"), "clock", "w"),
+            Bulk("Comment…", reverse("finding_comment"), "", "c"),
         ]
-        if actor.has(Role.REVIEWER)
+        if may_decide(actor)
         else []
     )
-    choices = [(name, label, name == group) for name, (label, *_rest) in GROUPS.items()]
-    return PAGES.get(group, PAGES["severity"]).respond(
-        request, listed(actor), bulk=bulk, context={"groupings": choices, "now": timezone.now()}
+    kept = request.GET.copy()
+    for name in ("group", "sort", "cursor", "format", "col"):
+        kept.pop(name, None)
+    choices = []
+    for name, grouping in GROUPS.items():
+        if name != "resolved":
+            kept["group"] = name
+            choices.append((f"?{kept.urlencode()}", grouping.label, name == group))
+    context = {"groupings": choices if group != "resolved" else [], "now": timezone.now(), "waivers": _waivers(actor)}
+    return PAGES[group, is_owner].respond(request, rows, bulk=bulk, context=context)
+
+
+def _group_of(request: HttpRequest) -> str:
+    """Groups follow one order; who asks for another order has it without groups."""
+    given = request.GET
+    if given.getlist("state") == ["resolved"] or given.get("unresolved") == "false" or RESOLVED_BY & set(given):
+        return "resolved"
+    sort = given.get("sort", "").removeprefix("-")
+    group = given.get("group") or ("none" if sort else "owner")
+    if group not in GROUPS or group == "resolved":
+        group = "owner"
+    return group if sort in {"", *(ordering.name for ordering in GROUPS[group].orderings)} else "none"
+
+
+def _waivers(actor: Actor) -> dict[str, int]:
+    """How many waivers ask for attention; they are few, and each is a partial index."""
+    rows = Waiver.objects.visible_to(actor)
+    counted = capped_counts(
+        [rows.requested(), rows.ending_before(timezone.now() + ENDS_SOON), rows.outgrown()], TAB_LIMIT
     )
+    return dict(zip(("requested", "ending", "outgrown"), (count.value for count in counted), strict=True))
+
+
+def may_decide(actor: Actor) -> bool:
+    """Reviewers decide about all findings, owners about theirs."""
+    return actor.has(Role.REVIEWER) or actor.has(Role.OWNER)
 
 
 @require_GET
@@ -148,10 +252,11 @@ def finding_list(request: HttpRequest) -> HttpResponseBase:
 def finding_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
     actor: Actor = request.actor  # type: ignore[attr-defined]
     now = timezone.now()
-    finding = get_object_or_404(listed(actor).select_related("credential__environment", "server__environment"), pk=pk)
+    finding = get_object_or_404(listed(actor), pk=pk)
     waivers = list(Waiver.objects.filter(finding=finding).order_by("-id")[:20])
-    entries = list(AuditEntry.objects.about(finding)[: timeline.LENGTH])
-    happenings = timeline.newest([*timeline.from_audit(entries), *timeline.from_findings([finding], now)])
+    by_state = {waiver.state: waiver for waiver in reversed(waivers) if not waiver.is_over}
+    active, asked = by_state.get(WaiverState.ACTIVE), by_state.get(WaiverState.REQUESTED)
+    is_mine = asked is not None and asked.requested_by_key == key_of(actor)
     return render(
         request,
         "lifecycle/finding_detail.html",
@@ -160,16 +265,39 @@ def finding_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
             "title": finding.title_now(now),
             "rule": finding.declaration,
             "subject_url": subject_url(finding.subject),
-            "owner": owner_of(finding),
             "evidence": [(title(name), value) for name, value in shown_evidence(finding)],
+            "raised_by": [_because(each) for each in finding.raised_by],
             "waivers": waivers,
-            "active_waiver": next((w for w in waivers if w.withdrawn_at is None and w.expired_at is None), None),
-            "happenings": happenings,
+            "active": active,
+            "scheduled": by_state.get(WaiverState.SCHEDULED),
+            "asked": asked,
+            "ends_soon": active is not None and active.ends_at < now + ENDS_SOON,
+            "is_outgrown": active is not None and finding.severity > active.severity,
+            "is_mine": is_mine,
+            "may_approve": asked is not None and not is_mine and actor.has(Role.REVIEWER),
+            "links": list(FindingLink.objects.present().filter(finding=finding).order_by("id")[:50]),
+            "history": history_of(finding, actor, now=now, before=_moment(request.GET.get("before", ""))),
+            "before": request.GET.get("before", ""),
+            "comment_form": CommentForm(),
             "is_open": finding.state in COUNTED,
-            "can_decide": actor.has(Role.REVIEWER),
+            "can_decide": may_decide(actor),
             "now": now,
         },
     )
+
+
+def _moment(text: str) -> datetime | None:
+    """What a link to earlier history names; anything else shows the newest."""
+    try:
+        found = parse_datetime(text)
+    except ValueError:
+        return None
+    return found if found is not None and found.tzinfo is not None else None
+
+
+def _because(reason: str) -> str:
+    known = {each.value: each.label for each in Raised}
+    return str(known.get(reason, title(reason)))
 
 
 @require_GET
@@ -267,8 +395,8 @@ def next_step(finding: Finding, actor: Actor) -> dict[str, str]:
     return {"label": "Open", "url": subject_url(subject), "noun": noun}
 
 
-def chosen(request: HttpRequest) -> FindingQuerySet:
-    """The unresolved findings that the request names and its actor may see."""
+def named(request: HttpRequest) -> FindingQuerySet:
+    """The findings that the request names and its actor may see."""
     ids = []
     for text in (request.POST.getlist("id") or request.GET.getlist("id"))[:BULK_MOST]:
         try:
@@ -276,11 +404,16 @@ def chosen(request: HttpRequest) -> FindingQuerySet:
         except ValueError:
             continue
     actor: Actor = request.actor  # type: ignore[attr-defined]
-    return listed(actor).unresolved().filter(pk__in=ids)
+    return listed(actor).filter(pk__in=ids)
+
+
+def chosen(request: HttpRequest) -> FindingQuerySet:
+    """Those of them that are unresolved."""
+    return named(request).unresolved()
 
 
 @require_POST
-@requires(Role.REVIEWER)
+@requires(Role.REVIEWER, Role.OWNER)
 def finding_acknowledge(request: HttpRequest) -> HttpResponse:
     actor: Actor = request.actor  # type: ignore[attr-defined]
     try:
@@ -292,54 +425,125 @@ def finding_acknowledge(request: HttpRequest) -> HttpResponse:
     return redirect(back(request))
 
 
-@require_http_methods(["GET", "POST"])
-@requires(Role.REVIEWER)
-def finding_waive(request: HttpRequest) -> HttpResponse:
-    """The form for one finding or many; the risk is accepted by name, with a reason and an end."""
+def about(findings: list[Finding]) -> list[tuple[str, str]]:
+    """What a question is about: the first few by name, the rest counted."""
+    names = [f"{finding.name}, {finding.subject}" for finding in findings[:NAMED]]
+    return [("Finding" if len(findings) == 1 else "Findings", some(names, NAMED, len(findings)))]
+
+
+@require_http_methods(METHODS)
+@requires(Role.REVIEWER, Role.OWNER)
+def finding_assign(request: HttpRequest) -> HttpResponse:
+    """Who works on it. Who answers for the subject stays as it is."""
     actor: Actor = request.actor  # type: ignore[attr-defined]
-    now = timezone.now()
+    back_to = way_back(request, reverse("finding_list"))
     findings = list(chosen(request))
     if not findings:
-        messages.error(request, "No unresolved finding of yours was chosen.")
-        return redirect("finding_list")
-    longest = min(Waiver.longest(finding.severity) for finding in findings)
-    is_answer = request.method == "POST" and "reason" in request.POST
-    form = WaiverForm(request.POST if is_answer else None, today=now.date(), longest=longest)
-    if is_answer and form.is_valid():
-        ends_at = datetime.combine(form.cleaned_data["until"], time(23, 59, 59), tzinfo=now.tzinfo)
-        ends_at = min(ends_at, now + longest)
+        return nothing_picked(request, back_to, "unresolved findings")
+    form = AssignmentForm(request.POST if is_decided(request) else None)
+    if is_decided(request) and form.is_valid():
+        owner, reason = form.cleaned_data["assignee"], form.cleaned_data["reason"]
         try:
-            count = waive_all(findings, reason=form.cleaned_data["reason"], ends_at=ends_at, actor=actor, now=now)
+            count = assign([finding.pk for finding in findings], owner, actor=actor, reason=reason)
+        except (LifecycleError, InventoryError) as exc:
+            form.add_error("assignee", str(exc))
+        else:
+            who = str(owner) if owner else "nobody"
+            messages.success(request, f"{plural(count, 'finding')} assigned to {who}.")
+            return go(request, back_to)
+    return ask(
+        request,
+        Question(
+            title=f"Assign {plural(len(findings), 'finding')}",
+            text="Who works on it from now on. Whoever answers for the subject still does.",
+            facts=about(findings),
+            form=form,
+            submit="Assign",
+            back=back_to,
+            ids=[str(finding.pk) for finding in findings],
+        ),
+    )
+
+
+@require_http_methods(METHODS)
+@requires(Role.REVIEWER, Role.OWNER)
+def finding_comment(request: HttpRequest) -> HttpResponse:
+    """A comment at one finding or at many, resolved ones too: what was learned is written down afterwards as well."""
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    back_to = way_back(request, reverse("finding_list"))
+    findings = list(named(request))
+    if not findings:
+        return nothing_picked(request, back_to, "findings")
+    form = CommentForm(request.POST if is_decided(request) else None)
+    if is_decided(request) and form.is_valid():
+        try:
+            count = comment(
+                [finding.pk for finding in findings], form.cleaned_data["text"], actor=actor, now=timezone.now()
+            )
+        except LifecycleError as exc:
+            form.add_error("text", str(exc))
+        else:
+            messages.success(request, f"You commented on {plural(count, 'finding')}.")
+            return go(request, back_to)
+    return ask(
+        request,
+        Question(
+            title=f"Comment on {plural(len(findings), 'finding')}",
+            facts=about(findings),
+            form=form,
+            submit="Write comment",
+            back=back_to,
+            ids=[str(finding.pk) for finding in findings],
+        ),
+    )
+
+
+@require_http_methods(METHODS)
+@requires(Role.REVIEWER, Role.OWNER)
+def finding_link(request: HttpRequest, pk: UUID) -> HttpResponse:
+    """Name what will resolve it."""
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    finding = get_object_or_404(listed(actor), pk=pk)
+    form = LinkForm(request.POST if is_decided(request) else None)
+    here = reverse("finding_detail", args=[finding.pk])
+    if is_decided(request) and form.is_valid():
+        given = {**form.cleaned_data, "kind": LinkKind(form.cleaned_data["kind"])}
+        try:
+            link = add_link(finding, **given, actor=actor, now=timezone.now())
         except LifecycleError as exc:
             form.add_error(None, str(exc))
         else:
-            messages.success(
-                request, f"You waived {plural(count, 'finding')} until {form.cleaned_data['until']:%-d %B}."
-            )
-            return redirect("finding_detail", findings[0].pk) if len(findings) == 1 else redirect("finding_list")
-    titles = [(finding, finding.title_now(now)) for finding in findings[:8]]
-    context = {"form": form, "findings": titles, "count": len(findings), "more": max(len(findings) - 8, 0)}
-    context["ids"] = [finding.pk for finding in findings]
-    return render(request, "lifecycle/finding_waive.html", context, status=422 if form.errors else 200)
+            messages.success(request, f"You linked {link}.")
+            return go(request, here)
+    return ask(
+        request,
+        Question(
+            title="Link what will resolve it",
+            facts=about([finding]),
+            form=form,
+            submit="Add link",
+            back=here,
+        ),
+    )
 
 
 @require_POST
-@requires(Role.REVIEWER)
-def waiver_withdraw(request: HttpRequest, pk: UUID) -> HttpResponse:
+@requires(Role.REVIEWER, Role.OWNER)
+def finding_unlink(request: HttpRequest, pk: UUID) -> HttpResponse:
     actor: Actor = request.actor  # type: ignore[attr-defined]
-    waiver = get_object_or_404(Waiver.objects.visible_to(actor).active(), pk=pk)
+    link = get_object_or_404(FindingLink.objects.visible_to(actor), pk=pk)
     try:
-        withdraw_waiver(waiver, actor=actor, now=timezone.now())
+        remove_link(link, actor=actor, now=timezone.now())
     except LifecycleError as exc:
         messages.error(request, str(exc))
     else:
-        messages.success(request, "You withdrew the waiver; the finding is open again.")
-    return redirect("finding_detail", waiver.finding_id)
+        messages.success(request, f"You removed the link to {link}.")
+    return redirect("finding_detail", link.finding_id)
 
 
 def back(request: HttpRequest) -> str:
     """Where the person came from, when that is one finding; else the list."""
-    finding = chosen(request).first() if request.POST.get("from") == "detail" else None
+    finding = named(request).first() if request.POST.get("from") == "detail" else None
     return reverse("finding_detail", args=[finding.pk]) if finding is not None else reverse("finding_list")
 
 

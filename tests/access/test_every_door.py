@@ -58,8 +58,12 @@ WRITES: dict[str, set[Role]] = {
     "credential_confirm": OWNERS,
     "credential_dates": REVIEWERS,
     "credential_tag": OWNERS,
-    "finding_acknowledge": REVIEWERS,
-    "finding_waive": REVIEWERS,
+    "finding_acknowledge": OWNERS,
+    "finding_assign": OWNERS,
+    "finding_comment": OWNERS,
+    "finding_link": OWNERS,
+    "finding_unlink": OWNERS,
+    "finding_waive": OWNERS,
     "grant_approve": OWNERS,
     "grant_change": OWNERS,
     "grant_draft": OWNERS,
@@ -74,7 +78,11 @@ WRITES: dict[str, set[Role]] = {
     "tools_approve": OWNERS,
     "view_forget": EVERYBODY,
     "view_save": EVERYBODY,
-    "waiver_withdraw": REVIEWERS,
+    "waiver_approve": REVIEWERS,
+    "waiver_cap": {Role.ADMINISTRATOR},
+    "waiver_cap_remove": {Role.ADMINISTRATOR},
+    "waiver_decline": REVIEWERS,
+    "waiver_withdraw": OWNERS,
 }
 FORMS_TO_READ = {"connection_choose": OPERATORS}
 

@@ -27,8 +27,19 @@ from inventory.models import (
     Tool,
 )
 from inventory.states import RunState, Severity, Verdict
-from lifecycle.models import Finding, JobHour, JobRun, RuleDay, ScheduledJob, Snapshot, Waiver
-from lifecycle.states import FindingState, RunOutcome
+from lifecycle.models import (
+    Finding,
+    FindingChange,
+    FindingComment,
+    FindingLink,
+    JobHour,
+    JobRun,
+    RuleDay,
+    ScheduledJob,
+    Snapshot,
+    Waiver,
+)
+from lifecycle.states import FindingState, RunOutcome, WaiverState
 from tests.factories import NOW, client, connection, credential, environment, exposure, manifest, owner, server, use
 
 POSTURE = (
@@ -118,13 +129,29 @@ def waiver(of: Finding) -> Waiver:
     Finding.objects.filter(pk=of.pk).update(state=FindingState.WAIVED)
     return Waiver.objects.create(
         finding=of,
+        state=WaiverState.ACTIVE,
         reason="The peer cannot rotate before June.",
+        compensating_control="The peer's address alone is let in.",
         severity=of.severity,
         requested_by="Mira",
+        requested_by_key="user:1",
+        requested_at=NOW,
         approved_by="Otto",
+        approved_by_key="user:2",
         granted_at=NOW,
+        begins_at=NOW,
         ends_at=NOW + timedelta(days=10),
     )
+
+
+def worked_on(of: Finding) -> Finding:
+    """With a comment, a link and a change."""
+    FindingComment.objects.create(finding=of, author="Mira", author_key="user:1", text="Asked.", written_at=NOW)
+    FindingLink.objects.create(finding=of, kind="ticket", reference="SEC-1", added_at=NOW, added_by="Mira")
+    FindingChange.objects.create(
+        finding=of, kind="raised", changed_at=NOW, severity_before=Severity.MEDIUM, severity=Severity.HIGH
+    )
+    return of
 
 
 @action
@@ -160,7 +187,7 @@ def estate(db: None) -> Estate:
     )  # fmt: skip
     use(mine, connection=place, client=program, server=one)
     exposure(mine, host="laptop")
-    waiver(finding(mine))
+    waiver(worked_on(finding(mine)))
     foreign = credential(name="billing / login", connection=place, risk=Severity.CRITICAL)
     foreign_finding = finding(foreign, rule="no-owner", severity=Severity.CRITICAL)
     an_entry(mine)

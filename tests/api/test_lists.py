@@ -180,9 +180,12 @@ def test_findings_are_narrowed_by_what_they_say_and_whom_they_concern(auditor: C
     mira = owner(name="Mira")
     theirs, nobodys = credential(connection=place, owner=mira), credential(connection=place)
     this = server(connection=place, platform_owner=mira)
-    finding(theirs, severity=Severity.CRITICAL, due_at=NOW - timedelta(days=3_000))
+    finding(theirs, severity=Severity.CRITICAL, due_at=NOW - timedelta(days=3_000), owner=mira, raised_by=["exposed"])
     finding(nobodys, rule="no-owner", state="resolved", resolved_at=NOW, resolution="met")
-    finding(None, rule="server-unclassified", server=this, severity=Severity.LOW, due_at=NOW + timedelta(days=9_000))
+    finding(
+        None, rule="server-unclassified", server=this, severity=Severity.LOW, due_at=NOW + timedelta(days=9_000),
+        owner=mira, at_server=this, assigned_to=mira, escalated_at=NOW,
+    )  # fmt: skip
     for query, names in {
         "rule=no-owner": ["No owner"],
         "severity=critical": ["Unrotated"],
@@ -193,6 +196,15 @@ def test_findings_are_narrowed_by_what_they_say_and_whom_they_concern(auditor: C
         "overdue=false": ["No owner", "Server unclassified"],
         "subject=server": ["Server unclassified"],
         f"owner={mira.pk}": ["Unrotated", "Server unclassified"],
+        "has_owner=false": ["No owner"],
+        f"at_server={this.pk}": ["Server unclassified"],
+        "has_server=false": ["No owner", "Unrotated"],
+        f"assigned_to={mira.pk}": ["Server unclassified"],
+        "is_assigned=false": ["No owner", "Unrotated"],
+        "escalated=true": ["Server unclassified"],
+        "raised_by=exposed": ["Unrotated"],
+        "waiver=active": [],
+        "mine=true": [],
         f"credential={theirs.pk}": ["Unrotated"],
         f"server={this.pk}": ["Server unclassified"],
         "due_before=2026-01-01": ["Unrotated"],

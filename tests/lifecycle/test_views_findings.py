@@ -102,6 +102,7 @@ def test_the_list_of_an_owner_holds_what_they_answer_for_of_every_kind(full: Any
     client(name="The dead one", owner=owner, hygiene=Hygiene.DEAD)
     client(name="Another's", hygiene=Hygiene.DEAD)
     full()
+    Finding.objects.filter(client__owner=owner).update(owner=owner)
     page = text(browser(Role.AUDITOR).get(f"/findings/?unresolved=true&owner={owner.pk}"))
     assert "The dead one" in page
     assert "Another's" not in page
