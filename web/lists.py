@@ -429,7 +429,9 @@ class Listing:
         counts: Sequence[Capped | None] = [None] * len(found)
         if narrow is not None:
             counts = capped_counts([narrow(self.queryset, key) for key, _ in found], GROUP_LIMIT)
-        urls = [self.url(self._changed(**named(key))) if named is not None else "" for key, _ in found]
+        urls = [
+            self.url(self._changed(keep_cursor=False, **named(key))) if named is not None else "" for key, _ in found
+        ]
         return [Group(key, rows, count, url) for (key, rows), count, url in zip(found, counts, urls, strict=True)]
 
     @property

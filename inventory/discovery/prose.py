@@ -13,7 +13,9 @@ _NAMED = re.compile(
     r"(?P<name>[A-Za-z][A-Za-z0-9_.-]{1,60})[\"'`]?\s*(?::=|[:=])\s*(?P<value>\"[^\"]*\"|'[^']*'|`[^`]*`|[^\s,;]+)"
 )
 _WORD = re.compile(r"[^\W\d_]*|[A-Z]{2,10}-\d+|\d{1,7}|.{0,7}")  # of a language, a ticket, a number, or too short
-_SCHEME = re.compile(r"\b(?:bearer|basic|token|apikey|api-key|ssws)\s+(?P<value>[A-Za-z0-9+/=._~-]{16,})", re.IGNORECASE)
+_SCHEME = re.compile(
+    r"\b(?:bearer|basic|token|apikey|api-key|ssws)\s+(?P<value>[A-Za-z0-9+/=._~-]{16,})", re.IGNORECASE
+)
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{1,30}://[^\s\"'<>`]+")
 _QUOTES = "\"'`"
 

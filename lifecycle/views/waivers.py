@@ -305,20 +305,22 @@ def teams(actor: Actor) -> list[dict[str, Any]]:
     used = _used()
     keys = list(dict.fromkeys([*by_team, *used, None]))[:TEAMS]
     owners = {owner.pk: owner for owner in Owner.objects.visible_to(actor).filter(pk__in=[k for k in keys if k])}
-    rows = [{"team": "Every team without a cap of its own", "cap": default, "used": None, "key": "default"}]
-    for key in keys:
-        if key in owners or (key is None and actor.sees_everything):
-            rows.append(
-                {
-                    "team": str(owners.get(key) or UNOWNED[:1].upper() + UNOWNED[1:]),
-                    "owner": owners.get(key),
-                    "cap": by_team.get(key, default),
-                    "is_own": key in by_team,
-                    "used": used.get(key, 0),
-                    "key": str(key) if key else "unowned",
-                }
-            )
-    return rows
+    everybody = {"team": "Every team without a cap of its own", "cap": default, "used": None, "key": "default"}
+    return [
+        everybody,
+        *(
+            {
+                "team": str(owners.get(key) or UNOWNED[:1].upper() + UNOWNED[1:]),
+                "owner": owners.get(key),
+                "cap": by_team.get(key, default),
+                "is_own": key in by_team,
+                "used": used.get(key, 0),
+                "key": str(key) if key else "unowned",
+            }
+            for key in keys
+            if key in owners or (key is None and actor.sees_everything)
+        ),
+    ]
 
 
 @require_http_methods(METHODS)

@@ -201,7 +201,10 @@ def test_the_database_refuses_to_change_a_comment(full, operator):
 def test_who_only_reads_decides_nothing(full):
     auditor = Actor(ActorKind.USER, "9", "Otto", frozenset({Role.AUDITOR}))
     found = a_finding(full)
-    for decide in (lambda: acknowledge([found.pk], actor=auditor, now=NOW), lambda: assign([found.pk], None, actor=auditor)):
+    for decide in (
+        lambda: acknowledge([found.pk], actor=auditor, now=NOW),
+        lambda: assign([found.pk], None, actor=auditor),
+    ):
         with pytest.raises(FindingNotVisible):
             decide()
 
