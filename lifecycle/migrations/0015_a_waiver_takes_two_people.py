@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("lifecycle", "0013_waivers_granted_by_one")]
+    dependencies = [("lifecycle", "0014_waivers_granted_by_one")]
 
     operations = [
         migrations.AlterField(

@@ -19,5 +19,5 @@ DELETE FROM lifecycle_waiver WHERE granted_at IS NULL;
 
 
 class Migration(migrations.Migration):
-    dependencies = [("lifecycle", "0012_comments_links_and_waivers_of_two")]
+    dependencies = [("lifecycle", "0013_comments_links_and_waivers_of_two")]
     operations = [migrations.RunSQL(FORWARD, BACKWARD)]

@@ -27,7 +27,7 @@ DROP FUNCTION finding_comment_refuse();
 class Migration(migrations.Migration):
     dependencies = [
         ('inventory', '0016_tags_score_and_review'),
-        ('lifecycle', '0011_run_ledger'),
+        ('lifecycle', '0012_shipped_policies_by_trust'),
     ]
 
     operations = [
