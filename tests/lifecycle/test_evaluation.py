@@ -4,7 +4,6 @@ from datetime import timedelta
 
 import psycopg
 import pytest
-from django.core.management import call_command
 from django.db import IntegrityError, connection, transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -469,12 +468,6 @@ def test_two_evaluations_never_run_at_once():
         other.execute("SELECT pg_advisory_xact_lock(hashtextextended('keyreeve evaluation', 0))")
         with pytest.raises(EvaluationUnderWay):
             evaluate(NOW, actor=Actor.system("test"))
-
-
-def test_the_command_prints_one_json_document(capsys):
-    factories.credential()
-    call_command("evaluate", "--full", "--format", "json", skip_checks=True)
-    assert '"is_full": true' in capsys.readouterr().out
 
 
 # ── Whatever the estate ────────────────────────────────────────────────────────────────────────
