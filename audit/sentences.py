@@ -17,6 +17,7 @@ PAGES = {
     "connection": "connection_detail",
     "finding": "finding_detail",
     "scheduledjob": "job_detail",
+    "policy": "policy_detail",
 }
 NOUNS = {
     "mcpserver": "server",

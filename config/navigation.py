@@ -34,6 +34,7 @@ GROUPS: list[tuple[str, list[tuple[str, str, str, str]]]] = [
             ("finding_list", "flag", "Findings", "findings"),
             ("waiver_list", "clock", "Waivers", "requested"),
             ("policy_list", "policy", "Policies", ""),
+            ("rule_list", "evidence", "Rules", ""),
         ],
     ),
     ("Assurance", [("audit_list", "audit", "Audit", "")]),

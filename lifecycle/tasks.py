@@ -43,6 +43,11 @@ def after_sync(**_arguments: Any) -> None:
     transaction.on_commit(_ring)
 
 
+def after_decision() -> None:
+    """The same once somebody has changed what is asked."""
+    transaction.on_commit(_ring)
+
+
 def _ring() -> None:
     try:
         evaluate_findings.delay()
@@ -50,5 +55,5 @@ def _ring() -> None:
         # The queue in the database is declared by everybody who first uses it, and of two who do so at one moment
         # PostgreSQL refuses one.
         logger.warning(
-            "the broker cannot be reached or takes nothing; the regular evaluation will find what the sync changed"
+            "the broker cannot be reached or takes nothing; the regular evaluation will find what has changed"
         )

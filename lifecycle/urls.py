@@ -1,6 +1,6 @@
 from django.urls import path
 
-from lifecycle.views import clients, credentials, findings, jobs, policies, scores, waivers
+from lifecycle.views import clients, credentials, findings, jobs, policies, rules, scores, waivers
 
 urlpatterns = [
     path("credentials/", credentials.credential_list, name="credential_list"),
@@ -25,7 +25,13 @@ urlpatterns = [
     path("waivers/caps/<slug:team>/", waivers.waiver_cap, name="waiver_cap"),
     path("waivers/caps/<slug:team>/remove/", waivers.waiver_cap_remove, name="waiver_cap_remove"),
     path("policies/", policies.policy_list, name="policy_list"),
-    path("rules/<slug:slug>/", findings.rule_detail, name="rule_detail"),
+    path("policies/new/", policies.policy_create, name="policy_create"),
+    path("policies/<uuid:pk>/", policies.policy_detail, name="policy_detail"),
+    path("policies/<uuid:pk>/change/", policies.policy_change, name="policy_change"),
+    path("policies/<uuid:pk>/retire/", policies.policy_retire, name="policy_retire"),
+    path("rules/", rules.rule_list, name="rule_list"),
+    path("rules/<slug:slug>/", rules.rule_detail, name="rule_detail"),
+    path("rules/<slug:slug>/set/", rules.rule_set, name="rule_set"),
     path("schedule/", jobs.job_list, name="job_list"),
     path("schedule/<uuid:pk>/", jobs.job_detail, name="job_detail"),
 ]

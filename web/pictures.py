@@ -231,3 +231,47 @@ def burn_down(months: Sequence[Month], *, now: datetime, ends_at: datetime) -> B
                 columns.append(Column(css, left, round(BURN_BASE - height, 1), width, height))
     ticks = [(x(at), words) for at, words in _month_ticks(start, end)]
     return BurnDown(columns, ticks, most, x(now), x(ends_at))
+
+
+STACK_LEFT, STACK_TOP = 40.0, 14.0
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One day or week: a word below it, which may be empty, and its parts from the ground up; no parts draw a gap."""
+
+    tick: str
+    parts: Sequence[tuple[str, int]]  # tone and value
+
+
+@dataclass(frozen=True)
+class Stacks:
+    columns: list[Column]
+    ticks: list[tuple[float, str]]
+    most: int
+    width: int
+    height: int
+    base: float
+
+
+def stacks(slots: Sequence[Slot], width: int = 1000, height: int = 150) -> Stacks | None:
+    """Columns side by side on one scale from nought. Nothing when there is nothing to see."""
+    most = max((sum(value for _, value in slot.parts) for slot in slots), default=0)
+    if not most:
+        return None
+    base = height - 24.0
+    step = (width - STACK_LEFT - 10) / len(slots)
+    thickness = round(min(max(step - 2, 1.5), 28), 1)
+    columns, ticks = [], []
+    for i, slot in enumerate(slots):
+        x = round(STACK_LEFT + i * step + (step - thickness) / 2, 1)
+        ground = base
+        for tone, value in slot.parts:
+            if value <= 0:
+                continue
+            tall = max(round(value / most * (base - STACK_TOP), 1), 1.5)
+            ground = round(ground - tall, 1)
+            columns.append(Column(f"c-{tone}", x, ground, thickness, tall))
+        if slot.tick:
+            ticks.append((x, slot.tick))
+    return Stacks(columns, ticks, most, width, height, base)

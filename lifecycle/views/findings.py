@@ -28,11 +28,11 @@ from lifecycle.actions.findings import acknowledge, add_link, assign, comment, k
 from lifecycle.errors import LifecycleError
 from lifecycle.filters import FindingFilter
 from lifecycle.forms import AssignmentForm, CommentForm, LinkForm
-from lifecycle.models import Finding, FindingLink, RuleState, ScheduledJob, Waiver
+from lifecycle.models import Finding, FindingLink, ScheduledJob, Waiver
 from lifecycle.models.findings import FindingQuerySet, SubjectRow, owner_key, place_key
-from lifecycle.rules import RULES, Subject
+from lifecycle.rules import Subject
 from lifecycle.rules.wording import length
-from lifecycle.states import COUNTED, DUE_WITHIN, ENDS_SOON, LinkKind, Raised, WaiverState
+from lifecycle.states import COUNTED, ENDS_SOON, LinkKind, Raised, WaiverState
 from lifecycle.views.history import history_of
 from web.lists import TAB_LIMIT, Bulk, Column, Empty, ListPage, View
 from web.paging import Ordering, capped_counts
@@ -545,34 +545,3 @@ def back(request: HttpRequest) -> str:
     """Where the person came from, when that is one finding; else the list."""
     finding = named(request).first() if request.POST.get("from") == "detail" else None
     return reverse("finding_detail", args=[finding.pk]) if finding is not None else reverse("finding_list")
-
-
-@require_GET
-@requires_reader
-def rule_detail(request: HttpRequest, slug: str) -> HttpResponse:
-    """A rule explains itself, with its population as the last full evaluation counted it."""
-    actor: Actor = request.actor  # type: ignore[attr-defined]
-    rule = RULES.get(slug)
-    if rule is None:
-        return render(request, "404.html", status=404)
-    state = RuleState.objects.filter(rule=slug).first() if actor.sees_everything else None
-    now = timezone.now()
-    worst = list(listed(actor).unresolved().filter(rule=slug).order_by("-severity", "due_at")[:10])
-    return render(
-        request,
-        "lifecycle/rule_detail.html",
-        {
-            "rule": rule,
-            "state": state,
-            "parts": parts_of(state),
-            "due_within": DUE_WITHIN[Severity(rule.severity)],
-            "findings": [(finding, finding.title_now(now)) for finding in worst],
-            "now": now,
-        },
-    )
-
-
-def parts_of(state: RuleState | None) -> list[tuple[str, int, str]]:
-    if state is None:
-        return []
-    return [("crit", state.violated, "Violated"), ("none", state.unknown, "Unknown"), ("ok", state.met, "Met")]

@@ -1,30 +1,463 @@
-"""What is asked of credentials, and how the estate answers each rule."""
+"""What is asked of credentials: policies in order, their versions, and the editor that tries before it saves."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import zip_longest
+from typing import Any
+from uuid import UUID
+
+from django.contrib import messages
+from django.db.models import Count, Exists, OuterRef, Q, Subquery
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import get_object_or_404, render
+from django.urls import reverse
 from django.utils import timezone
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_GET, require_http_methods
 
 from access.actors import Actor
-from access.permissions import requires_reader
-from lifecycle.models import Policy, RuleState
-from lifecycle.rules import RULES
-from lifecycle.views.findings import parts_of
+from access.permissions import requires, requires_reader
+from access.roles import Role
+from inventory.models import Credential
+from inventory.views.questions import go
+from lifecycle.actions.policies import change_policy, create_policy, draft, retire_policy
+from lifecycle.errors import (
+    LifecycleError,
+    NothingWouldChange,
+    PolicyChangedMeanwhile,
+    PolicyRefused,
+    PolicyRetired,
+    ReasonMissing,
+)
+from lifecycle.models import Finding, Obligation, Policy, PolicyVersion
+from lifecycle.models.policies import asked_of
+from lifecycle.policy_forms import PolicyForm, RetirementForm, WindowForm
+from lifecycle.rules import RULES, Subject
+from lifecycle.rules.asked import OFF
+from lifecycle.tasks import after_decision
+from lifecycle.trials import back_test, dry_run, dry_run_of_retirement
+from lifecycle.views import policy_words as words
+from lifecycle.views import trying
+from web.pages import render_page_or_fragment
+
+MOST = 200  # policies on one page; nobody keeps so many in mind
+VERSIONS = 30
+REFUSED, CONFLICT = 422, 409
+# Rules that compare a credential with what its policy asks: their findings are the policy's own.
+OWN_RULES = tuple(
+    slug for slug, rule in RULES.items() if rule.subject is Subject.CREDENTIAL and "policy" in rule.evidence
+)
+
+
+# ── The list ──────────────────────────────────────────────────────────────────────────────────
+@dataclass(frozen=True)
+class Row:
+    policy: Policy
+    bound: int
+    findings: int
+    latest: PolicyVersion | None
 
 
 @require_GET
 @requires_reader
 def policy_list(request: HttpRequest) -> HttpResponse:
+    """In the order in which they are tried; those that are retired on their own page, newest first."""
     actor: Actor = request.actor  # type: ignore[attr-defined]
-    states = {state.rule: state for state in RuleState.objects.all()} if actor.sees_everything else {}
-    rules = sorted(RULES.values(), key=lambda rule: (rule.subject, -rule.severity, rule.name))
+    is_retired = request.GET.get("retired") == "true"
+    chosen = (
+        Policy.objects.filter(retired_at__isnull=False).order_by("-retired_at", "id")
+        if is_retired
+        else Policy.objects.in_order()
+    )
+    policies = words.named(chosen[: MOST + 1], actor)
+    keys = [policy.pk for policy in policies[:MOST]]
+    bound, findings = bound_by(keys, actor), findings_under(keys, actor)
+    latest = {
+        version.policy_id: version
+        for version in PolicyVersion.objects.filter(policy__in=keys)
+        .order_by("policy_id", "-number")
+        .distinct("policy_id")
+    }
+    rows = [
+        Row(policy, bound.get(policy.pk, 0), findings.get(policy.pk, 0), latest.get(policy.pk))
+        for policy in policies[:MOST]
+    ]
     return render(
         request,
         "lifecycle/policy_list.html",
         {
-            "policies": Policy.objects.in_order().with_names(),
-            "rules": [(rule, states.get(rule.slug), parts_of(states.get(rule.slug))) for rule in rules],
-            "evaluated_at": max((state.evaluated_at for state in states.values()), default=None),
+            "rows": rows,
+            "is_cut": len(policies) > MOST,
+            "most": MOST,
+            "is_retired": is_retired,
+            "unbound": unbound(actor) if not is_retired else 0,
+            "may_change": actor.has(Role.REVIEWER),
+            "sees_everything": actor.sees_everything,
             "now": timezone.now(),
         },
     )
+
+
+def _bound(actor: Actor) -> Any:
+    """Obligations of what the actor may see. Whoever sees everything needs no join to count them."""
+    if actor.sees_everything:
+        return Obligation.objects.all()
+    return Obligation.objects.filter(credential__in=Credential.objects.visible_to(actor).values("pk"))
+
+
+def bound_by(policies: Sequence[UUID], actor: Actor) -> dict[UUID, int]:
+    rows = _bound(actor).filter(policy__in=policies).order_by().values("policy").annotate(number=Count("pk"))
+    return {row["policy"]: row["number"] for row in rows}
+
+
+def unbound(actor: Actor) -> int:
+    return int(_bound(actor).filter(policy=None).count())
+
+
+def findings_under(policies: Sequence[UUID], actor: Actor) -> dict[UUID, int]:
+    """Open findings of what each binds, of the rules that hold a credential against its policy; one pass for all."""
+    of = dict.fromkeys(policies, 0)
+    binding = Obligation.objects.filter(credential=OuterRef("credential")).values("policy")[:1]
+    own = Finding.objects.visible_to(actor).open().filter(rule__in=OWN_RULES, credential__isnull=False)
+    grouped = own.order_by().annotate(policy=Subquery(binding)).values("policy").annotate(number=Count("pk"))
+    return {**of, **{row["policy"]: row["number"] for row in grouped if row["policy"] in of}}
+
+
+# ── One policy ────────────────────────────────────────────────────────────────────────────────
+@require_GET
+@requires_reader
+def policy_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    now = timezone.now()
+    policy = get_object_or_404(Policy, pk=pk)
+    versions = list(PolicyVersion.objects.of(policy)[: VERSIONS + 1]) if actor.sees_everything else []
+    asked = asked_of(policy)
+    names = words.Names.of([asked, *(version.asked for version in versions)], actor)
+    words.name([policy], names)
+    bound = bound_by([pk], actor).get(pk, 0)
+    return render(
+        request,
+        "lifecycle/policy_detail.html",
+        {
+            "policy": policy,
+            "selector": words.selector(asked, names),
+            "limits": words.limits(asked),
+            "requirements": words.requirements(asked),
+            "logged": [names.said("logging", each) for each in policy.logging],
+            "overrides": words.overrides(asked),
+            "tied": list(Policy.objects.tied_with(policy)[:3]) if policy.retired_at is None else [],
+            "bound": bound,
+            "population": population(policy, bound, actor, now),
+            "others": other_findings(policy, actor),
+            "versions": [
+                Past(version, words.differences(before.asked if before else None, version.asked, names))
+                for version, before in _with_earlier(versions)
+            ],
+            "has_earlier": len(versions) > VERSIONS,
+            "may_change": actor.has(Role.REVIEWER) and policy.retired_at is None,
+            "sees_everything": actor.sees_everything,
+            "now": now,
+        },
+    )
+
+
+@dataclass(frozen=True)
+class Past:
+    version: PolicyVersion
+    differences: list[words.Difference]
+
+
+def _with_earlier(versions: Sequence[PolicyVersion]) -> list[tuple[PolicyVersion, PolicyVersion | None]]:
+    """Newest first, each with the one before it. The last that was read is there only to be compared with."""
+    return list(zip_longest(versions, versions[1:]))[:VERSIONS]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """How what a policy binds answers one of its limits."""
+
+    slug: str
+    name: str
+    met: int
+    violated: int
+    unknown: int
+
+    @property
+    def parts(self) -> list[tuple[str, int, str]]:
+        return [("crit", self.violated, "Violated"), ("none", self.unknown, "Unknown"), ("ok", self.met, "Met")]
+
+    @property
+    def label(self) -> str:
+        return f"{self.name}: {self.violated} violated, {self.unknown} unknown, {self.met} met"
+
+
+def population(policy: Policy, bound: int, actor: Actor, now: datetime) -> list[Answer]:
+    """Of each limit that the policy sets, how many of those it binds violate it and of how many nobody can tell.
+
+    What is violated are the findings; what is unknown is read off the dates that the rule reads.
+    """
+    wanted = [
+        (slug, unknown)
+        for slug, is_asked, unknown in (
+            ("unrotated", policy.max_age, Q(credential__issued_at=None)),
+            ("stale", policy.max_idle, Q(credential__last_used_at=None)),
+            ("no-expiry", policy.requires_expiry, Q(credential__expires_at=None)),
+            ("lifetime-too-long", policy.max_lifetime, Q(credential__expires_at=None) | Q(credential__issued_at=None)),
+        )
+        if is_asked and policy.overrides.get(slug) != OFF
+    ]
+    if not wanted or not bound:
+        return []
+    of = _bound(actor).filter(policy=policy)
+    found = Finding.objects.unresolved().filter(credential=OuterRef("credential"))
+    counted = of.aggregate(
+        **{
+            name: Count("pk", filter=condition)
+            for slug, unknown in wanted
+            for name, condition in (
+                (f"{slug}:violated", Q(Exists(found.filter(rule=slug)))),
+                (f"{slug}:unknown", unknown & ~Q(Exists(found.filter(rule=slug)))),
+            )
+        }
+    )
+    return [
+        Answer(
+            slug,
+            RULES[slug].name,
+            max(bound - counted[f"{slug}:violated"] - counted[f"{slug}:unknown"], 0),
+            counted[f"{slug}:violated"],
+            counted[f"{slug}:unknown"],
+        )
+        for slug, _ in wanted
+    ]
+
+
+def other_findings(policy: Policy, actor: Actor) -> list[tuple[str, str, int]]:
+    """What else is found at what it binds: slug, name and how many, most first."""
+    rows = (
+        Finding.objects.unresolved()
+        .filter(credential__in=_bound(actor).filter(policy=policy).values("credential"))
+        .order_by()
+        .values("rule")
+        .annotate(number=Count("pk"))
+        .order_by("-number")
+    )
+    return [(row["rule"], words.rule_name(row["rule"]), row["number"]) for row in rows]
+
+
+# ── The editor ────────────────────────────────────────────────────────────────────────────────
+@require_http_methods(["GET", "HEAD", "POST"])
+@requires(Role.REVIEWER)
+def policy_create(request: HttpRequest) -> HttpResponse:
+    return _edit(request, None)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@requires(Role.REVIEWER)
+def policy_change(request: HttpRequest, pk: UUID) -> HttpResponse:
+    policy = get_object_or_404(Policy, pk=pk)
+    if policy.retired_at is not None:
+        messages.warning(request, str(PolicyRetired()))
+        return go(request, reverse("policy_detail", args=[pk]))
+    return _edit(request, policy)
+
+
+@dataclass
+class Editor:
+    """The form with what its trial showed, and what is to be said about that."""
+
+    form: PolicyForm
+    windows: WindowForm
+    policy: Policy | None
+    version: int  # that was looked at
+    drafted: Policy | None = None
+    trial: trying.Trial | None = None
+    note: str = ""
+    conflict: PolicyVersion | None = None
+    conflicting: Sequence[words.Difference] = ()
+    failed: str = ""  # why nothing could be tried
+
+    @property
+    def next_version(self) -> int:
+        return self.version + 1
+
+    @property
+    def status(self) -> int:
+        return REFUSED if self.form.errors or self.failed else CONFLICT if self.conflict or self.note else 200
+
+
+def _edit(request: HttpRequest, policy: Policy | None) -> HttpResponse:
+    """Fill in, try, save. Each step shows the same page with what was typed; only the last writes."""
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    now = timezone.now()
+    is_sent = request.method == "POST"
+    editor = Editor(
+        form=PolicyForm(request.POST if is_sent else None, policy=policy),
+        windows=WindowForm(request.POST if is_sent else None),
+        policy=policy,
+        version=_version_looked_at(request, policy),
+    )
+    if is_sent and _draft(editor):
+        shown = trying.brought_back(request.POST.get("trial", ""), actor)
+        if "save" not in request.POST:
+            _try(editor, now)
+        elif not editor.form.cleaned_data["reason"].strip():
+            editor.form.add_error("reason", str(ReasonMissing()))
+            editor.trial = shown
+        elif _may_be_saved(editor, shown, now):
+            saved = _save(editor, actor, now)
+            if saved is not None:
+                after_decision()
+                messages.success(
+                    request, f"Version {saved.version} of {saved.name} is saved. The next evaluation goes by it."
+                )
+                return go(request, reverse("policy_detail", args=[saved.pk]))
+    return _shown(request, editor, actor, now)
+
+
+def _version_looked_at(request: HttpRequest, policy: Policy | None) -> int:
+    newest = policy.version if policy else 0
+    try:
+        return int(request.POST.get("version", newest))
+    except ValueError:
+        return newest
+
+
+def _draft(editor: Editor) -> bool:
+    """Make the draft of what was typed; what cannot be asked goes to its fields."""
+    form = editor.form
+    if not form.is_valid() or not editor.windows.is_valid():
+        return False
+    try:
+        editor.drafted = draft(form.values, of=editor.policy)
+    except PolicyRefused as exc:
+        form.refuse(exc.problems)
+        return False
+    return True
+
+
+def _try(editor: Editor, now: datetime) -> None:
+    drafted = editor.drafted
+    assert drafted is not None  # noqa: S101  only what could be drafted is tried
+    window = editor.windows.cleaned_data["window"]
+    try:
+        editor.trial = trying.trial(
+            trying.digest_of(drafted),
+            now,
+            lambda: dry_run(drafted, now),
+            lambda: back_test(drafted, since=now - window, until=now, now=now),
+            window.days,
+        )
+    except LifecycleError as exc:
+        editor.failed = str(exc)
+
+
+def _may_be_saved(editor: Editor, shown: trying.Trial | None, now: datetime) -> bool:
+    """Whether the person has seen what saving does. What they saw and is out of date is tried again."""
+    drafted = editor.drafted
+    assert drafted is not None  # noqa: S101  only what could be drafted is saved
+    if shown is None:
+        _try(editor, now)
+        editor.note = "Nothing is saved yet: this is what it does. Save again to keep it."
+    elif not shown.is_of(trying.digest_of(drafted)):
+        _try(editor, now)
+        editor.note = "You changed the draft after it was tried, so it was tried again. Save again to keep it."
+    elif shown.is_current(now):
+        editor.trial = shown
+    else:
+        _try(editor, now)
+        if editor.trial is not None and not shown.says_the_same(editor.trial):
+            editor.note = trying.HAS_CHANGED
+    return not editor.note and not editor.failed
+
+
+def _save(editor: Editor, actor: Actor, now: datetime) -> Policy | None:
+    form, trial = editor.form, editor.trial
+    assert trial is not None  # noqa: S101  nothing is saved untried
+    kept = {"dry_run": trial.dry_run, "back_test": trial.back_test}
+    how: dict[str, Any] = {"actor": actor, "now": now, "reason": form.cleaned_data["reason"], **kept}
+    try:
+        if editor.policy is None:
+            return create_policy(form.values, **how)
+        return change_policy(editor.policy, form.values, expected_version=editor.version, **how)
+    except PolicyChangedMeanwhile:
+        _explain_conflict(editor, actor)
+    except PolicyRefused as exc:
+        form.refuse(exc.problems)
+    except ReasonMissing as exc:
+        form.add_error("reason", str(exc))
+    except (NothingWouldChange, PolicyRetired) as exc:
+        form.add_error(None, str(exc))
+    return None
+
+
+def _explain_conflict(editor: Editor, actor: Actor) -> None:
+    """Say who changed what meanwhile. Saving again then takes the newest version as looked at."""
+    assert editor.policy is not None  # noqa: S101  what does not exist cannot be changed meanwhile
+    newest = get_object_or_404(Policy, pk=editor.policy.pk)
+    kept = {version.number: version for version in PolicyVersion.objects.of(newest)[:VERSIONS]}
+    editor.conflict = kept.get(newest.version)
+    before = kept.get(editor.version)
+    if editor.conflict is not None and before is not None:
+        names = words.Names.of([before.asked, editor.conflict.asked], actor)
+        editor.conflicting = words.differences(before.asked, editor.conflict.asked, names)
+    editor.version = newest.version
+
+
+def _shown(request: HttpRequest, editor: Editor, actor: Actor, now: datetime) -> HttpResponse:
+    drafted = editor.drafted
+    return render_page_or_fragment(
+        request,
+        "lifecycle/policy_form.html",
+        "lifecycle/_policy_editor.html",
+        {
+            "editor": editor,
+            "form": editor.form,
+            "policy": editor.policy,
+            "trial": editor.trial,
+            "token": editor.trial.token(actor) if editor.trial else "",
+            "sentence": drafted.sentence if drafted else "",
+            "now": now,
+        },
+        status=editor.status,
+    )
+
+
+# ── Its end ───────────────────────────────────────────────────────────────────────────────────
+@require_http_methods(["GET", "HEAD", "POST"])
+@requires(Role.REVIEWER)
+def policy_retire(request: HttpRequest, pk: UUID) -> HttpResponse:
+    """What falls to which policy when this one ends is shown before anybody says so."""
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    now = timezone.now()
+    policy = get_object_or_404(Policy, pk=pk)
+    if policy.retired_at is not None:
+        messages.warning(request, str(PolicyRetired()))
+        return go(request, reverse("policy_detail", args=[pk]))
+    form = RetirementForm(request.POST if request.method == "POST" else None)
+    version = _version_looked_at(request, policy)
+    run, failed = None, ""
+    try:
+        run = dry_run_of_retirement(policy, now).as_json()
+    except LifecycleError as exc:
+        failed = str(exc)
+    if request.method == "POST" and form.is_valid() and run is not None:
+        try:
+            retire_policy(
+                policy,
+                expected_version=version,
+                actor=actor,
+                now=now,
+                reason=form.cleaned_data["reason"],
+                dry_run=run,
+            )
+        except LifecycleError as exc:
+            form.add_error(None, str(exc))
+            version = get_object_or_404(Policy, pk=pk).version
+        else:
+            after_decision()
+            messages.success(request, f"{policy.name} is retired. The next evaluation binds what it bound anew.")
+            return go(request, reverse("policy_list"))
+    context = {"policy": policy, "form": form, "run": run, "failed": failed, "version": version, "now": now}
+    status = REFUSED if form.errors or (failed and request.method == "POST") else 200
+    return render(request, "lifecycle/policy_retire.html", context, status=status)

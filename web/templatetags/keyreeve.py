@@ -384,6 +384,12 @@ def version_lives(versions: Sequence[pictures.Life], limit: timedelta | None, no
     return {"lives": drawn, "label": ", ".join(said) + ".", "limit": limit, "limit_on": limit_on}
 
 
+@register.inclusion_tag("components/stacks.html")
+def stacked(picture: pictures.Stacks, label: str, region: str, is_snug: bool = False) -> dict[str, Any]:
+    """Columns in time. `label` says what they show; snug where the room is small, else it may scroll."""
+    return {"picture": picture, "label": label, "region": region, "is_snug": is_snug}
+
+
 # ── Words ──────────────────────────────────────────────────────────────────────────────────────
 
 
