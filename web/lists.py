@@ -29,6 +29,7 @@ from django.http.response import HttpResponseBase
 from django.utils import timezone
 
 from web.csvfiles import CHUNK, Field, csv_response
+from web.narrowing import only
 from web.pages import render_page_or_fragment
 from web.paging import BadCursor, Capped, Ordering, Page, capped_count, capped_counts, page
 
@@ -187,6 +188,7 @@ class Listing:
                 self.faults += self._form_faults()
         self.ordering = self._ordering()
         self.columns = self._columns()
+        self.cells = self._cells()
         self.chips = list(self._chips())
         self.result = self._page()
         self.rows = self.result.rows
@@ -221,6 +223,14 @@ class Listing:
         chosen = set(self.params.getlist("col"))
         first, *others = self.page.columns
         return [first, *(each for each in others if (each.key in chosen if chosen else each.is_shown))]
+
+    def _cells(self) -> list[tuple[Column, str, str]]:
+        """Each shown column with what stands before and after its cell in every row."""
+        first, *others = self.columns
+        return [
+            (first, f'<th scope="row" class="wide {first.classes}">', "</th>"),
+            *((column, f'<td class="{column.classes}">', "</td>") for column in others),
+        ]
 
     def _page(self) -> Page[Any]:
         if self.faults:
@@ -335,8 +345,18 @@ class Listing:
         return bool(given) and self.saved_here is None and given != self._said_by_tab
 
     def _left_by(self, params: QueryDict) -> QuerySet[Any]:
-        filters = self._filterset(params) if params else None
-        return self.given if filters is None else filters.qs
+        declared: Any = self.page.filterset
+        if not params or declared is None:
+            return self.given
+        asked = [
+            name
+            for name in declared.base_filters
+            if name in params
+            or any(each.startswith(f"{name}_") for each in params)  # a range has a parameter for each end
+        ]
+        filters = only(declared, frozenset(asked))(params, queryset=self.given, request=self.request)
+        found: QuerySet[Any] = filters.qs
+        return found
 
     def _current_view(self, queries: Sequence[QueryDict]) -> int | None:
         """The narrowest view that the present filters contain; a view without filters contains them all."""

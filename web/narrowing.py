@@ -1,6 +1,7 @@
 """Filters that narrow a list, for pages and the API alike. None of them joins, so none needs DISTINCT."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, ClassVar
 
 import django_filters
@@ -8,14 +9,59 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.db.models import Model, QuerySet
 from django.forms.utils import flatatt
-from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+from django_filters import FilterSet
 from django_filters.fields import ModelChoiceField, ModelChoiceIterator
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 
+from web.markup import joined, markup
+
 Choice = tuple[Any, str]
 OFFERED = 300  # rows in a menu of a page
+
+
+# ── Widgets as one text ──
+# The stock widgets render a template for each option and another for its attributes: half the time of a whole page,
+# for a panel that is closed.
+
+
+class OneText(forms.Input):
+    """An input that is put together without a template."""
+
+    def render(self, name: str, value: Any, attrs: Any = None, renderer: Any = None) -> SafeString:
+        said = self.format_value(value)
+        own = {"type": self.input_type, "name": name, **({} if said is None else {"value": said})}
+        return markup("<input{}>", flatatt({**own, **self.build_attrs(self.attrs, attrs)}))
+
+
+class Day(OneText, forms.DateInput):
+    pass
+
+
+class Unseen(OneText, forms.HiddenInput):
+    pass
+
+
+class Menu(forms.Select):
+    def render(self, name: str, value: Any, attrs: Any = None, renderer: Any = None) -> SafeString:
+        own = {"name": name, **self.build_attrs(self.attrs, attrs), "multiple": self.allow_multiple_selected}
+        chosen = self.format_value(value)
+        options = joined('<option value="{}"{}>{}</option>', self.offered([str(each) for each in chosen]))
+        return markup("<select{}>{}</select>", flatatt(own), options)
+
+    def offered(self, chosen: list[str]) -> Iterator[tuple[Any, SafeString, Any]]:
+        """Each option with its value, whether it is chosen, and its words."""
+        for value, label in self.choices:
+            value = "" if value is None else value  # noqa: PLW2901  as the stock widget has it
+            yield value, SELECTED if str(value) in chosen else NOTHING, label
+
+
+SELECTED, NOTHING = SafeString(" selected"), SafeString("")
+
+
+class Picks(Menu, forms.SelectMultiple):
+    pass
 
 
 class SearchFilter(django_filters.CharFilter):  # type: ignore[misc]
@@ -37,7 +83,7 @@ class ChoicesFilter(django_filters.MultipleChoiceFilter):  # type: ignore[misc]
         self.stands_for = stands_for or {}
         allowed = ", ".join(str(value) for value, _ in choices)
         refusal = {"invalid_choice": f"“%(value)s” is none of {allowed}."}
-        super().__init__(*args, **{"choices": choices, "error_messages": refusal, **kwargs})
+        super().__init__(*args, **{"choices": choices, "error_messages": refusal, "widget": Picks, **kwargs})
 
     def filter(self, qs: QuerySet[Any], value: Sequence[str]) -> QuerySet[Any]:
         if not value:
@@ -75,7 +121,7 @@ class LevelFilter(ChoicesFilter):
 
 
 class MomentField(forms.DateTimeField):
-    widget = forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d")
+    widget = Day(attrs={"type": "date"}, format="%Y-%m-%d")
     default_error_messages: ClassVar[Any] = {"invalid": "Give a day (2026-06-30) or an instant (2026-06-30T12:00:00Z)."}
 
 
@@ -98,10 +144,8 @@ class FlagField(forms.TypedChoiceField):
     def __init__(self, **kwargs: Any) -> None:
         choices = [("", "Either"), ("true", "Yes"), ("false", "No")]
         refusal = {"invalid_choice": "Say true or false."}
-        super().__init__(
-            **{"coerce": lambda value: value == "true", "empty_value": None, "error_messages": refusal, **kwargs},
-            choices=choices,
-        )
+        said = {"coerce": lambda value: value == "true", "empty_value": None, "error_messages": refusal, "widget": Menu}
+        super().__init__(**{**said, **kwargs}, choices=choices)
 
 
 @extend_schema_field(OpenApiTypes.BOOL)
@@ -118,6 +162,17 @@ class SetFilter(FlagFilter):
         return qs if value is None else qs.filter(**{f"{self.field_name}__isnull": not value})
 
 
+@lru_cache(maxsize=1_000)
+def only(filterset: type[FilterSet], names: frozenset[str]) -> type[FilterSet]:
+    """The same filter set with these filters alone. Each filter is copied and made a field for every use of a set, so
+    that a set of thirty costs as much as the rows of a page; what is not asked for narrows nothing.
+    """
+    fewer: Any = type(filterset.__name__, (filterset,), {})
+    fewer.base_filters = {name: each for name, each in filterset.base_filters.items() if name in names}
+    narrowed: type[FilterSet] = fewer
+    return narrowed
+
+
 def rows_of(model: type[Model]) -> Callable[[Any], QuerySet[Any]]:
     """What may be named in a filter: what the asker may see."""
 
@@ -130,41 +185,24 @@ def rows_of(model: type[Model]) -> Callable[[Any], QuerySet[Any]]:
 
 
 class FirstRows(ModelChoiceIterator):  # type: ignore[misc]
-    """As many choices as a person can look through."""
+    """As many choices as a person can look through, by the name that their table is sorted by."""
 
     def __iter__(self) -> Iterator[Any]:
         if self.field.empty_label is not None:
             yield "", self.field.empty_label
-        for row in self.queryset.order_by("name", "pk")[:OFFERED]:
-            yield self.choice(row)
+        yield from self.queryset.order_by("name", "pk").values_list("pk", "name")[:OFFERED]
 
 
-class RowSelect(forms.Select):
+class RowSelect(Menu):
     """Offers what is chosen too, if it is not among the first rows; the form would else lose it."""
 
-    def render(self, name: str, value: Any, attrs: Any = None, renderer: Any = None) -> SafeString:
-        """As one text. The stock widget renders two templates for each option: half the time of a whole page."""
-        widget = self.get_context(name, value, attrs)["widget"]
-        options = format_html_join(
-            "",
-            '<option value="{}"{}>{}</option>',
-            (
-                (option["value"], " selected" if option["selected"] else "", option["label"])
-                for _, group, _ in widget["optgroups"]
-                for option in group
-            ),
-        )
-        return format_html('<select name="{}"{}>{}</select>', widget["name"], flatatt(widget["attrs"]), options)
-
-    def optgroups(self, name: str, value: list[Any], attrs: dict[str, Any] | None = None) -> list[Any]:
-        groups = super().optgroups(name, value, attrs)
-        chosen = [each for each in value if each]
-        if chosen and not any(option["selected"] for _, options, _ in groups for option in options):
-            row = self._row(chosen[0])
-            if row is not None:
-                option = self.create_option(name, row.pk, str(row), selected=True, index=len(groups))
-                groups.append((None, [option], len(groups)))
-        return groups
+    def offered(self, chosen: list[str]) -> Iterator[tuple[Any, SafeString, Any]]:
+        is_found = not any(chosen)
+        for option in super().offered(chosen):
+            is_found = is_found or option[1] is SELECTED
+            yield option
+        if not is_found and (row := self._row(chosen[0])) is not None:
+            yield row.pk, SELECTED, row
 
     def _row(self, key: Any) -> Any:
         try:
@@ -195,7 +233,7 @@ class RowFilter(django_filters.ModelChoiceFilter):  # type: ignore[misc]
                 "queryset": rows_of(model),
                 "empty_label": "Any",
                 "error_messages": refusal,
-                "widget": RowSelect if offered else forms.HiddenInput,
+                "widget": RowSelect if offered else Unseen,
                 **kwargs,
             },
         )

@@ -1,6 +1,6 @@
 """What every page is made of. Shapes and words first: no tag says anything by colour alone.
 
-Tags that stand in every row of a list build their few elements with `format_html`; pictures and larger parts
+Tags that stand in every row of a list build their few elements with `markup`; pictures and larger parts
 have templates under `components/`.
 """
 
@@ -13,10 +13,10 @@ from typing import Any
 from django import template
 from django.templatetags.static import static
 from django.utils import timezone
-from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
 from web import pictures, wording
+from web.markup import escaped, joined, markup
 
 register = template.Library()
 
@@ -36,7 +36,7 @@ def _now(context: template.Context) -> datetime:
 @lru_cache  # the address of the sprite is fixed for the life of a process
 def icon(name: str) -> SafeString:
     """A drawing of `static/icons.svg`; it is decoration, the word stands beside it."""
-    return format_html(
+    return markup(
         '<svg class="icon" viewBox="0 0 24 24" aria-hidden="true"><use href="{}#i-{}"/></svg>',
         static("icons.svg"),
         name,
@@ -83,8 +83,8 @@ def _severity(level: Any) -> tuple[str, str, int]:
 def severity(level: Any, form: str = "") -> SafeString:
     """The tally and the word. `form`: `badge`, or `tally` where the word is for screen readers only."""
     css, word, notches = _severity(level)
-    shown = format_html('<span class="vh">{}</span>', word) if form == "tally" else word
-    return format_html(
+    shown = markup('<span class="vh">{}</span>', word) if form == "tally" else word
+    return markup(
         '<span class="{}sev {}">{}{}</span>', "badge " if form == "badge" else "", css, TALLIES[notches], shown
     )
 
@@ -96,9 +96,9 @@ def severities(counts: Mapping[Any, int] | None) -> SafeString:
     parts = [(css, TALLIES[notches], count, word.lower()) for (css, word, notches), count in found if count]
     if not parts:
         return mark_safe('<span class="vh">none</span>')
-    return format_html(
+    return markup(
         '<span class="sev-counts">{}</span>',
-        format_html_join("", '<span class="sev {}">{}{}<span class="vh"> {}</span></span>', parts),
+        joined('<span class="sev {}">{}{}<span class="vh"> {}</span></span>', parts),
     )
 
 
@@ -142,7 +142,7 @@ def state(status: Any, word: str = "") -> SafeString:
     value = str(getattr(status, "value", status) or "unknown")
     tone, drawing = STATES.get(value, ("off", "todo"))
     said = word or value.replace("_", " ").capitalize()
-    return format_html('<span class="state {}">{}{}</span>', tone, icon(drawing), said)
+    return markup('<span class="state {}">{}{}</span>', tone, icon(drawing), said)
 
 
 VERDICTS = {
@@ -157,7 +157,7 @@ VERDICTS = {
 def verdict(value: Any) -> SafeString:
     """What a rule or check says. Anything but a known verdict is unknown, never met."""
     css, drawing, word = VERDICTS.get(str(getattr(value, "value", value)), VERDICTS["unknown"])
-    return format_html('<span class="state verdict {}">{}{}</span>', css, icon(drawing), word)
+    return markup('<span class="state verdict {}">{}{}</span>', css, icon(drawing), word)
 
 
 # ── People and hints ───────────────────────────────────────────────────────────────────────────
@@ -172,14 +172,14 @@ def initials(name: Any) -> str:
 def who(owner: Any, nobody: str = "No owner") -> SafeString:
     """A person (round), a team (square), or nobody (dashed). Takes anything with `.name` and `.kind`."""
     if not owner:
-        return format_html(
+        return markup(
             '<span class="who"><span class="avatar none" aria-hidden="true">?</span>'
             '<span class="t-crit">{}</span></span>',
             nobody,
         )
     shape = "avatar team" if str(getattr(owner, "kind", "")) == "team" else "avatar"
     gone = NOTHING if getattr(owner, "is_active", True) else mark_safe('<span class="t-crit">inactive</span>')
-    return format_html(
+    return markup(
         '<span class="who"><span class="{}" aria-hidden="true">{}</span>{}{}{}</span>',
         shape,
         wording.initials(owner.name),
@@ -192,7 +192,7 @@ def who(owner: Any, nobody: str = "No owner") -> SafeString:
 @register.simple_tag
 def hint(text: str | None) -> SafeString:
     """The public part of a secret: prefix and last four. Nothing when there is none."""
-    return format_html('<code class="hint">{}</code>', text) if text else NOTHING
+    return markup('<code class="hint">{}</code>', text) if text else NOTHING
 
 
 # ── Time ───────────────────────────────────────────────────────────────────────────────────────
@@ -201,12 +201,12 @@ def hint(text: str | None) -> SafeString:
 def _time(at: date, words: str, css: str = "") -> SafeString:
     title = wording.instant(at.astimezone(UTC)) if isinstance(at, datetime) else at.isoformat()
     machine = at.astimezone(UTC).isoformat().replace("+00:00", "Z") if isinstance(at, datetime) else at.isoformat()
-    extra = format_html(' class="{}"', css) if css else NOTHING
-    return format_html('<time datetime="{}" title="{}"{}>{}</time>', machine, title, extra, words)
+    extra = markup(' class="{}"', css) if css else NOTHING
+    return markup('<time datetime="{}" title="{}"{}>{}</time>', machine, title, extra, words)
 
 
 def _word(text: str) -> SafeString:
-    return format_html('<span class="faint">{}</span>', text)
+    return markup('<span class="faint">{}</span>', text)
 
 
 @register.simple_tag(takes_context=True)
@@ -274,16 +274,16 @@ def age(
     days = max((_now(context) - start).days, 0)
     number = f"{wording.thousands(days)} d"
     if issued is None:
-        number = format_html('<span aria-hidden="true">≥ </span><span class="vh">at least </span>{}', number)
+        number = markup('<span aria-hidden="true">≥ </span><span class="vh">at least </span>{}', number)
     if most is None:
-        return format_html('<span class="age"><span class="n">{}</span></span>', number)
+        return markup('<span class="age"><span class="n">{}</span></span>', number)
     bar = pictures.age_bar(days, most)
     beyond = (
-        format_html('<rect class="c-crit" x="42.7" y="2" width="{}" height="8" rx="1"/>', bar.beyond)
+        markup('<rect class="c-crit" x="42.7" y="2" width="{}" height="8" rx="1"/>', bar.beyond)
         if bar.beyond
         else NOTHING
     )
-    return format_html(
+    return markup(
         '<span class="age"><span class="n{}">{}</span><svg viewBox="0 0 64 12" aria-hidden="true">'
         '<rect class="{}" x="0.5" y="4" width="63" height="4" rx="1"/>'
         '<rect class="{}" y="4" width="{}" height="4" rx="1"/>{}'
@@ -418,7 +418,7 @@ def short_path(path: str, parts: int = 3) -> str:
 @register.filter
 def breakable(name: str) -> SafeString:
     """A name of ours that may break after its dots and underscores: `credential.dates_recorded`."""
-    return format_html_join("", "{}<wbr>", ((part,) for part in re.split(r"(?<=[._])", name)))
+    return joined("{}<wbr>", ((part,) for part in re.split(r"(?<=[._])", name)))
 
 
 @register.filter
@@ -480,35 +480,32 @@ def row_cells(context: template.Context, row: Any) -> SafeString:
     if listing.page.row_template and context.template is not None:
         with context.push(row=row, **{CELLS: cells}):
             context.template.engine.get_template(listing.page.row_template).render(context)
-    first, *others = listing.columns
-    parts = [format_html('<th scope="row" class="wide {}">{}</th>', first.classes, _name_cell(first, cells, row))]
-    for column in others:
+    parts: list[str] = []
+    for column, opening, closing in listing.cells:
         content = cells[column.key]
-        if content is None:
+        if content is None and column is listing.columns[0]:
+            content = _name(_text(column.value(row)) if column.value else row, row)
+        elif content is None:
             content = _text(column.value(row)) if column.value else ""
-        parts.append(format_html('<td class="{}">{}</td>', column.classes, content))
-    return mark_safe("".join(parts))  # noqa: S308 - every part was formatted above
+        parts += (opening, escaped(content), closing)
+    return SafeString("".join(parts))
 
 
 def _text(value: Any) -> Any:
     return "" if value is None else value
 
 
-def _name_cell(column: Any, cells: Mapping[str, Any], row: Any) -> Any:
-    content = cells[column.key]
-    if content is not None:
-        return content
-    name = _text(column.value(row)) if column.value else row
+def _name(name: Any, row: Any) -> SafeString:
     if not hasattr(row, "get_absolute_url"):
-        return format_html('<span class="name cut">{}</span>', name)
-    return format_html('<a class="name cut" href="{}">{}</a>', row.get_absolute_url(), name)
+        return markup('<span class="name cut">{}</span>', name)
+    return markup('<a class="name cut" href="{}">{}</a>', row.get_absolute_url(), name)
 
 
 @register.simple_tag(takes_context=True)
 def row_attributes(context: template.Context, row: Any) -> SafeString:
     css = context["list"].page.row_css
     name = css(row) if css else ""
-    return format_html(' class="{}"', name) if name else NOTHING
+    return markup(' class="{}"', name) if name else NOTHING
 
 
 @register.simple_tag(takes_context=True)
@@ -519,6 +516,6 @@ def row_label(context: template.Context, row: Any) -> str:
 @register.simple_tag(takes_context=True)
 def swaps(context: template.Context, url: str, how: str = "outerHTML") -> SafeString:
     """The attributes of a link within a list: a plain link, and a swap of the list where script runs."""
-    return format_html(
+    return markup(
         'href="{0}" hx-get="{0}" hx-target="#{1}" hx-swap="{2}" hx-push-url="true"', url, context["list"].root, how
     )
