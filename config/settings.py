@@ -11,6 +11,7 @@ from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
 from config import env
+from config.mail import mail_from, mail_server, public_url
 from providers.guard import Guard
 from providers.references import References
 from providers.regions import known_region
@@ -66,6 +67,20 @@ env.accept("KEYREEVE_ALLOW_NETWORKS", lambda: Guard(networks=ALLOW_NETWORKS))
 env.accept("KEYREEVE_REFERENCE_FOLDERS", lambda: References(folders=REFERENCE_FOLDERS))
 env.accept("KEYREEVE_REFERENCE_VARIABLES", lambda: References(variables=REFERENCE_VARIABLES))
 env.accept("KEYREEVE_REFERENCE_AWS_REGION", lambda: REFERENCE_AWS_REGION and known_region(REFERENCE_AWS_REGION))
+
+# ── Notices ────────────────────────────────────────────────────────────────────────────────────
+# Where people reach Keyreeve: what links in mails and webhooks begin with.
+PUBLIC_URL = public_url(env.text("KEYREEVE_URL"))
+MAIL_SERVER = mail_server(env.secret("KEYREEVE_MAIL_URL"))
+if MAIL_SERVER:
+    for _name in ("KEYREEVE_MAIL_FROM", "KEYREEVE_URL"):
+        if not env.text(_name):
+            raise ImproperlyConfigured(f"KEYREEVE_MAIL_URL is set, so {_name} must be too.")
+    DEFAULT_FROM_EMAIL = mail_from(env.text("KEYREEVE_MAIL_FROM"))
+    EMAIL_HOST, EMAIL_PORT = MAIL_SERVER.host, MAIL_SERVER.port
+    EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = MAIL_SERVER.user, MAIL_SERVER.password
+    EMAIL_USE_TLS, EMAIL_USE_SSL = MAIL_SERVER.starts_tls, MAIL_SERVER.is_tls
+EMAIL_TIMEOUT = 20  # seconds
 
 # ── Database and broker ────────────────────────────────────────────────────────────────────────
 DATABASE_URL = env.secret("DATABASE_URL")
@@ -133,6 +148,8 @@ CELERY_TASK_DEFAULT_QUEUE = "default"
 CELERY_TASK_ROUTES = {
     "inventory.tasks.sync_connection": {"queue": "sync"},
     "inventory.tasks.advance_removal": {"queue": "sync"},
+    "notifications.tasks.send_mail": {"queue": "sync"},
+    "notifications.tasks.send_to_endpoint": {"queue": "sync"},
     "lifecycle.tasks.evaluate_findings": {"queue": "evaluate"},
 }
 CELERY_TIMEZONE = "UTC"
@@ -158,6 +175,7 @@ INSTALLED_APPS = [
     "access",
     "audit",
     "inventory",
+    "notifications",
     "lifecycle",
     "config",
 ]

@@ -10,8 +10,9 @@ from django.utils import timezone
 from kombu.exceptions import OperationalError
 
 from access.actors import Actor
-from lifecycle.actions import evaluation, snapshots, waivers
+from lifecycle.actions import evaluation, notices, snapshots, waivers
 from lifecycle.errors import EvaluationUnderWay
+from notifications.actions.recipients import keep_recipients
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +37,16 @@ def expire_waivers() -> dict[str, int]:
 def take_snapshot() -> dict[str, int]:
     snapshots.take_snapshot(timezone.now())
     return {"snapshots": 1}
+
+
+@shared_task
+def compose_notices() -> None:
+    now = timezone.now()
+    keep_recipients(now)
+    notices.tell_severe(now)
+    while notices.compose_digests(now) == notices.RECIPIENTS:  # each in a transaction of its own
+        pass
+    notices.tell_figures(now)
 
 
 def after_sync(**_arguments: Any) -> None:

@@ -177,6 +177,9 @@ class Finding(Row):
         null=True, blank=True, help_text="When age makes it more severe; none once it has, or nothing is."
     )
     escalated_at = models.DateTimeField(null=True, blank=True)
+    told_severity = models.PositiveSmallIntegerField(
+        default=Severity.NONE, db_default=Severity.NONE.value, help_text="The highest as which anybody was told of it."
+    )
     acknowledged_at = models.DateTimeField(null=True, blank=True)
     acknowledged_by = models.CharField(max_length=200, blank=True)
     resolved_at = models.DateTimeField(null=True, blank=True)
@@ -251,6 +254,11 @@ class Finding(Row):
                 fields=["due_at", "id"],
                 condition=Q(resolved_at=None, escalated_at__isnull=False),
                 name="finding_escalated",
+            ),
+            models.Index(
+                fields=["severity"],
+                condition=Q(resolved_at=None, severity__gte=Severity.HIGH, told_severity__lt=F("severity")),
+                name="finding_untold",
             ),
         ]
 
