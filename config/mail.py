@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass
-from email.utils import parseaddr
+from email.utils import getaddresses
 from ipaddress import ip_address
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -44,7 +44,9 @@ def mail_server(url: str) -> MailServer | None:
         # Without the cause: it holds the address and its password.
         raise ImproperlyConfigured("KEYREEVE_MAIL_URL is no address of a mail server.") from None
     if scheme not in PORTS or not _HOST.fullmatch(host):
-        raise ImproperlyConfigured("KEYREEVE_MAIL_URL must be smtp://host or smtps://host, with user and port if needed.")
+        raise ImproperlyConfigured(
+            "KEYREEVE_MAIL_URL must be smtp://host or smtps://host, with user and port if needed."
+        )
     if parts.path.strip("/") or parts.fragment or options.keys() - {"starttls"}:
         raise ImproperlyConfigured("KEYREEVE_MAIL_URL holds more than user, host, port and starttls.")
     if options.get("starttls", "yes") not in {"yes", "no"} or (options and scheme == "smtps"):
@@ -55,13 +57,16 @@ def mail_server(url: str) -> MailServer | None:
     if bool(user) != bool(password):
         raise ImproperlyConfigured("KEYREEVE_MAIL_URL names a user without a password, or a password without a user.")
     if password and not (starts_tls or scheme == "smtps" or is_here):
-        raise ImproperlyConfigured("KEYREEVE_MAIL_URL would send a password in clear. Use smtps:// or leave out starttls=no.")
+        raise ImproperlyConfigured(
+            "KEYREEVE_MAIL_URL would send a password in clear. Use smtps:// or leave out starttls=no."
+        )
     return MailServer(host, port or PORTS[scheme], user, password, starts_tls, scheme == "smtps")
 
 
 def mail_from(text: str) -> str:
     """`Keyreeve <keyreeve@example.org>` or the address alone."""
-    name, address = parseaddr(text)
+    found = getaddresses([text])
+    name, address = found[0] if len(found) == 1 else ("", "")
     if not _ADDRESS.fullmatch(address) or not text.isprintable() or len(text) > 300 or "@" in name:
         raise ImproperlyConfigured("KEYREEVE_MAIL_FROM must be an address such as Keyreeve <keyreeve@example.org>.")
     return text

@@ -84,7 +84,9 @@ class Mailer:
             raise MailServerAway(_said(exc)) from exc
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._backend.close()
 
     def send(self, notice: Notice) -> None:

@@ -22,6 +22,7 @@ from audit.actions import action
 from inventory.states import Severity
 from lifecycle import kinds
 from lifecycle.models import Finding, Snapshot, Waiver
+from lifecycle.models.findings import FindingQuerySet
 from lifecycle.states import COUNTED
 from notifications.actions.outbox import Message, post
 from notifications.mail import is_on
@@ -146,7 +147,9 @@ def _ids_for(endpoint: Endpoint, cursor: Any) -> tuple[list[UUID], int]:
 
 
 def _to_people(told: Sequence[tuple[UUID, int, list[UUID]]], now: datetime) -> Iterator[Message]:
-    recipients = {each.owner_id: each for each in Recipient.objects.with_people().filter(owner__in=[t[0] for t in told])}
+    recipients = {
+        each.owner_id: each for each in Recipient.objects.with_people().filter(owner__in=[t[0] for t in told])
+    }
     findings = _loaded(pk for _, _, ids in told for pk in ids)
     for owner_id, count, ids in told:
         recipient = recipients.get(owner_id)
@@ -298,8 +301,8 @@ def _waivers_ending(recipients: Sequence[Recipient], now: datetime) -> dict[UUID
     """By recipient: the waivers of their findings that end soon. Nothing where there are none."""
     found: dict[UUID, dict[str, Any]] = defaultdict(dict)
     by_owner = {each.owner_id: each for each in recipients}
-    ending = Waiver.objects.active().filter(
-        ends_at__gt=now, ends_at__lte=now + WAIVERS_WITHIN, finding__owner__in=list(by_owner)
+    ending = Waiver.objects.ending_before(now + WAIVERS_WITHIN).filter(
+        ends_at__gt=now, finding__owner__in=list(by_owner)
     )
     mine = F("finding__owner")
     placed = ending.annotate(
@@ -325,20 +328,27 @@ def _shared(now: datetime) -> _Shared:
     unowned = Finding.objects.open().filter(severity=Severity.CRITICAL, owner=None, connection=None, job=None)
     return _Shared(
         requested=_requested(now),
-        unsynced=_first(unsynced, "Connections not synced", "connection,connections", "not synced",
-                        f"{OPEN_QUERY}&rule=connection-not-synced", now),
-        unowned=_first(unowned, "Critical and without an owner", "critical finding", "without an owner",
-                       f"{OPEN_QUERY}&severity=critical", now),
-    )  # fmt: skip
+        unsynced=_first(
+            unsynced, ("Connections not synced", "connection", "not synced"), "rule=connection-not-synced", now
+        ),
+        unowned=_first(
+            unowned, ("Critical and without an owner", "critical finding", "without an owner"), "severity=critical", now
+        ),
+    )
 
 
-def _first(findings: Any, title: str, noun: str, what: str, query: str, now: datetime) -> dict[str, Any] | None:
+def _first(
+    findings: FindingQuerySet, words: tuple[str, str, str], query: str, now: datetime
+) -> dict[str, Any] | None:
+    """The first of what nobody in particular answers for, by a title, a noun and what is so of it."""
     total = findings.count()
     if not total:
         return None
+    title, noun, what = words
     shown = findings.with_subjects().order_by("-severity", "due_at", "pk")[:LISTED]
     items = [_for_people(finding, now) for finding in shown]
-    return _section(title, f"{plural(total, noun)} {what}", items, total, f"{reverse('finding_list')}?{query}")
+    path = f"{reverse('finding_list')}?{OPEN_QUERY}&{query}"
+    return _section(title, f"{plural(total, noun)} {what}", items, total, path)
 
 
 def _requested(now: datetime) -> dict[str, Any] | None:

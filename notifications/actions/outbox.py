@@ -64,9 +64,7 @@ def post(messages: Iterable[Message], *, now: datetime) -> list[Delivery]:
 
 
 def _posted(messages: Sequence[Message], now: datetime) -> list[Delivery]:
-    with database.cursor() as cursor:
-        cursor.execute("SELECT keyreeve_uuid7() FROM generate_series(1, %s)", [len(messages)])
-        ids = [row[0] for row in cursor.fetchall()]
+    ids = _new_ids(len(messages))
     by_id = dict(zip(ids, messages, strict=True))
     Notice.objects.bulk_create(
         [
@@ -83,19 +81,27 @@ def _posted(messages: Sequence[Message], now: datetime) -> list[Delivery]:
         ],
         ignore_conflicts=True,  # of keys: what was told is not told again
     )
-    new = Notice.objects.filter(pk__in=ids).order_by("pk").values_list("pk", flat=True)
+    new = list(Notice.objects.filter(pk__in=ids).order_by("pk").values_list("pk", flat=True))
     return Delivery.objects.bulk_create(
         [
             Delivery(
+                id=delivery_id,
                 notice_id=pk,
                 channel=Channel.WEBHOOK if by_id[pk].endpoint else Channel.EMAIL,
                 endpoint=by_id[pk].endpoint,
                 created_at=now,
                 due_at=now,
             )
-            for pk in new
+            for delivery_id, pk in zip(_new_ids(len(new)), new, strict=True)
         ]
     )
+
+
+def _new_ids(number: int) -> list[UUID]:
+    """Keys as the database makes them; a bulk insert would not say which it made."""
+    with database.cursor() as cursor:
+        cursor.execute("SELECT keyreeve_uuid7() FROM generate_series(1, %s)", [number])
+        return [row[0] for row in cursor.fetchall()]
 
 
 def claim_next(deliveries: DeliveryQuerySet, *, now: datetime) -> Lease | None:

@@ -53,7 +53,7 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
         return self.filter(state=DeliveryState.WAITING)
 
     def due(self, now: datetime) -> Self:
-        """To be sent now: waiting, not held by a live worker, and not to an endpoint that is paused or left in quiet."""
+        """To be sent now: not held by a live worker, and not to an endpoint that is paused or left in quiet."""
         free = Q(lease_until=None) | Q(lease_until__lte=now)
         heard = Q(endpoint=None) | Q(endpoint__paused_at=None) & (
             Q(endpoint__quiet_until=None) | Q(endpoint__quiet_until__lte=now)
@@ -89,9 +89,7 @@ class Delivery(Row):
     class Meta(Row.Meta):
         verbose_name_plural = "deliveries"
         constraints: ClassVar = [
-            models.UniqueConstraint(
-                fields=["notice"], condition=Q(endpoint=None), name="delivery_one_mail_per_notice"
-            ),
+            models.UniqueConstraint(fields=["notice"], condition=Q(endpoint=None), name="delivery_one_mail_per_notice"),
             models.UniqueConstraint(
                 fields=["notice", "endpoint"],
                 condition=Q(endpoint__isnull=False),
@@ -107,7 +105,8 @@ class Delivery(Row):
             ),
             models.CheckConstraint(condition=Q(state__in=DeliveryState.values), name="delivery_state_is_known"),
             models.CheckConstraint(
-                condition=Q(lease_token=None, lease_until=None) | Q(lease_token__isnull=False, lease_until__isnull=False),
+                condition=Q(lease_token=None, lease_until=None)
+                | Q(lease_token__isnull=False, lease_until__isnull=False),
                 name="delivery_lease_has_token_and_end",
             ),
         ]

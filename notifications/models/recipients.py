@@ -44,9 +44,7 @@ class Recipient(Row):
     least_severity = models.PositiveSmallIntegerField(
         choices=Severity, default=Severity.LOW, db_default=Severity.LOW.value
     )
-    rhythm = models.CharField(
-        max_length=10, choices=Rhythm, default=Rhythm.DAILY, db_default=Rhythm.DAILY.value
-    )
+    rhythm = models.CharField(max_length=10, choices=Rhythm, default=Rhythm.DAILY, db_default=Rhythm.DAILY.value)
     hour = models.PositiveSmallIntegerField(default=MORNING, db_default=MORNING)
     digest_due_at = models.DateTimeField(null=True, blank=True)
     digested_at = models.DateTimeField(null=True, blank=True, help_text="When a digest was last composed, or none was.")
