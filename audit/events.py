@@ -68,12 +68,10 @@ class Event(StrEnum):
     WAIVER_CAP_REMOVED = "waiver_cap.removed"
     WAIVER_WITHDRAWN = "waiver.withdrawn"
     WAIVER_EXPIRED = "waiver.expired"
-<<<<<<< HEAD
     JOB_DECLARED = "job.declared"
     JOB_RETIRED = "job.retired"
     JOB_FAILED = "job.failed"
     JOB_RECOVERED = "job.recovered"
-=======
     ENDPOINT_ADDED = "endpoint.added"
     ENDPOINT_CHANGED = "endpoint.changed"
     ENDPOINT_PAUSED = "endpoint.paused"
@@ -82,5 +80,4 @@ class Event(StrEnum):
     NOTICE_TESTED = "notice.tested"
     NOTICE_RETRIED = "notice.retried"
     PREFERENCES_CHANGED = "preferences.changed"
->>>>>>> 4316677 (Keep an outbox of notices with mails and signed webhooks, and compose what is told of findings)
     CHAIN_HEAD_SIGNED = "chain_head.signed"

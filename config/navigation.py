@@ -38,7 +38,14 @@ GROUPS: list[tuple[str, list[tuple[str, str, str, str]]]] = [
         ],
     ),
     ("Assurance", [("audit_list", "audit", "Audit", "")]),
-    ("Set-up", [("connection_list", "plug", "Connections", ""), ("job_list", "clock", "Schedule", "")]),
+    (
+        "Set-up",
+        [
+            ("connection_list", "plug", "Connections", ""),
+            ("notice_list", "bell", "Notifications", ""),
+            ("job_list", "clock", "Schedule", ""),
+        ],
+    ),
 ]
 QUEUES = frozenset({"quarantined", "requested"})  # counts of what waits, which are part of the other counts
 # One statement; each part stops at the limit, so it costs the same at any size.

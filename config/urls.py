@@ -15,6 +15,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("readyz", health.readyz, name="readyz"),
     path("", include("access.urls")),
     path("", include("inventory.urls")),
+    path("", include("notifications.urls")),
     path("", include("lifecycle.urls")),
     path("", include("audit.urls")),
     # Only what a closed installation without mail needs: no sign-up, no addresses, no reset by e-mail.

@@ -10,13 +10,15 @@ from notifications.actions.outbox import tidy
 
 
 @shared_task(ignore_result=True)
-def sweep_due_notices() -> None:
+def sweep_due_notices() -> dict[str, int]:
     now = timezone.now()
     tidy(now)
-    if sending.mail_is_due(now):
+    is_due, endpoints = sending.mail_is_due(now), sending.due_endpoints(now)
+    if is_due:
         send_mail.delay()
-    for endpoint_id in sending.due_endpoints(now):
+    for endpoint_id in endpoints:
         send_to_endpoint.delay(str(endpoint_id))
+    return {"rung": is_due + len(endpoints)}
 
 
 @shared_task(acks_late=True, ignore_result=True)

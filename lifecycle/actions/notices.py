@@ -202,17 +202,17 @@ class _Shared:
 
 
 @action
-def compose_digests(now: datetime) -> int:
-    """Compose the digests that are due, RECIPIENTS at most; how many recipients were looked at.
+def compose_digests(now: datetime) -> tuple[int, int]:
+    """Compose the digests that are due, RECIPIENTS at most; how many people were looked at, and how many are told.
 
     One a day for each, whatever happens twice: the day is part of the key. An empty one is not made.
     """
     if not is_on():
-        return 0
+        return 0, 0
     due = Recipient.objects.due(now).order_by("digest_due_at", "pk").select_for_update(skip_locked=True, of=("self",))
     recipients = list(due.with_people()[:RECIPIENTS])
     if not recipients:
-        return 0
+        return 0, 0
     roles = roles_of([person.pk for each in recipients if (person := each.person)])
     shared = _shared(now)
     owned = _of_owners(recipients, now)
@@ -223,9 +223,9 @@ def compose_digests(now: datetime) -> int:
             messages.append(_digest(recipient, sections, now))
         recipient.digested_at = now
         recipient.digest_due_at = next_digest(recipient.rhythm, recipient.hour, now)
-    post(messages, now=now)
+    told = post(messages, now=now)
     Recipient.objects.bulk_update(recipients, ["digested_at", "digest_due_at"])
-    return len(recipients)
+    return len(recipients), len(told)
 
 
 def _digest(recipient: Recipient, sections: list[dict[str, Any]], now: datetime) -> Message:
@@ -337,9 +337,7 @@ def _shared(now: datetime) -> _Shared:
     )
 
 
-def _first(
-    findings: FindingQuerySet, words: tuple[str, str, str], query: str, now: datetime
-) -> dict[str, Any] | None:
+def _first(findings: FindingQuerySet, words: tuple[str, str, str], query: str, now: datetime) -> dict[str, Any] | None:
     """The first of what nobody in particular answers for, by a title, a noun and what is so of it."""
     total = findings.count()
     if not total:

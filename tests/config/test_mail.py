@@ -57,13 +57,17 @@ def test_a_sender_is_an_address_with_or_without_a_name(text):
     assert mail_from(text) == text
 
 
-@pytest.mark.parametrize("text", ["Keyreeve", "a@b@c", "x@y.example\r\nBcc: z@y.example", "a@b.example, c@d.example", ""])
+@pytest.mark.parametrize(
+    "text", ["Keyreeve", "a@b@c", "x@y.example\r\nBcc: z@y.example", "a@b.example, c@d.example", ""]
+)
 def test_what_is_no_single_sender_is_refused(text):
     with pytest.raises(ImproperlyConfigured, match="KEYREEVE_MAIL_FROM"):
         mail_from(text)
 
 
-@pytest.mark.parametrize("text", ["https://keyreeve.halden.example/", "http://127.0.0.1:8000", "https://one.example/reeve"])
+@pytest.mark.parametrize(
+    "text", ["https://keyreeve.halden.example/", "http://127.0.0.1:8000", "https://one.example/reeve"]
+)
 def test_a_public_address_has_no_slash_at_its_end(text):
     assert public_url(text) == text.rstrip("/")
 

@@ -32,12 +32,16 @@ class Mailbox:
     data: list[str] = field(default_factory=list)
     passwords: dict[str, str] = field(default_factory=dict)
 
-    async def handle_EHLO(self, server: SMTP, session: Session, envelope: Envelope, hostname: str, answers: list[str]) -> list[str]:  # noqa: N802, E501
+    async def handle_EHLO(
+        self, server: SMTP, session: Session, envelope: Envelope, hostname: str, answers: list[str]
+    ) -> list[str]:  # noqa: N802, E501
         session.host_name = hostname
         self.sessions += 1
         return answers
 
-    async def handle_RCPT(self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]) -> str:  # noqa: N802, E501
+    async def handle_RCPT(
+        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:  # noqa: N802, E501
         if self.refusals:
             return self.refusals.pop(0)
         envelope.rcpt_tos.append(address)
@@ -50,7 +54,9 @@ class Mailbox:
         self.mails.append(email.message_from_bytes(envelope.content or b"", policy=email.policy.default))  # type: ignore[arg-type]
         return "250 taken"
 
-    def authenticate(self, server: SMTP, session: Session, envelope: Envelope, mechanism: str, given: Any) -> AuthResult:
+    def authenticate(
+        self, server: SMTP, session: Session, envelope: Envelope, mechanism: str, given: Any
+    ) -> AuthResult:
         assert isinstance(given, LoginPassword)
         is_known = self.passwords.get(given.login.decode()) == given.password.decode()
         return AuthResult(success=is_known, handled=False)

@@ -118,14 +118,14 @@ def test_the_database_refuses_a_subject_that_is_no_line(told, subject):
 
 
 def test_active_owners_and_who_decides_can_be_told_once_each():
-    reviewer, reader, both = person(Role.REVIEWER), person(Role.AUDITOR), person(Role.OPERATOR)
+    reviewer, _reader, both = (person(role) for role in (Role.REVIEWER, Role.AUDITOR, Role.OPERATOR))
     factories.owner(user=both)
     factories.owner(is_active=False)
     for _ in range(2):
         keep_recipients(NOW)
     people = {(each.person.pk, each.owner is not None) for each in Recipient.objects.with_people()}
     assert people == {(reviewer.pk, False), (both.pk, True)}
-    assert reader.pk not in roles_of([]) and roles_of([both.pk]) == {both.pk: frozenset({Role.OPERATOR})}
+    assert roles_of([both.pk]) == {both.pk: frozenset({Role.OPERATOR})}
 
 
 def test_a_person_who_comes_to_answer_for_things_keeps_what_they_chose_and_is_told_once():

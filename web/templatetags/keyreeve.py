@@ -129,6 +129,10 @@ STATES: dict[str, tuple[str, str]] = {  # tone, icon; the word is the value itse
     "resolved": ("good", "met"),
     "present": ("bad", "stop"),
     "gone": ("off", "met"),
+    # notices
+    "delivered": ("good", "met"),
+    "given_up": ("bad", "stop"),
+    "dropped": ("off", "ended"),
     # clients
     "quarantined": ("bad", "lock"),
     "admitted": ("good", "met"),

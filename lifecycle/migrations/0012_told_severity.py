@@ -7,7 +7,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('inventory', '0016_tags_score_and_review'),
-        ('lifecycle', '0010_forget_guesses_of_in_policy'),
+        ('lifecycle', '0011_run_ledger'),
     ]
 
     operations = [
