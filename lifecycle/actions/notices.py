@@ -196,7 +196,6 @@ def _to_endpoint(endpoint: Endpoint, ids: Sequence[UUID], total: int, left: int,
 class _Shared:
     """What every reader of one role is told alike, counted once for all of their digests."""
 
-    requested: dict[str, Any] | None
     unsynced: dict[str, Any] | None
     unowned: dict[str, Any] | None
 
@@ -301,8 +300,8 @@ def _waivers_ending(recipients: Sequence[Recipient], now: datetime) -> dict[UUID
     """By recipient: the waivers of their findings that end soon. Nothing where there are none."""
     found: dict[UUID, dict[str, Any]] = defaultdict(dict)
     by_owner = {each.owner_id: each for each in recipients}
-    ending = Waiver.objects.ending_before(now + WAIVERS_WITHIN).filter(
-        ends_at__gt=now, finding__owner__in=list(by_owner)
+    ending = Waiver.objects.active().filter(
+        ends_at__gt=now, ends_at__lt=now + WAIVERS_WITHIN, finding__owner__in=list(by_owner)
     )
     mine = F("finding__owner")
     placed = ending.annotate(
@@ -327,7 +326,6 @@ def _shared(now: datetime) -> _Shared:
     unsynced = Finding.objects.open().filter(rule="connection-not-synced")
     unowned = Finding.objects.open().filter(severity=Severity.CRITICAL, owner=None, connection=None, job=None)
     return _Shared(
-        requested=_requested(now),
         unsynced=_first(
             unsynced, ("Connections not synced", "connection", "not synced"), "rule=connection-not-synced", now
         ),
@@ -349,28 +347,11 @@ def _first(findings: FindingQuerySet, words: tuple[str, str, str], query: str, n
     return _section(title, f"{plural(total, noun)} {what}", items, total, path)
 
 
-def _requested(now: datetime) -> dict[str, Any] | None:
-    """Waivers that somebody asked for and nobody has decided, the longest waiting first."""
-    waiting = Waiver.objects.requested()
-    total = waiting.count()
-    if not total:
-        return None
-    rows = list(waiting.order_by("pk").values_list("finding", "requested_by")[:LISTED])
-    findings = _loaded(row[0] for row in rows)
-    items = [
-        {**_for_people(findings[pk], now), "when": f"asked for by {one_line(who, 80)}"}
-        for pk, who in rows
-        if pk in findings
-    ]
-    return _section("Waivers to decide", f"{plural(total, 'waiver')} to decide", items, total, reverse("finding_list"))
-
-
 def _of_roles(recipient: Recipient, roles: Mapping[int, frozenset[Role]], shared: _Shared) -> Iterator[dict[str, Any]]:
     """What somebody decides about who may: nothing for who holds no such role now."""
     person = recipient.person
     may = held(roles.get(person.pk, frozenset())) if person else frozenset()
     for kind, section in (
-        (kinds.WAIVERS_REQUESTED, shared.requested),
         (kinds.UNOWNED, shared.unowned),
         (kinds.UNSYNCED, shared.unsynced),
     ):

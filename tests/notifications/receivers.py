@@ -32,16 +32,16 @@ class Mailbox:
     data: list[str] = field(default_factory=list)
     passwords: dict[str, str] = field(default_factory=dict)
 
-    async def handle_EHLO(
+    async def handle_EHLO(  # noqa: N802
         self, server: SMTP, session: Session, envelope: Envelope, hostname: str, answers: list[str]
-    ) -> list[str]:  # noqa: N802, E501
+    ) -> list[str]:
         session.host_name = hostname
         self.sessions += 1
         return answers
 
-    async def handle_RCPT(
+    async def handle_RCPT(  # noqa: N802
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
-    ) -> str:  # noqa: N802, E501
+    ) -> str:
         if self.refusals:
             return self.refusals.pop(0)
         envelope.rcpt_tos.append(address)
@@ -101,7 +101,7 @@ def http_receiver() -> Iterator[Receiver]:
     receiver = Receiver()
 
     class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:  # noqa: N802
+        def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             receiver.asked.append(({name.lower(): value for name, value in self.headers.items()}, body))
             if receiver.hangs:
