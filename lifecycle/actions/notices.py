@@ -117,7 +117,7 @@ def tell_severe(now: datetime) -> int:
     """
     endpoints = list(Endpoint.objects.listening(kinds.SEVERE.slug))
     least = min([Severity.CRITICAL.value, *(max(each.least_severity, Severity.HIGH) for each in endpoints)])
-    values = {"least": least, "counted": list(COUNTED)}
+    values: dict[str, Any] = {"least": least, "counted": list(COUNTED)}
     with database.cursor() as cursor:
         cursor.execute(_ANY_UNTOLD, values)
         if not cursor.fetchone()[0]:

@@ -60,8 +60,13 @@ def test_an_endpoint_is_added_tried_changed_paused_and_removed(given, receiver):
     assert "SOC is removed" in text(mira.post(f"{at}/remove/", {"decided": "yes"}, follow=True))
     assert Endpoint.objects.count() == 0
     assert [event for event in events() if event.startswith(("endpoint", "notice"))] == [
-        "endpoint.added", "notice.tested", "endpoint.changed", "endpoint.paused", "endpoint.resumed", "endpoint.removed",
-    ]  # fmt: skip
+        "endpoint.added",
+        "notice.tested",
+        "endpoint.changed",
+        "endpoint.paused",
+        "endpoint.resumed",
+        "endpoint.removed",
+    ]
 
 
 def test_a_test_that_is_refused_says_why(given, receiver):

@@ -20,7 +20,8 @@ def test_every_icon_is_in_the_sprite(path):
 @named
 def test_nothing_is_inline(path):
     text = path.read_text()
-    assert not re.search(r"<[^>]*\sstyle=", text)
+    if path.parent.name != "mail":  # a mail has no stylesheet: style attributes are what every reader of mail shows
+        assert not re.search(r"<[^>]*\sstyle=", text)
     assert not re.search(r"<style\b", text)
     assert not re.search(r"<script(?![^>]*\bsrc=)", text)
     assert not re.search(r"<[a-z][^>]*\son\w+=", text)
