@@ -27,6 +27,13 @@ WAIVERS_ENDING = Kind(
     help="Within 14 days; their findings are open again from then on.",
     timings=IN_DIGEST,
 )
+WAIVERS_REQUESTED = Kind(
+    slug="waivers.requested",
+    name="Waivers to decide",
+    help="Somebody asked for them and nobody has decided.",
+    timings=IN_DIGEST,
+    roles=frozenset({Role.REVIEWER}),
+)
 UNSYNCED = Kind(
     slug="connections.unsynced",
     name="Connections not synced",
@@ -49,4 +56,4 @@ FIGURES = Kind(
     is_for_endpoints=True,
 )
 
-ALL = (SEVERE, OPEN, WAIVERS_ENDING, UNSYNCED, UNOWNED, DIGEST, FIGURES)
+ALL = (SEVERE, OPEN, WAIVERS_ENDING, WAIVERS_REQUESTED, UNSYNCED, UNOWNED, DIGEST, FIGURES)

@@ -22,8 +22,8 @@ from audit.actions import action
 from inventory.states import Severity
 from lifecycle import kinds
 from lifecycle.models import Finding, Snapshot, Waiver
-from lifecycle.models.findings import FindingQuerySet
-from lifecycle.states import COUNTED
+from lifecycle.models.findings import NOBODY, FindingQuerySet
+from lifecycle.states import COUNTED, ENDS_SOON
 from notifications.actions.outbox import Message, post
 from notifications.mail import is_on
 from notifications.models import Endpoint, Recipient
@@ -40,7 +40,6 @@ MOST_BATCHES = 50  # of payloads at once for one endpoint
 RECIPIENTS = 100  # whose digests are composed in one transaction
 CHUNK = 500
 SOON = timedelta(days=7)
-WAIVERS_WITHIN = timedelta(days=14)
 FIGURES_FROM = 7  # o'clock, UTC
 OPEN_QUERY = "&".join(f"state={state.value}" for state in COUNTED)
 
@@ -99,10 +98,10 @@ SELECT recipient, section, id, total FROM (
                     WHEN f.opened_at > r.since THEN 'new' END AS section
         FROM lifecycle_finding f
         WHERE f.resolved_at IS NULL AND f.state = ANY (%(counted)s) AND f.severity >= r.least
-          AND (f.owner_id = r.owner_id OR f.assigned_to_id = r.owner_id)
+          AND ({owner} = r.owner_id OR f.assigned_to_id = r.owner_id)
     ) x WHERE x.section IS NOT NULL
 ) placed WHERE place <= %(most)s ORDER BY recipient, section, place
-"""
+""".format(owner=f"COALESCE(f.owner_id, '{NOBODY}'::uuid)")  # as the index of owners has it
 _SECTIONS = ("severe", "overdue", "soon", "new")
 
 
@@ -196,6 +195,7 @@ def _to_endpoint(endpoint: Endpoint, ids: Sequence[UUID], total: int, left: int,
 class _Shared:
     """What every reader of one role is told alike, counted once for all of their digests."""
 
+    requested: dict[str, Any] | None
     unsynced: dict[str, Any] | None
     unowned: dict[str, Any] | None
 
@@ -300,9 +300,7 @@ def _waivers_ending(recipients: Sequence[Recipient], now: datetime) -> dict[UUID
     """By recipient: the waivers of their findings that end soon. Nothing where there are none."""
     found: dict[UUID, dict[str, Any]] = defaultdict(dict)
     by_owner = {each.owner_id: each for each in recipients}
-    ending = Waiver.objects.active().filter(
-        ends_at__gt=now, ends_at__lt=now + WAIVERS_WITHIN, finding__owner__in=list(by_owner)
-    )
+    ending = Waiver.objects.ending_before(now + ENDS_SOON).filter(ends_at__gt=now, finding__owner__in=list(by_owner))
     mine = F("finding__owner")
     placed = ending.annotate(
         total=Window(Count("pk"), partition_by=[mine]),
@@ -317,15 +315,16 @@ def _waivers_ending(recipients: Sequence[Recipient], now: datetime) -> dict[UUID
             item = {**_for_people(findings[finding_id], now), "when": f"the waiver ends {_day(ends_at)}"}
             items[recipient.pk].append(item)
         said = f"{plural(total, 'waiver')} {'ends' if total == 1 else 'end'} soon"
-        path = _list_of(recipient, "state=waived", is_open=False)
+        path = f"{reverse('waiver_list')}?ending_soon=true"
         found[recipient.pk] = _section("Waivers that end within 14 days", said, items[recipient.pk], total, path)
     return found
 
 
 def _shared(now: datetime) -> _Shared:
     unsynced = Finding.objects.open().filter(rule="connection-not-synced")
-    unowned = Finding.objects.open().filter(severity=Severity.CRITICAL, owner=None, connection=None, job=None)
+    unowned = Finding.objects.open().owned_by(None).filter(severity=Severity.CRITICAL, connection=None, job=None)
     return _Shared(
+        requested=_requested(now),
         unsynced=_first(
             unsynced, ("Connections not synced", "connection", "not synced"), "rule=connection-not-synced", now
         ),
@@ -347,11 +346,29 @@ def _first(findings: FindingQuerySet, words: tuple[str, str, str], query: str, n
     return _section(title, f"{plural(total, noun)} {what}", items, total, path)
 
 
+def _requested(now: datetime) -> dict[str, Any] | None:
+    """Waivers that somebody asked for and nobody has decided, the longest waiting first."""
+    waiting = Waiver.objects.requested()
+    total = waiting.count()
+    if not total:
+        return None
+    rows = list(waiting.order_by("requested_at", "pk").values_list("finding", "requested_by")[:LISTED])
+    findings = _loaded(row[0] for row in rows)
+    items = [
+        {**_for_people(findings[pk], now), "when": f"asked for by {one_line(who, 80)}"}
+        for pk, who in rows
+        if pk in findings
+    ]
+    path = f"{reverse('waiver_list')}?state=requested"
+    return _section("Waivers to decide", f"{plural(total, 'waiver')} to decide", items, total, path)
+
+
 def _of_roles(recipient: Recipient, roles: Mapping[int, frozenset[Role]], shared: _Shared) -> Iterator[dict[str, Any]]:
     """What somebody decides about who may: nothing for who holds no such role now."""
     person = recipient.person
     may = held(roles.get(person.pk, frozenset())) if person else frozenset()
     for kind, section in (
+        (kinds.WAIVERS_REQUESTED, shared.requested),
         (kinds.UNOWNED, shared.unowned),
         (kinds.UNSYNCED, shared.unsynced),
     ):
@@ -445,9 +462,10 @@ def _loaded(ids: Iterable[UUID]) -> dict[UUID, Finding]:
     return Finding.objects.with_subjects().select_related("owner").in_bulk(list(dict.fromkeys(ids)))
 
 
-def _list_of(recipient: Recipient, query: str, *, is_open: bool = True) -> str:
-    parts = [OPEN_QUERY] if is_open else []
-    return f"{reverse('finding_list')}?{'&'.join([*parts, query, f'owner={recipient.owner_id}'])}"
+def _list_of(recipient: Recipient, query: str) -> str:
+    """The list that shows all of it: a person's own, whatever else they may see, and a team's by its name."""
+    whose = "mine=true" if recipient.person else f"owner={recipient.owner_id}"
+    return f"{reverse('finding_list')}?{OPEN_QUERY}&{query}&{whose}"
 
 
 def _due(finding: Finding, now: datetime) -> str:

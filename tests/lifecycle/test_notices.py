@@ -7,13 +7,15 @@ import pytest
 from django.db import connection as database
 from django.db import transaction
 
+from access.actors import Actor, ActorKind
 from access.roles import Role
 from inventory.models import Owner
 from inventory.states import Severity
 from lifecycle import kinds
 from lifecycle.actions.notices import BATCH, BURST, LISTED, compose_digests, tell_figures, tell_severe
 from lifecycle.actions.snapshots import take_snapshot
-from lifecycle.models import Finding, FindingChange
+from lifecycle.actions.waivers import approve_waivers, request_waiver
+from lifecycle.models import Finding, FindingChange, Waiver
 from lifecycle.states import Change, FindingState
 from notifications.actions.recipients import keep_recipients
 from notifications.mail import rendered
@@ -334,6 +336,47 @@ def test_what_somebody_works_on_is_in_their_digest_too(ana):
     finding(None, Severity.HIGH, assigned_to=ana)
     compose_digests(NOW)
     assert subjects() == ["1 due within a week"]
+
+
+@pytest.fixture
+def waived(ana) -> Waiver:
+    """A waiver of a finding of Ana's that ends in ten days."""
+    made = finding(ana, Severity.LOW, name="waived-one", due_at=NOW + timedelta(days=60))
+    requester, approver = (Actor(ActorKind.USER, pk, pk, frozenset({Role.REVIEWER})) for pk in ("Mira", "Otto"))
+    ends = {"ends_at": NOW + timedelta(days=10), "now": NOW}
+    waiver = request_waiver(made, reason="r" * 20, compensating_control="c" * 20, actor=requester, **ends)
+    approve_waivers([waiver], reason="d" * 20, actor=approver, now=NOW)
+    waiver.refresh_from_db()
+    return waiver
+
+
+def test_an_owner_is_told_of_waivers_that_end(ana, waived):
+    compose_digests(NOW)
+    notice = Notice.objects.get()
+    assert notice.subject == "1 waiver ends soon"
+    for body in bodies(notice):
+        for words in ("waived-one", "the waiver ends 11 Jun, 12:00 UTC", "/waivers/?ending_soon=true"):
+            assert words in body
+    choose(ana, choices={"waivers.ending": "off"})
+    assert compose_digests(NOW + timedelta(days=1)) == (1, 0)
+
+
+def test_reviewers_are_told_of_waivers_to_decide(ana):
+    person(Role.REVIEWER)
+    person(Role.AUDITOR)
+    keep_recipients(NOW - timedelta(days=1))
+    old = {"opened_at": NOW - timedelta(days=9), "due_at": NOW + timedelta(days=60)}
+    request_waiver(
+        finding(ana, Severity.LOW, name="asked-one", **old),
+        reason="r" * 20, compensating_control="c" * 20, ends_at=NOW + timedelta(days=10), now=NOW,
+        actor=Actor(ActorKind.USER, "9", "Mira Okafor", frozenset({Role.REVIEWER})),
+    )  # fmt: skip
+    assert compose_digests(NOW) == (2, 1)
+    notice = Notice.objects.get()
+    assert notice.subject == "1 waiver to decide"
+    for body in bodies(notice):
+        for words in ("asked-one", "asked for by Mira Okafor", "/waivers/?state=requested"):
+            assert words in body
 
 
 def test_operators_are_told_of_connections_and_of_what_nobody_answers_for():

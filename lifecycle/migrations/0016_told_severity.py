@@ -7,7 +7,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('inventory', '0016_tags_score_and_review'),
-        ('lifecycle', '0011_run_ledger'),
+        ('lifecycle', '0015_a_waiver_takes_two_people'),
     ]
 
     operations = [
