@@ -26,7 +26,7 @@ OFFERED = 300  # rows in a menu of a page
 # for a panel that is closed.
 
 
-class OneText(forms.Input):
+class OneText(forms.widgets.Input):
     """An input that is put together without a template."""
 
     def render(self, name: str, value: Any, attrs: Any = None, renderer: Any = None) -> SafeString:
