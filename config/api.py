@@ -35,6 +35,7 @@ VIEWSETS: tuple[type[ReadOnlyViewSet], ...] = (
     inventory.MetadataSnapshotViewSet,
     inventory.UseViewSet,
     lifecycle.PolicyViewSet,
+    lifecycle.PolicyVersionViewSet,
     lifecycle.FindingViewSet,
     lifecycle.FindingCommentViewSet,
     lifecycle.FindingLinkViewSet,

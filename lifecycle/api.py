@@ -19,7 +19,9 @@ from lifecycle.models import (
     JobHour,
     JobRun,
     Policy,
+    PolicyVersion,
     RuleDay,
+    RuleSetting,
     RuleState,
     ScheduledJob,
     Snapshot,
@@ -59,6 +61,17 @@ class PolicyViewSet(ReadOnlyViewSet):
 
     def visible(self, actor: Actor) -> Rows:
         return self.queryset.all()
+
+
+class PolicyVersionViewSet(ReadOnlyViewSet):
+    queryset = PolicyVersion.objects.all()
+    serializer_class = serializers.PolicyVersionSerializer
+    filterset_class = filters.PolicyVersionFilter
+    orderings = (ARRIVAL, Ordering("changed_at", ("changed_at",)), Ordering("number", ("number",)))
+
+    def visible(self, actor: Actor) -> Rows:
+        """A dry run names credentials of the whole estate."""
+        return self.queryset.all() if actor.sees_everything else self.queryset.none()
 
 
 class FindingViewSet(ReadOnlyViewSet):
@@ -183,18 +196,27 @@ class RuleViewSet(ReadOnlyViewSet):
 
     def all_of(self, names: Sequence[str]) -> Iterator[str]:
         chosen = cleaned(self.filterset_class(self.request.query_params, queryset=self.queryset.none()))
+        settings = self._settings()
         kept = [
             rule
             for rule in RULES.values()
             if (not chosen["subject"] or rule.subject in chosen["subject"])
-            and (not chosen["severity"] or rule.severity.name.lower() in chosen["severity"])
+            and (
+                not chosen["severity"]
+                or serializers.severity_of(rule, settings.get(rule.slug)).name.lower() in chosen["severity"]
+            )
+            and chosen["is_on"] in {None, rule.slug not in settings or settings[rule.slug].is_on}
             and (not chosen["control"] or set(chosen["control"]) & set(rule.controls))
         ]
         is_backwards = self.request.query_params.get("ordering", "").startswith("-")
         return self._said(sorted(kept, key=lambda rule: rule.slug, reverse=is_backwards), names)
 
+    def _settings(self) -> dict[str, RuleSetting]:
+        return {setting.rule: setting for setting in RuleSetting.objects.current()}
+
     def _said(self, rules: Iterable[Rule], names: Sequence[str]) -> Iterator[str]:
         states = {state.rule: state for state in self.get_queryset()}
+        settings = self._settings()
         for rule in rules:
-            said = serializers.RuleSerializer.of(rule, states.get(rule.slug), self.root, names)
+            said = serializers.RuleSerializer.of(rule, states.get(rule.slug), settings.get(rule.slug), self.root, names)
             yield as_body(said).decode()

@@ -254,6 +254,7 @@ class PolicyFilter(FilterSet):  # type: ignore[misc]
     trust_model = ChoicesFilter(choices=TrustModel.choices, method="of_trust_model", label="Fits trust model")
     environment = RowFilter(Environment, offered=True, method="of_environment", label="Fits environment")
     is_shipped = FlagFilter(field_name="is_shipped", label="Shipped")
+    in_force = FlagFilter(method="still_in_force", label="In force")
 
     def of_kind(self, rows: Rows, name: str, value: list[str]) -> Rows:
         return rows.filter(kinds__overlap=value) if value else rows
@@ -264,12 +265,23 @@ class PolicyFilter(FilterSet):  # type: ignore[misc]
     def of_environment(self, rows: Rows, name: str, value: Environment) -> Rows:
         return rows.filter(environments__contains=[value.pk])
 
+    def still_in_force(self, rows: Rows, name: str, value: bool) -> Rows:
+        return rows.filter(retired_at__isnull=value)
+
+
+class PolicyVersionFilter(FilterSet):  # type: ignore[misc]
+    policy = RowFilter(Policy, field_name="policy", offered=True, label="Policy")
+    is_retirement = FlagFilter(field_name="is_retirement", label="Retirement")
+    changed_after = after("changed_at", "Changed from")
+    changed_before = before("changed_at", "Changed before")
+
 
 class RuleFilter(FilterSet):  # type: ignore[misc]
     """Of what a release declares, so it narrows no table; the view reads its values."""
 
     subject = ChoicesFilter(choices=SUBJECT_CHOICES, label="Subject")
     severity = LevelFilter(SEVERITIES, label="Severity")
+    is_on = FlagFilter(label="Switched on")
     control = ChoicesFilter(choices=CONTROL_CHOICES, label="Control")
 
 

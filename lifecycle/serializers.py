@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from django.db.models import DateField, F, Q, TextField, Value
+from django.db.models import DateField, F, OuterRef, Q, Subquery, TextField, Value
 from django.db.models.functions import Cast, Coalesce
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
@@ -18,7 +18,9 @@ from lifecycle.models import (
     JobHour,
     JobRun,
     Policy,
+    PolicyVersion,
     RuleDay,
+    RuleSetting,
     RuleState,
     ScheduledJob,
     Snapshot,
@@ -107,13 +109,54 @@ class PolicySerializer(Shape):
     max_age = Length("max_age", allow_null=True, help_text="Seconds until a secret must be rotated.")
     max_idle = Length("max_idle", allow_null=True, help_text="Seconds without use until a credential is stale.")
     max_lifetime = Length("max_lifetime", allow_null=True, help_text="Seconds from issue to expiry, at most.")
+    overlap = Length("overlap", allow_null=True, help_text="Seconds for which old and new version both work.")
+    review_interval = Length("review_interval", allow_null=True, help_text="Seconds from one review to the next.")
+    logging = serializers.ListField(child=serializers.CharField(), help_text="What servers that take them must log.")
+    sentence = Text(
+        Coalesce(
+            Subquery(PolicyVersion.objects.filter(policy=OuterRef("pk")).order_by("-number").values("sentence")[:1]),
+            Value(""),
+        ),
+        help_text="Whom it binds and what it asks, as its newest version says it.",
+    )
 
     class Meta:
         model = Policy
         fields = (
-            "id", "url", "display", "name", "description", "priority", "kinds", "trust_models", "environments",
-            "providers", "owners", "tags", "server_roles", "max_age", "max_idle", "max_lifetime", "requires_expiry",
-            "version", "is_shipped", "retired_at",
+            "id", "url", "display", "name", "description", "sentence", "priority", "kinds", "trust_models",
+            "environments", "providers", "owners", "tags", "server_roles", "max_age", "max_idle", "max_lifetime",
+            "overlap", "review_interval", "requires_owner", "requires_expiry", "requires_reference", "allowed_scopes",
+            "logging", "automation", "overrides", "version", "is_shipped", "retired_at",
+        )  # fmt: skip
+
+
+@extend_schema_field({"type": ["object", "null"]})
+class Tried(serializers.Field[Any, Any, Any, Any]):
+    """What a trial said, as the version keeps it; null where none was shown."""
+
+    def __init__(self, column: str, **kwargs: Any) -> None:
+        super().__init__(read_only=True, **kwargs)
+        self.column = column
+
+    def sql(self, root: str, noun: str) -> Sql:
+        return F(self.column)
+
+
+class PolicyVersionSerializer(Shape):
+    """A policy as it stood from one change to the next."""
+
+    noun = "policy-versions"
+    url = Url()
+    display = Text(Joined(F("policy__name"), Value(", version "), F("number")))
+    policy = Link("policies", "policy")
+    dry_run = Tried("dry_run", help_text="What the change was expected to do.")
+    back_test = Tried("back_test", help_text="What it would have done in the recorded past.")
+
+    class Meta:
+        model = PolicyVersion
+        fields = (
+            "id", "url", "display", "policy", "number", "sentence", "asked", "reason", "changed_by", "changed_at",
+            "is_retirement", "dry_run", "back_test",
         )  # fmt: skip
 
 
@@ -273,6 +316,11 @@ class FindingChangeSerializer(Shape):
         fields = ("id", "url", "display", "finding", "kind", "changed_at", "severity_before", "severity", "raised_by")
 
 
+def severity_of(rule: Rule, setting: RuleSetting | None) -> Severity:
+    """What a rule counts as for the whole estate."""
+    return rule.severity if setting is None or setting.severity is None else Severity(setting.severity)
+
+
 class RuleSerializer(Shape):
     """A rule is declared in the release; the database only knows what its last full evaluation counted."""
 
@@ -282,7 +330,9 @@ class RuleSerializer(Shape):
     display = serializers.CharField()
     name = serializers.CharField()
     subject = serializers.ChoiceField([(subject.value, subject.value.capitalize()) for subject in Subject])
-    severity = Level(SEVERITIES, "severity", help_text="Raised by one step where the rule says so.")
+    is_on = serializers.BooleanField(help_text="A policy may say otherwise of what it binds.")
+    severity = Level(SEVERITIES, "severity", help_text="In force, before what raises it; a policy may say otherwise.")
+    declared_severity = Level(SEVERITIES, "severity", help_text="As the release has it.")
     controls = serializers.ListField(child=serializers.CharField())
     why = serializers.CharField()
     remediation = serializers.CharField()
@@ -295,19 +345,23 @@ class RuleSerializer(Shape):
     class Meta:
         model = RuleState
         fields = (
-            "id", "url", "display", "name", "subject", "severity", "controls", "why", "remediation", "met", "violated",
-            "unknown", "seen_share", "evaluated_at",
+            "id", "url", "display", "name", "subject", "is_on", "severity", "declared_severity",
+            "controls", "why", "remediation", "met", "violated", "unknown", "seen_share", "evaluated_at",
         )  # fmt: skip
 
     @classmethod
-    def of(cls, rule: Rule, state: RuleState | None, root: str, names: Sequence[str]) -> Mapping[str, Any]:
+    def of(
+        cls, rule: Rule, state: RuleState | None, setting: RuleSetting | None, root: str, names: Sequence[str]
+    ) -> Mapping[str, Any]:
         everything = {
             "id": rule.slug,
             "url": f"{root}rules/{rule.slug}/",
             "display": rule.name,
             "name": rule.name,
             "subject": rule.subject.value,
-            "severity": rule.severity.name.lower(),
+            "is_on": setting.is_on if setting else True,
+            "severity": severity_of(rule, setting).name.lower(),
+            "declared_severity": rule.severity.name.lower(),
             "controls": list(rule.controls),
             "why": rule.why,
             "remediation": rule.remediation,

@@ -16,6 +16,7 @@ from access.actors import Actor
 from access.roles import Role
 from audit.actions import action, record
 from audit.events import Event
+from inventory import tags
 from inventory.models import Environment, Owner
 from inventory.states import CredentialKind, Logged, ServerRole, Severity, TrustModel
 from lifecycle.errors import (
@@ -333,6 +334,13 @@ def _words(longest: int) -> Callable[[Any], list[str]]:
     return clean
 
 
+def _tags(value: Any) -> list[str]:
+    kept = _values(value)
+    if not all(isinstance(each, str) and tags.is_tag(each) for each in kept):
+        raise _Refused(tags.RULE)
+    return kept
+
+
 def _keys(value: Any) -> list[UUID]:
     kept = _values(value)
     if not all(isinstance(each, UUID) for each in kept):
@@ -397,7 +405,7 @@ _cleaners: Mapping[str, Callable[[Any], Any]] = {
     "environments": _keys,
     "providers": _words(100),
     "owners": _keys,
-    "tags": _words(60),
+    "tags": _tags,
     "server_roles": _known(ServerRole),
     **dict.fromkeys(LIMITS, _limit),
     "requires_owner": _flag,

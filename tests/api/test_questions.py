@@ -7,10 +7,13 @@ from typing import Any
 
 import pytest
 
+from access.actors import Actor
 from config.api import NOUNS
 from inventory.models import AuthorizationServer, ClientRemoval, McpServer, MetadataSnapshot, PostureCheck, SyncRun
 from inventory.states import Admission, Authentication, Registration, RunState, Severity, Transport, Verdict
-from tests.api.conftest import Caller
+from lifecycle.actions.policies import set_rule
+from lifecycle.models import Policy
+from tests.api.conftest import Caller, Estate
 from tests.factories import NOW, client, connection, credential, environment, grant, server, tool
 
 DAY = timedelta(days=1)
@@ -149,3 +152,24 @@ def test_every_request_that_the_documentation_writes_is_understood(request_: str
 
 def test_the_documentation_writes_down_requests():
     assert len(WRITTEN) > 15
+
+
+def test_a_rule_says_whether_it_is_on_and_what_it_counts_as(auditor: Caller, estate: Estate):
+    said = {"actor": Actor.system("test"), "now": NOW, "reason": "Noise"}
+    set_rule("stale", is_on=False, severity=Severity.HIGH, **said)
+    rule = auditor.json("rules/stale/")
+    assert (rule["is_on"], rule["severity"], rule["declared_severity"]) == (False, "high", "medium")
+    assert auditor.names("rules/?is_on=false") == ["Stale"]
+    assert "Stale" in auditor.names("rules/?severity=high")
+
+
+def test_versions_of_a_policy_are_listed_with_what_was_asked(auditor: Caller, estate: Estate):
+    policy = Policy.objects.get(name="API keys")
+    versions = auditor.json(f"policy-versions/?policy={policy.pk}&ordering=number")["results"]
+    assert [each["number"] for each in versions] == [1, 2]
+    assert versions[-1]["asked"]["max_age"] == auditor.json(f"policies/{policy.pk}/")["max_age"] == 90 * 86_400
+    assert versions[-1]["sentence"] == auditor.json(f"policies/{policy.pk}/")["sentence"]
+
+
+def test_an_owner_sees_no_versions_for_their_dry_runs_name_credentials_of_others(estate: Estate):
+    assert estate.caller.json("policy-versions/")["results"] == []
