@@ -1,14 +1,17 @@
 """What Celery says of a task becomes a line of the ledger."""
 
+from datetime import timedelta
+
 import pytest
 from celery import shared_task
 from django.db import OperationalError
 
 from config import heartbeats
 from config.celery import BEATS, app
+from lifecycle.actions.jobs import Beat
 from lifecycle.models import Finding, JobHour, JobRun, ScheduledJob
 from lifecycle.states import RunOutcome
-from lifecycle.tasks import evaluate_findings, expire_waivers
+from lifecycle.tasks import evaluate_findings
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -17,6 +20,11 @@ pytestmark = pytest.mark.django_db
 @shared_task
 def unplanned() -> None:
     """A task that the timetable does not name."""
+
+
+@shared_task
+def failing() -> None:
+    raise ValueError("postgres://somebody:hunter2@db")
 
 
 def test_every_beat_is_a_task_that_exists():
@@ -38,11 +46,9 @@ def test_a_task_that_is_not_planned_leaves_nothing():
 
 
 def test_a_failure_is_recorded_without_what_it_said(monkeypatch):
-    def refuse(*_: object, **__: object) -> None:
-        raise ValueError("postgres://somebody:hunter2@db")
-
-    monkeypatch.setattr("lifecycle.actions.findings.expire_waivers", refuse)
-    expire_waivers.apply()
+    monkeypatch.setattr(heartbeats, "TIMETABLE", [Beat("failing", failing.name, timedelta(hours=1))])
+    monkeypatch.setattr(heartbeats, "TASKS", {failing.name})
+    failing.apply()
     run = JobRun.objects.get()
     assert (run.outcome, run.error) == (RunOutcome.FAILED, "ValueError; the worker's log says more.")
     assert JobHour.objects.get().failed == 1
