@@ -12,10 +12,11 @@ from django.urls import reverse
 from access.actors import Actor
 from inventory.models import Credential, Exposure
 from inventory.states import ENDED, CredentialKind, CredentialStatus, Severity
-from lifecycle.models import Finding, Snapshot
+from lifecycle.models import Finding, RuleState, Snapshot
 from lifecycle.models.breakdowns import DAYS_AHEAD, age_spans, breakdown
+from lifecycle.models.jobs import EVALUATION_TASK
 from web.paging import Capped, capped_counts
-from web.wording import thousands
+from web.wording import since, thousands
 
 LIVE = "&".join(f"status={status}" for status in CredentialStatus if status not in ENDED)
 OPEN = "state=open&state=acknowledged"  # what counts as risk: waived findings are listed apart
@@ -30,8 +31,9 @@ class Figure:
     label: str
     url: str
     value: Capped
-    trend: list[int]
+    trend: list[int | None]  # day by day; nothing of a day without a snapshot
     note: str
+    title: str = ""  # what the note has no room for
 
 
 def trend_note(trend: Sequence[tuple[date, int]], today: date, value: Capped) -> str:
@@ -45,7 +47,34 @@ def trend_note(trend: Sequence[tuple[date, int]], today: date, value: Capped) ->
     return f"{thousands(abs(change))} {'more' if change > 0 else 'fewer'} than a week ago"
 
 
-def figures(actor: Actor, now: datetime) -> list[Figure]:
+def by_day(snapshots: Sequence[Snapshot], name: str, today: date) -> list[int | None]:
+    """The number on each day from the first snapshot up to today."""
+    if not snapshots:
+        return []
+    counted = {snapshot.taken_on: getattr(snapshot, name) for snapshot in snapshots}
+    first = snapshots[0].taken_on
+    return [counted.get(first + timedelta(days=i)) for i in range((today - first).days + 1)]
+
+
+def coverage(state: RuleState | None, now: datetime) -> tuple[str, str]:
+    """What a rule's number is of, and how much of that nobody could tell; and when that was counted."""
+    if state is None:
+        return "", ""
+    unknown = f", {thousands(state.unknown)} unknown" if state.unknown else ", none unknown"
+    words = f"of {thousands(state.population)}{unknown}"
+    age = since(state.evaluated_at, now)
+    return words, f"{words}; counted {'just now' if age == 'now' else f'{age} ago'}"
+
+
+def recent(actor: Actor, now: datetime) -> list[Snapshot]:
+    """The snapshots of the trend, the oldest first; of the whole estate, so only for those who see all of it."""
+    if not actor.sees_everything:
+        return []
+    taken = Snapshot.objects.filter(taken_on__gte=(now - TREND).date())
+    return list(taken.defer("breakdown").order_by("taken_on"))
+
+
+def figures(actor: Actor, now: datetime, snapshots: Sequence[Snapshot]) -> list[Figure]:
     live = Credential.objects.visible_to(actor).live()
     findings = Finding.objects.visible_to(actor).open()
     unrotated = findings.filter(rule="unrotated")
@@ -77,14 +106,16 @@ def figures(actor: Actor, now: datetime) -> list[Figure]:
         ("Stale", "unused for too long", reverse("credential_list") + "?finding=stale", "stale", stale),
     ]
     counts = capped_counts([queryset for *_rest, queryset in wanted])
-    snapshots = list(Snapshot.objects.filter(taken_on__gte=(now - TREND).date()).order_by("taken_on"))
+    states = {state.rule: state for state in RuleState.objects.filter(rule__in=["unrotated", "stale"])}
     if not actor.sees_everything:
-        snapshots = []
+        states = {}
     found = []
     for (label, meaning, url, name, _queryset), count in zip(wanted, counts, strict=True):
         trend = [(snapshot.taken_on, getattr(snapshot, name)) for snapshot in snapshots]
-        note = trend_note(trend, now.date(), count) or meaning
-        found.append(Figure(label, url, count, [value for _, value in trend], note))
+        seen, counted = coverage(states.get(name), now)
+        note = seen or trend_note(trend, now.date(), count) or meaning
+        title = f"{meaning}: {counted}" if seen else ""
+        found.append(Figure(label, url, count, by_day(snapshots, name, now.date()), note, title))
     return found
 
 
@@ -179,12 +210,25 @@ class Rotation:
 
     @property
     def percent(self) -> str:
-        return f"{100 * self.share:.0f} %"
+        """Rounded down: what is not all of them is not 100 %."""
+        return f"{int(100 * self.share)} %"
 
 
 def rotations(rows: list[dict[str, Any]]) -> list[Rotation]:
     labels = dict(CredentialKind.choices)
     return [Rotation(row["kind"], str(labels[row["kind"]]), row["total"], row["late"], row["unknown"]) for row in rows]
+
+
+def evaluated_at() -> datetime | None:
+    """When findings were last brought up to date: an evaluation that had nothing to look at moves no mark."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """SELECT greatest((SELECT evaluated_at FROM lifecycle_evaluationmark),
+                               (SELECT max(ended_at) FROM lifecycle_scheduledjob WHERE task = %s))""",
+            [EVALUATION_TASK],
+        )
+        at: datetime | None = cursor.fetchone()[0]
+        return at
 
 
 def lede(heat_rows: Iterable[dict[str, Any]], overdue: Capped) -> str:

@@ -35,7 +35,7 @@ from inventory.models import (
     Tool,
 )
 from inventory.views.authorization_servers import role_of
-from lifecycle.models import EvaluationMark, Finding
+from lifecycle.models import Finding
 from lifecycle.models.breakdowns import DAYS_AHEAD
 from lifecycle.views.timeline import from_audit
 from web.pages import render_page_or_fragment
@@ -54,13 +54,13 @@ def overview(request: HttpRequest) -> HttpResponse:
     now = timezone.now()
     if not parts.has_estate():
         return render(request, "overview_empty.html", {"runs": last_runs(), "now": now})
-    figures = parts.figures(actor, now)
+    snapshots = parts.recent(actor, now)
+    figures = parts.figures(actor, now, snapshots)
     facts, counted_at = parts.facts(actor, now, is_large=any(figure.value.more for figure in figures))
     heat_rows = parts.heat(facts["findings_by_age"], now)
     exposures = Exposure.objects.visible_to(actor).present().select_related("credential").order_by("-id")[:6]
     upcoming = parts.upcoming(facts["due_by_day"], now)
     changes = AuditEntry.objects.visible_to(actor).exclude(event__in=QUIET)[:8]
-    mark = EvaluationMark.objects.first()
     return render(
         request,
         "overview.html",
@@ -78,7 +78,8 @@ def overview(request: HttpRequest) -> HttpResponse:
             "rotations": parts.rotations(facts["rotation_by_kind"]),
             "exposures": sorted(exposures, key=lambda exposure: -exposure.credential.risk),
             "changes": list(from_audit(list(changes), with_subject=True)),
-            "evaluated_at": mark.evaluated_at if mark else None,
+            "posture": snapshots[-1] if snapshots else None,
+            "evaluated_at": parts.evaluated_at(),
             "now": now,
         },
     )

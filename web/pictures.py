@@ -24,13 +24,23 @@ def age_bar(days: int, limit: int) -> AgeBar:
     return AgeBar(within, beyond, "crit" if days > limit else "high" if share >= LATE_SHARE else "")
 
 
-def spark(points: Sequence[float]) -> list[tuple[float, float]]:
-    """Points in a box of 96 by 28. It claims a direction only: the scale is its own lowest and highest."""
-    low, high = min(points), max(points)
+def spark(points: Sequence[float | None]) -> list[list[tuple[float, float]]]:
+    """Lines in a box of 96 by 28. It claims a direction only: the scale is its own lowest and highest.
+
+    Where nothing was recorded a line ends and another begins after it: a gap is never drawn over.
+    """
+    known = [point for point in points if point is not None]
+    low, high = min(known, default=0), max(known, default=0)
     step = 92 / (len(points) - 1) if len(points) > 1 else 0.0
     height = 22 / (high - low) if high > low else 0.0
     middle = 0.0 if high > low else 11.0
-    return [(round(2 + i * step, 1), round(25 - (point - low) * height - middle, 1)) for i, point in enumerate(points)]
+    lines: list[list[tuple[float, float]]] = [[]]
+    for i, point in enumerate(points):
+        if point is not None:
+            lines[-1].append((round(2 + i * step, 1), round(25 - (point - low) * height - middle, 1)))
+        elif lines[-1]:
+            lines.append([])
+    return [line for line in lines if line]
 
 
 @dataclass(frozen=True)

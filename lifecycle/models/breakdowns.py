@@ -6,7 +6,7 @@ A small estate is counted when somebody looks; of a large one the last snapshot 
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Count, F, Q, QuerySet
+from django.db.models import Count, F, Q, QuerySet, Value
 from django.db.models.functions import TruncDate
 
 from access.actors import Actor
@@ -52,11 +52,17 @@ def due_by_day(actor: Actor, now: datetime) -> dict[str, dict[str, int]]:
         ("expiry", visible.filter(expires_at__gte=now, expires_at__lt=last), "expires_at"),
         ("waiver", Waiver.objects.visible_to(actor).active().filter(ends_at__gte=now, ends_at__lt=last), "ends_at"),
     ]
+    first, *others = (
+        queryset.order_by()
+        .annotate(on=TruncDate(field), due=Value(kind))
+        .values("on", "due")
+        .annotate(count=Count("pk"))
+        .values_list("due", "on", "count")
+        for kind, queryset, field in sources
+    )
     days: dict[str, dict[str, int]] = {}
-    for kind, queryset, field in sources:
-        by_day = queryset.order_by().annotate(on=TruncDate(field)).values("on").annotate(count=Count("pk"))
-        for row in by_day:
-            days.setdefault(row["on"].isoformat(), {})[kind] = row["count"]
+    for kind, on, count in first.union(*others, all=True):
+        days.setdefault(on.isoformat(), {})[kind] = count
     return days
 
 

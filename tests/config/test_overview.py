@@ -1,6 +1,7 @@
 """The overview: the same numbers counted at once or taken from the day's snapshot."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group
@@ -82,6 +83,40 @@ def test_a_day_leads_to_what_rotates_or_expires_on_it(estate: None) -> None:
 def test_each_number_of_credentials_leads_to_as_many_rows(estate: None) -> None:
     factories.credential(kind="api_key", status="expired")
     auditor = browser(Role.AUDITOR)
-    for figure in overview.figures(ACTOR, timezone.now()):
+    for figure in overview.figures(ACTOR, timezone.now(), []):
         if figure.url.startswith("/credentials/"):
             assert text(auditor.get(figure.url)).count("data-row") == figure.value.value, figure.label
+
+
+def test_a_number_names_what_it_is_of_and_how_much_of_that_nobody_could_tell(estate: None) -> None:
+    factories.credential(kind="api_key", issued_at=None, first_seen_at=timezone.now())
+    evaluate(timezone.now(), actor=ACTOR, full=True)
+    notes = {figure.label: figure.note for figure in overview.figures(ACTOR, timezone.now(), [])}
+    assert notes["Unrotated"] == "of 5, 1 unknown"
+
+
+def test_a_day_without_a_snapshot_is_a_gap_in_the_trend(estate: None) -> None:
+    now = timezone.now()
+    for days in (4, 3, 1):
+        take_snapshot(now - timedelta(days=days))
+    (credentials, *_) = overview.figures(ACTOR, now, overview.recent(ACTOR, now))
+    assert credentials.trend == [4, 4, None, 4, None]
+
+
+def test_what_is_not_all_of_them_is_not_a_hundred_percent() -> None:
+    row = {"kind": "api_key", "total": 1_000, "late": 0, "unknown": 1}
+    assert overview.rotations([row])[0].percent == "99 %"
+
+
+def test_the_overview_says_how_many_under_policy_are_unknown(estate: None) -> None:
+    factories.credential(kind="api_key", issued_at=None, first_seen_at=timezone.now())
+    evaluate(timezone.now(), actor=ACTOR, full=True)
+    take_snapshot(timezone.now())
+    assert "are unknown; counted" in text(browser(Role.AUDITOR).get("/"))
+
+
+def test_the_overview_takes_a_fixed_number_of_statements(estate: None, django_assert_max_num_queries: Any) -> None:
+    take_snapshot(timezone.now())
+    auditor = browser(Role.AUDITOR)
+    with django_assert_max_num_queries(17):
+        assert auditor.get("/").status_code == 200

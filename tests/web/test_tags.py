@@ -5,7 +5,7 @@ import pytest
 from django.template import Context, Template
 
 from web import wording
-from web.pictures import Life, Part, lives, segments, tally
+from web.pictures import Life, Part, lives, segments, spark, tally
 from web.templatetags.keyreeve import STATES
 
 NOW = datetime(2026, 11, 23, 9, 14, 22, tzinfo=UTC)
@@ -144,6 +144,13 @@ def test_numbers_are_grouped_and_worded():
 def test_a_picture_says_in_words_what_it_shows():
     assert 'aria-label="61 open"' in drawn('{% spark points "61 open" %}', points=[1, 5, 61])
     assert 'aria-label="2 of 4"' in drawn('{% parts_bar parts "2 of 4" %}', parts=[("ok", 2), ("none", 2)])
+
+
+def test_a_sparkline_never_draws_over_a_day_that_nobody_recorded():
+    lines = spark([1, 2, None, None, 5, None])
+    assert [len(line) for line in lines] == [2, 1]
+    assert spark([None, None]) == []
+    assert drawn('{% spark points "none" %}', points=[1, None, 3]).count("M") == 4
 
 
 def test_no_part_of_a_whole_shrinks_to_nothing():

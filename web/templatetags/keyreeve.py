@@ -306,11 +306,13 @@ def age(
 
 
 @register.inclusion_tag("components/spark.html")
-def spark(points: Iterable[float], label: str) -> dict[str, Any]:
-    """A direction, beside the number that it belongs to."""
-    drawn = pictures.spark(list(points) or [0])
-    line = "M" + "L".join(f"{x} {y}" for x, y in drawn)
-    return {"line": line, "end": drawn[-1], "label": label}
+def spark(points: Iterable[float | None], label: str) -> dict[str, Any]:
+    """A direction, beside the number that it belongs to. None is a day of which nothing was recorded: a gap."""
+    lines = pictures.spark(list(points)) or pictures.spark([0])
+    # A day alone between two gaps is a line of no length, which round ends make a dot.
+    drawn = ["M" + "L".join(f"{x} {y}" for x, y in (line if len(line) > 1 else line * 2)) for line in lines]
+    areas = [f"{path}L{line[-1][0]} 28L{line[0][0]} 28z" for path, line in zip(drawn, lines, strict=True)]
+    return {"line": "".join(drawn), "area": "".join(areas), "end": lines[-1][-1], "label": label}
 
 
 @register.inclusion_tag("components/meterbar.html")
