@@ -31,7 +31,9 @@ PAGES: dict[str, tuple[str, str]] = {
     "connection": ("/connections/", "workstations"),
     "credentials": ("/credentials/", ""),
     "credential": ("/credentials/?q=github-prod", "github-prod"),
-    "findings": ("/findings/?state=open&state=acknowledged", ""),
+    "findings": ("/findings/?state=open&state=acknowledged&group=owner", ""),
+    "finding": ("/findings/?is_assigned=true", "secret"),
+    "waivers": ("/waivers/?is_active=true", ""),
 }
 # All of them in light and wide; a few more ways for those that the first page of the docs shows.
 WIDE, NARROW = (1440, 900), (390, 844)
