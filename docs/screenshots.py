@@ -31,9 +31,11 @@ PAGES: dict[str, tuple[str, str]] = {
     "connection": ("/connections/", "workstations"),
     "credentials": ("/credentials/", ""),
     "credential": ("/credentials/?q=github-prod", "github-prod"),
-    "findings": ("/findings/?state=open&state=acknowledged&group=owner", ""),
-    "finding": ("/findings/?is_assigned=true", "secret"),
-    "waivers": ("/waivers/?is_active=true", ""),
+    "policies": ("/policies/", ""),
+    "policy": ("/policies/", "AWS access keys"),
+    "rules": ("/rules/", ""),
+    "rule": ("/rules/unrotated/", ""),
+    "findings": ("/findings/?state=open&state=acknowledged", ""),
 }
 # All of them in light and wide; a few more ways for those that the first page of the docs shows.
 WIDE, NARROW = (1440, 900), (390, 844)
@@ -43,6 +45,8 @@ MORE = {
     "findings": [(WIDE, "dark")],
     "servers": [(NARROW, "light")],
 }
+# What is done on a page before its picture is taken: a stricter age, tried before it is saved.
+TRIED = {"policy": ("Change…", "Maximum age: how many", "60", "Try it")}
 PATIENCE = 180  # seconds
 
 
@@ -99,6 +103,13 @@ def photograph(page: Page, base: str, folder: Path) -> None:
             page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
             page.goto(address)
             page.wait_for_load_state("networkidle")
+            if name in TRIED:
+                link, label, value, button = TRIED[name]
+                page.get_by_role("link", name=link).click()
+                page.get_by_label(label).fill(value)
+                page.get_by_role("button", name=button).click()
+                page.get_by_label("Dry run").wait_for()
+                page.evaluate("scrollTo(0, 0)")
             page.screenshot(path=folder / f"{name}-{width}-{theme}.png")
 
 

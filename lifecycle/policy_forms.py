@@ -243,7 +243,7 @@ class PolicyForm(forms.Form):
         max_value=1_000_000,
         initial=100,
         help_text="Of the policies that fit a credential the lowest number binds, and it alone. The shipped ones "
-        "have 1 010 and more.",
+        "have 1 005 and more.",
     )
     kinds = _many(CredentialKind.choices, label="Kinds")
     trust_models = _many(TrustModel.choices, label="Trust models")
@@ -387,7 +387,11 @@ class RuleSettingForm(forms.Form):
     def __init__(self, data: QueryDict | None = None, *, rule: Rule, setting: RuleSetting | None) -> None:
         super().__init__(data, initial={"wanted": wanted_by(setting)})
         declared = f"Is on, as declared: {str(rule.severity.label).lower()}"
-        graded = [(name, f"Is on, and graded {label.lower()}") for name, label in GRADES]
+        graded = [
+            (name, f"Is on, and graded {label.lower()}")
+            for name, label in GRADES
+            if rule.graded or name != rule.severity.name.lower()
+        ]
         self.fields["wanted"].choices = [  # type: ignore[attr-defined]
             ("declared", f"{declared}, or by what it found" if rule.graded else declared),
             *graded,

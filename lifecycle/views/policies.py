@@ -135,6 +135,7 @@ def policy_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
     names = words.Names.of([asked, *(version.asked for version in versions)], actor)
     words.name([policy], names)
     bound = bound_by([pk], actor).get(pk, 0)
+    answers = population(policy, bound, actor)
     return render(
         request,
         "lifecycle/policy_detail.html",
@@ -147,8 +148,8 @@ def policy_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
             "overrides": words.overrides(asked),
             "tied": list(Policy.objects.tied_with(policy)[:3]) if policy.retired_at is None else [],
             "bound": bound,
-            "population": population(policy, bound, actor, now),
-            "others": other_findings(policy, actor),
+            "population": answers,
+            "others": other_findings(policy, actor, {answer.slug for answer in answers}),
             "versions": [
                 Past(version, words.differences(before.asked if before else None, version.asked, names))
                 for version, before in _with_earlier(versions)
@@ -191,7 +192,7 @@ class Answer:
         return f"{self.name}: {self.violated} violated, {self.unknown} unknown, {self.met} met"
 
 
-def population(policy: Policy, bound: int, actor: Actor, now: datetime) -> list[Answer]:
+def population(policy: Policy, bound: int, actor: Actor) -> list[Answer]:
     """Of each limit that the policy sets, how many of those it binds violate it and of how many nobody can tell.
 
     What is violated are the findings; what is unknown is read off the dates that the rule reads.
@@ -203,8 +204,9 @@ def population(policy: Policy, bound: int, actor: Actor, now: datetime) -> list[
             ("stale", policy.max_idle, Q(credential__last_used_at=None)),
             ("no-expiry", policy.requires_expiry, Q(credential__expires_at=None)),
             ("lifetime-too-long", policy.max_lifetime, Q(credential__expires_at=None) | Q(credential__issued_at=None)),
+            ("review-overdue", policy.review_interval, Q(review_by=None)),
         )
-        if is_asked and policy.overrides.get(slug) != OFF
+        if is_asked and slug in RULES and policy.overrides.get(slug) != OFF
     ]
     if not wanted or not bound:
         return []
@@ -232,11 +234,12 @@ def population(policy: Policy, bound: int, actor: Actor, now: datetime) -> list[
     ]
 
 
-def other_findings(policy: Policy, actor: Actor) -> list[tuple[str, str, int]]:
-    """What else is found at what it binds: slug, name and how many, most first."""
+def other_findings(policy: Policy, actor: Actor, told: set[str]) -> list[tuple[str, str, int]]:
+    """What is found at what it binds by rules other than those `told` of: slug, name and how many, most first."""
     rows = (
         Finding.objects.unresolved()
         .filter(credential__in=_bound(actor).filter(policy=policy).values("credential"))
+        .exclude(rule__in=told)
         .order_by()
         .values("rule")
         .annotate(number=Count("pk"))
