@@ -35,7 +35,9 @@ PAGES: dict[str, tuple[str, str]] = {
     "policy": ("/policies/", "AWS access keys"),
     "rules": ("/rules/", ""),
     "rule": ("/rules/unrotated/", ""),
-    "findings": ("/findings/?state=open&state=acknowledged", ""),
+    "findings": ("/findings/?state=open&state=acknowledged&group=owner", ""),
+    "finding": ("/findings/?is_assigned=true", "secret"),
+    "waivers": ("/waivers/?is_active=true", ""),
 }
 # All of them in light and wide; a few more ways for those that the first page of the docs shows.
 WIDE, NARROW = (1440, 900), (390, 844)

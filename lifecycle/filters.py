@@ -93,7 +93,7 @@ class FindingFilter(FilterSet):  # type: ignore[misc]
     job = RowFilter(ScheduledJob, field_name="job", label="Scheduled job")
     owner = RowFilter(Owner, offered=True, method="owned_by", label="Owner")
     has_owner = FlagFilter(method="with_owner", label="Has an owner")
-    assigned_to = RowFilter(Owner, offered=True, field_name="assigned_to", label="Assigned to")
+    assigned_to = RowFilter(Owner, field_name="assigned_to", label="Assigned to")
     is_assigned = SetFilter(field_name="assigned_to", label="Assigned")
     mine = FlagFilter(method="of_mine", label="Mine")
     at_server = RowFilter(McpServer, method="at", label="At server")

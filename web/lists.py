@@ -31,7 +31,7 @@ from django.utils import timezone
 from web.csvfiles import CHUNK, Field, csv_response
 from web.narrowing import only
 from web.pages import render_page_or_fragment
-from web.paging import BadCursor, Capped, Ordering, Page, capped_count, capped_counts, page
+from web.paging import COUNT_LIMIT, BadCursor, Capped, Ordering, Page, capped_count, capped_counts, page
 
 TAB_LIMIT = 1_000  # a tab's count is a hint, so it looks at fewer rows than the list's own
 GROUP_LIMIT = 500  # and a page has up to as many groups as rows
@@ -448,7 +448,8 @@ class Listing:
         narrow, named = self.page.group_rows, self.page.group_filter
         counts: Sequence[Capped | None] = [None] * len(found)
         if narrow is not None:
-            counts = capped_counts([narrow(self.queryset, key) for key, _ in found], GROUP_LIMIT)
+            parts = [narrow(self.queryset, key) for key, _ in found]
+            self._count, *counts = capped_counts([self.queryset, *parts], COUNT_LIMIT, GROUP_LIMIT)
         urls = [
             self.url(self._changed(keep_cursor=False, **named(key))) if named is not None else "" for key, _ in found
         ]

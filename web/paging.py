@@ -221,13 +221,16 @@ def capped_count(queryset: QuerySet[Any], limit: int = COUNT_LIMIT) -> Capped:
     return capped_counts([queryset], limit)[0]
 
 
-def capped_counts(querysets: Iterable[QuerySet[Any]], limit: int = COUNT_LIMIT) -> list[Capped]:
-    """Several counts in one statement, as the tabs of a list need them."""
+def capped_counts(querysets: Iterable[QuerySet[Any]], *limits: int) -> list[Capped]:
+    """Several counts in one statement, as the tabs of a list need them. The last limit holds for all that follow."""
+    rows_of = list(querysets)
+    limits = limits or (COUNT_LIMIT,)
+    bounds = [limits[min(i, len(limits) - 1)] for i in range(len(rows_of))]
     parts: list[str] = []
     params: list[Any] = []
     answers: list[int | None] = []  # where in the row each count stands; None when it is known to be nought
     alias = "default"
-    for queryset in querysets:
+    for queryset, limit in zip(rows_of, bounds, strict=True):
         alias = queryset.db
         try:
             rows = queryset.order_by().values_list("pk")[: limit + 1]
@@ -244,4 +247,4 @@ def capped_counts(querysets: Iterable[QuerySet[Any]], limit: int = COUNT_LIMIT) 
             cursor.execute("SELECT " + ", ".join(parts), params)
             found = cursor.fetchone()
     counts = [0 if place is None else found[place] for place in answers]
-    return [Capped(min(count, limit), count > limit) for count in counts]
+    return [Capped(min(count, limit), count > limit) for count, limit in zip(counts, bounds, strict=True)]

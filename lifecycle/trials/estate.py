@@ -36,6 +36,8 @@ _OF_POLICY = (
     "requires_expiry", "requires_reference", "allowed_scopes", "rotate_by", "stale_at", "review_by",
 )  # fmt: skip
 
+# Facts of a server that come from the policies that bind the credentials used on it.
+_OF_LOGGING = ("happenings", "unlogged", "unrecorded")
 _FACT = re.compile(r"\bv\.([a-z_]+)")
 
 
@@ -151,6 +153,8 @@ def _of_policy(
         trial = _Trial(cursor, before, after, now, is_graded=is_graded)
         trial.bind(policy_id)
         trial.judge(Subject.CREDENTIAL, _rules_under_policies(before, after))
+        if any(policy.logging for asked in (before, after) for policy in asked.policies):
+            trial.judge(Subject.SERVER, [rule for rule in RULES.values() if _reads(rule, _OF_LOGGING)])
         return replace(trial.result(kind), ties=ties)
 
 
@@ -160,13 +164,13 @@ def _rules_under_policies(*asked: Asked) -> list[Rule]:
     return [
         rule
         for rule in RULES.values()
-        if rule.subject is Subject.CREDENTIAL and (rule.slug in overridden or _reads_policy(rule))
+        if rule.subject is Subject.CREDENTIAL and (rule.slug in overridden or _reads(rule, _OF_POLICY))
     ]
 
 
-def _reads_policy(rule: Rule) -> bool:
+def _reads(rule: Rule, facts: Sequence[str]) -> bool:
     conditions = (rule.applies, rule.violated, rule.unknown, rule.raised, rule.graded, rule.kept)
-    return any(fact in _OF_POLICY for fact in _FACT.findall(" ".join((*conditions, *rule.evidence.values()))))
+    return any(fact in facts for fact in _FACT.findall(" ".join((*conditions, *rule.evidence.values()))))
 
 
 # ── Twice ──────────────────────────────────────────────────────────────────────────────────────
@@ -191,11 +195,16 @@ class _Trial:
         self.asked = {"before": before, "after": after}
         self.now = now
         self.is_graded = is_graded
-        self.subject = Subject.CREDENTIAL
-        self.rules: Sequence[Rule] = ()
+        self.rules: list[Rule] = []
         self.unknown: dict[str, list[int]] = {"before": [], "after": []}
         self.ids: list[UUID] | None = None
         self.is_of_policy = False
+        self._rows(
+            """
+            CREATE TEMPORARY TABLE trial_changes (subject text, rule text, id uuid, name text, owner_id uuid, kind text,
+                                                  evidence jsonb, was_waived boolean) ON COMMIT DROP
+            """
+        )
 
     def _rows(self, statement: str, **values: Any) -> list[tuple[Any, ...]]:
         self.cursor.execute(statement, values)
@@ -222,17 +231,48 @@ class _Trial:
         self.ids = ids if len(ids) <= NARROW else None
 
     def judge(self, subject: Subject, rules: Sequence[Rule]) -> None:
-        self.subject, self.rules = subject, rules
+        """Judge the subject by these rules before and after, and keep what differs."""
+        if not rules:
+            return
+        self.rules += rules
         slugs = [rule.slug for rule in rules]
+        ids = self.ids if subject is Subject.CREDENTIAL else None
         for when, asked in self.asked.items():
-            with judged(
-                self.cursor, subject, asked, self.now, ids=self.ids, rules=slugs, is_graded=self.is_graded
-            ) as found:
+            if self.is_of_policy and subject is Subject.SERVER:
+                # Servers are judged by what binds the credentials used on them, which an evaluation has written by
+                # then. A temporary table comes before the table of its name.
+                self._rows(
+                    f"""
+                    CREATE TEMPORARY TABLE lifecycle_obligation ON COMMIT DROP AS
+                    SELECT b.id AS credential_id, b.policy_id FROM bound_{when} b
+                    """
+                )
+                self._rows("ANALYZE pg_temp.lifecycle_obligation (credential_id, policy_id)")
+            with judged(self.cursor, subject, asked, self.now, ids=ids, rules=slugs, is_graded=self.is_graded) as found:
                 found.gather(f"trial_{when}", self._unresolved(found), keys="id, rule")
-                self.unknown[when] = self._unknown(found)
+                self.unknown[when] += self._unknown(found)
+            if self.is_of_policy and subject is Subject.SERVER:
+                self._rows("DROP TABLE pg_temp.lifecycle_obligation")
+        table, owner = _NAMES[subject]
+        self._rows(
+            f"""
+            INSERT INTO trial_changes
+            SELECT %(subject)s, coalesce(a.rule, b.rule), coalesce(a.id, b.id), s.name, {owner},
+                   CASE WHEN b.id IS NULL THEN 'opened' WHEN a.id IS NULL THEN 'closed'
+                        WHEN a.severity > b.severity THEN 'raised' ELSE 'lowered' END,
+                   coalesce(a.evidence, b.evidence),
+                   coalesce(a.id IS NULL AND b.state = '{FindingState.WAIVED.value}', false)
+            FROM trial_before b FULL JOIN trial_after a ON a.rule = b.rule AND a.id = b.id
+            JOIN {table} s ON s.id = coalesce(a.id, b.id)
+            WHERE a.id IS NULL OR b.id IS NULL OR a.severity <> b.severity
+            """,
+            subject=subject.value,
+        )
+        self._rows("DROP TABLE trial_before, trial_after")
 
-    def _within(self, column: str) -> str:
-        return f"AND {column} IN (SELECT t.id FROM trial_bound t)" if self.is_of_policy else ""
+    def _within(self, found: Judged, column: str) -> str:
+        is_narrow = self.is_of_policy and found.subject is Subject.CREDENTIAL
+        return f"AND {column} IN (SELECT t.id FROM trial_bound t)" if is_narrow else ""
 
     def _unresolved(self, found: Judged) -> str:
         """The findings that an evaluation leaves unresolved: what is violated, and what was and nobody can tell now."""
@@ -243,14 +283,14 @@ class _Trial:
             FROM violations j
             LEFT JOIN lifecycle_finding f
               ON f.{found.column} = j.id AND f.rule = j.rule AND f.resolved_at IS NULL
-            WHERE true {self._within("j.id")}
+            WHERE true {self._within(found, "j.id")}
             UNION ALL
             SELECT f.rule, f.{found.column}, {"f.severity" if self.is_graded else "NULL"}, f.evidence, f.state
             FROM lifecycle_finding f
             LEFT JOIN violations j ON j.id = f.{found.column} AND j.rule = f.rule
             LEFT JOIN ({found.ends}) e ON e.id = f.id
             WHERE f.resolved_at IS NULL AND f.{found.column} IS NOT NULL AND f.rule IN ({slugs})
-              AND j.id IS NULL AND e.id IS NULL {self._within(f"f.{found.column}")}
+              AND j.id IS NULL AND e.id IS NULL {self._within(found, f"f.{found.column}")}
         """
 
     def _unknown(self, found: Judged) -> list[int]:
@@ -260,24 +300,10 @@ class _Trial:
             f"count(*) FILTER (WHERE {found.applies(rule)} AND ({rule.violated}) IS NOT TRUE AND ({rule.unknown}))"
             for rule in found.rules
         )
-        return list(found.execute(f"SELECT {counts} FROM subject_facts v WHERE true {self._within('v.id')}")[0])
+        return list(found.execute(f"SELECT {counts} FROM subject_facts v WHERE true {self._within(found, 'v.id')}")[0])
 
     # ── What differs ───────────────────────────────────────────────────────────────────────────
     def result(self, kind: str) -> DryRun:
-        table, owner = _NAMES[self.subject]
-        self._rows(
-            f"""
-            CREATE TEMPORARY TABLE trial_changes ON COMMIT DROP AS
-            SELECT coalesce(a.rule, b.rule) AS rule, coalesce(a.id, b.id) AS id, s.name, {owner} AS owner_id,
-                   CASE WHEN b.id IS NULL THEN 'opened' WHEN a.id IS NULL THEN 'closed'
-                        WHEN a.severity > b.severity THEN 'raised' ELSE 'lowered' END AS kind,
-                   coalesce(a.evidence, b.evidence) AS evidence,
-                   coalesce(a.id IS NULL AND b.state = '{FindingState.WAIVED.value}', false) AS was_waived
-            FROM trial_before b FULL JOIN trial_after a ON a.rule = b.rule AND a.id = b.id
-            JOIN {table} s ON s.id = coalesce(a.id, b.id)
-            WHERE a.id IS NULL OR b.id IS NULL OR a.severity <> b.severity
-            """
-        )
         columns = ", ".join(f"count(*) FILTER (WHERE c.kind = '{each}')" for each in _KINDS)
         counted = f"{columns}, count(*) FILTER (WHERE c.was_waived)"
         ((*totals, waived, owners),) = self._rows(f"SELECT {counted}, count(DISTINCT c.owner_id) FROM trial_changes c")
@@ -350,15 +376,15 @@ class _Trial:
         """Some of each rule, those of the worst names first for want of a better order that stays the same."""
         rows = self._rows(
             f"""
-            SELECT e.id, e.name, e.rule, e.evidence FROM (
+            SELECT e.subject, e.id, e.name, e.rule, e.evidence FROM (
               SELECT c.*, row_number() OVER (PARTITION BY c.rule ORDER BY c.name, c.id) AS place
               FROM trial_changes c WHERE {condition}) e
             ORDER BY e.place, e.rule, e.id LIMIT {MOST_EXAMPLES}
             """
         )
         return tuple(
-            Example(self.subject.value, key, name, rule, RULES[rule].title_of(json.loads(evidence), self.now))
-            for key, name, rule, evidence in rows
+            Example(subject, key, name, rule, RULES[rule].title_of(json.loads(evidence), self.now))
+            for subject, key, name, rule, evidence in rows
         )
 
     def _bound_examples(self, is_so: str, is_not: str) -> tuple[Example, ...]:

@@ -12,17 +12,20 @@ from datetime import timedelta
 from pathlib import Path
 from uuid import uuid4
 
+import psycopg
 import pytest
 from django.conf import settings
 from django.db import connection as database
 from django.utils import timezone
 
 from access.actors import Actor
+from config.celery import BEATS
 from demo.estate import write
 from inventory.actions.connections import create_connection
 from inventory.models import Connection, Credential, SyncRun
 from inventory.states import ConnectionKind, RunState
-from lifecycle.models import Finding
+from lifecycle.models import Finding, JobHour, JobRun, ScheduledJob
+from lifecycle.states import RunOutcome
 from tests.embedded import needs
 from tests.ports import free_port
 
@@ -156,6 +159,7 @@ def test_a_due_connection_is_synced_and_evaluated_over(name: str, connection: Co
         ring(broker)
         until(lambda: SyncRun.objects.exclude(finished_at=None).exists(), "the sync ends")
         until(Finding.objects.exists, "the findings are there")
+        until(JobRun.objects.filter(job__name="findings", outcome=RunOutcome.ENDED).exists, "the ledger has the run")
     assert SyncRun.objects.get().state == RunState.PARTIAL  # one file of the estate is broken on purpose
     assert Credential.objects.count() > 10
 
@@ -171,3 +175,25 @@ def test_the_work_of_a_killed_worker_is_taken_over(connection: Connection, tmp_p
         until(lambda: SyncRun.objects.filter(finished_at=None).count() == 0, "the abandoned run is ended")
         until(lambda: SyncRun.objects.filter(state=RunState.PARTIAL).exists(), "a fresh run has read the estate")
     assert SyncRun.objects.filter(state=RunState.FAILED).count() == 1
+
+
+def test_a_run_whose_worker_is_killed_is_begun_and_never_ended(connection: Connection, tmp_path: Path) -> None:
+    known = database.settings_dict
+    conninfo = psycopg.conninfo.make_conninfo(host=known["HOST"], dbname=known["NAME"], user=known["USER"])
+    with worker(tmp_path, "") as child, psycopg.connect(conninfo) as other:
+        other.execute("LOCK TABLE inventory_connection IN ACCESS EXCLUSIVE MODE")
+        ring("")
+        until(JobRun.objects.exists, "the run has begun")
+        os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+    lost = JobRun.objects.get()
+    assert (lost.job.name, lost.outcome, lost.ended_at) == ("connections that are due", RunOutcome.BEGUN, None)
+    assert JobHour.objects.get().unended == 1
+
+
+def test_a_beat_declares_the_timetable_when_it_starts(tmp_path: Path) -> None:
+    known = database.settings_dict
+    environment = {"DATABASE_URL": f"postgresql://postgres@/{known['NAME']}?host={known['HOST']}"}
+    command = [sys.executable, "-m", "celery", "-A", "config", "beat", "--pidfile=", "-s", str(tmp_path / "beat")]
+    with process(command, tmp_path / "beat.log", **environment):
+        until(lambda: ScheduledJob.objects.count() == len(BEATS), "the timetable is declared")
