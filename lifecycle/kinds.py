@@ -13,7 +13,7 @@ SEVERE = Kind(
     help="One opened as critical, or was raised to it.",
     template="lifecycle/mail/severe",
     timings=FIRST_OF_ALL,
-    is_for_endpoints=True,
+    for_endpoints="Findings that open as severe as is said below, or are raised to it",
 )
 OPEN = Kind(
     slug="findings.open",
@@ -52,8 +52,7 @@ DIGEST = Kind(slug="digest", name="Digest", template="lifecycle/mail/digest")
 FIGURES = Kind(
     slug="estate.figures",
     name="The day's figures",
-    help="Once a day: open findings by severity, past due, waived.",
-    is_for_endpoints=True,
+    for_endpoints="The day's figures, once a day: open findings by severity, past due, waived",
 )
 
 ALL = (SEVERE, OPEN, WAIVERS_ENDING, WAIVERS_REQUESTED, UNSYNCED, UNOWNED, DIGEST, FIGURES)

@@ -63,7 +63,7 @@ class EndpointForm(forms.Form):
         self.endpoint = endpoint
         self.taken_out: dict[str, str] = {}
         super().__init__(self._without_secrets(data) if data is not None else None, initial=self._known())
-        self.fields["kinds"].choices = [(kind.slug, f"{kind.name}: {kind.help}") for kind in offered_to_endpoints()]  # type: ignore[attr-defined]
+        self.fields["kinds"].choices = [(kind.slug, kind.for_endpoints) for kind in offered_to_endpoints()]  # type: ignore[attr-defined]
         self.fields["secret"].required = True
         self.fields["secret"].error_messages["required"] = "Say where the secret lies."
 

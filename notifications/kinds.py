@@ -17,7 +17,7 @@ class Kind:
     """One kind. `template` is that of its mails, without `.txt` and `.html`; empty where none are sent.
 
     A person may choose among `timings`, the first of which is what they get until they do; without any there is nothing
-    to choose. A kind with `roles` is only for who holds one of them. `is_for_endpoints` lets webhooks ask for it.
+    to choose. A kind with `roles` is only for who holds one of them. Webhooks can ask for one that has words `for_endpoints`.
     """
 
     slug: str
@@ -26,7 +26,7 @@ class Kind:
     template: str = ""
     timings: tuple[Timing, ...] = ()
     roles: frozenset[Role] = frozenset()
-    is_for_endpoints: bool = False
+    for_endpoints: str = ""
 
     def __post_init__(self) -> None:
         if not _SLUG.fullmatch(self.slug):
@@ -50,7 +50,7 @@ def chosen_by_people() -> list[Kind]:
 
 
 def offered_to_endpoints() -> list[Kind]:
-    return [kind for kind in KINDS.values() if kind.is_for_endpoints]
+    return [kind for kind in KINDS.values() if kind.for_endpoints]
 
 
 def name_of(slug: str) -> str:

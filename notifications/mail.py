@@ -4,6 +4,7 @@ Nothing in them is fetched from anywhere and nothing tells who read them. What a
 the number of its answer: its words could hold what it was sent.
 """
 
+import re
 import smtplib
 from email.utils import format_datetime, parseaddr
 from types import TracebackType
@@ -22,6 +23,7 @@ from notifications.kinds import KINDS
 from notifications.models import Notice
 
 PREFERENCES = "/account/notifications/"
+_SPACED = re.compile(r"\n{3,}")  # what a template leaves where it says nothing
 
 
 def is_on() -> bool:
@@ -57,7 +59,7 @@ def rendered(notice: Notice) -> EmailMultiAlternatives:
     domain = parseaddr(settings.DEFAULT_FROM_EMAIL)[1].rpartition("@")[2]
     mail = EmailMultiAlternatives(
         subject=notice.subject,
-        body=render_to_string(f"{kind.template}.txt", context).strip() + "\n",
+        body=_SPACED.sub("\n\n", render_to_string(f"{kind.template}.txt", context)).strip() + "\n",
         to=[address_of(notice)],
         headers={
             "Message-ID": f"<{notice.pk}@{domain}>",  # the same at every try
