@@ -17,7 +17,7 @@ class Kind:
     """One kind. `template` is that of its mails, without `.txt` and `.html`; empty where none are sent.
 
     A person may choose among `timings`, the first of which is what they get until they do; without any there is nothing
-    to choose. A kind with `roles` is only for who holds one of them. Webhooks can ask for one that has words `for_endpoints`.
+    to choose. A kind with `roles` is for who holds one of them; webhooks can ask for one with words `for_endpoints`.
     """
 
     slug: str
