@@ -6,13 +6,13 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 from django.db import connection
-from django.db.models import QuerySet
+from django.db.models import QuerySet, Subquery
 from django.urls import reverse
 
 from access.actors import Actor
 from inventory.models import Credential, Exposure
 from inventory.states import ENDED, CredentialKind, CredentialStatus, Severity
-from lifecycle.models import Finding, RuleState, Snapshot
+from lifecycle.models import EvaluationMark, Finding, RuleState, ScheduledJob, Snapshot
 from lifecycle.models.breakdowns import DAYS_AHEAD, age_spans, breakdown
 from lifecycle.models.jobs import EVALUATION_TASK
 from web.paging import Capped, capped_counts
@@ -74,7 +74,8 @@ def recent(actor: Actor, now: datetime) -> list[Snapshot]:
     return list(taken.defer("breakdown").order_by("taken_on"))
 
 
-def figures(actor: Actor, now: datetime, snapshots: Sequence[Snapshot]) -> list[Figure]:
+def figures(actor: Actor, now: datetime, snapshots: Sequence[Snapshot]) -> tuple[list[Figure], Capped]:
+    """The headline numbers and how many findings are past due, counted in one statement."""
     live = Credential.objects.visible_to(actor).live()
     findings = Finding.objects.visible_to(actor).open()
     unrotated = findings.filter(rule="unrotated")
@@ -105,7 +106,7 @@ def figures(actor: Actor, now: datetime, snapshots: Sequence[Snapshot]) -> list[
         ),
         ("Stale", "unused for too long", reverse("credential_list") + "?finding=stale", "stale", stale),
     ]
-    counts = capped_counts([queryset for *_rest, queryset in wanted])
+    *counts, overdue = capped_counts([*(queryset for *_rest, queryset in wanted), findings.overdue(now)])
     states = {state.rule: state for state in RuleState.objects.filter(rule__in=["unrotated", "stale"])}
     if not actor.sees_everything:
         states = {}
@@ -116,7 +117,7 @@ def figures(actor: Actor, now: datetime, snapshots: Sequence[Snapshot]) -> list[
         note = seen or trend_note(trend, now.date(), count) or meaning
         title = f"{meaning}: {counted}" if seen else ""
         found.append(Figure(label, url, count, by_day(snapshots, name, now.date()), note, title))
-    return found
+    return found, overdue
 
 
 def queue(actor: Actor, now: datetime, most: int = 8) -> list[tuple[Finding, str]]:
@@ -219,16 +220,14 @@ def rotations(rows: list[dict[str, Any]]) -> list[Rotation]:
     return [Rotation(row["kind"], str(labels[row["kind"]]), row["total"], row["late"], row["unknown"]) for row in rows]
 
 
-def evaluated_at() -> datetime | None:
-    """When findings were last brought up to date: an evaluation that had nothing to look at moves no mark."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """SELECT greatest((SELECT evaluated_at FROM lifecycle_evaluationmark),
-                               (SELECT max(ended_at) FROM lifecycle_scheduledjob WHERE task = %s))""",
-            [EVALUATION_TASK],
-        )
-        at: datetime | None = cursor.fetchone()[0]
-        return at
+def evaluation() -> tuple[ScheduledJob | None, datetime | None]:
+    """The scheduled evaluation, and when findings were last brought up to date: with nothing to do it moves no mark."""
+    marked = EvaluationMark.objects.values("evaluated_at")[:1]
+    job = ScheduledJob.objects.current().filter(task=EVALUATION_TASK).annotate(marked_at=Subquery(marked)).first()
+    if job is None:
+        return None, EvaluationMark.objects.values_list("evaluated_at", flat=True).first()
+    at = [at for at in (job.ended_at, job.marked_at) if at is not None]  # type: ignore[attr-defined]
+    return job, max(at, default=None)
 
 
 def lede(heat_rows: Iterable[dict[str, Any]], overdue: Capped) -> str:

@@ -35,11 +35,9 @@ from inventory.models import (
     Tool,
 )
 from inventory.views.authorization_servers import role_of
-from lifecycle.models import Finding
 from lifecycle.models.breakdowns import DAYS_AHEAD
 from lifecycle.views.timeline import from_audit
 from web.pages import render_page_or_fragment
-from web.paging import capped_count
 
 logger = logging.getLogger(__name__)
 
@@ -52,10 +50,11 @@ QUIET = ("connection.synced", "findings.evaluated", "chain_head.signed", "user.s
 def overview(request: HttpRequest) -> HttpResponse:
     actor: Actor = request.actor  # type: ignore[attr-defined]
     now = timezone.now()
-    if not parts.has_estate():
-        return render(request, "overview_empty.html", {"runs": last_runs(), "now": now})
     snapshots = parts.recent(actor, now)
-    figures = parts.figures(actor, now, snapshots)
+    figures, overdue = parts.figures(actor, now, snapshots)
+    if not any(figure.value for figure in figures) and not parts.has_estate():
+        return render(request, "overview_empty.html", {"runs": last_runs(), "now": now})
+    job, evaluated_at = parts.evaluation()
     facts, counted_at = parts.facts(actor, now, is_large=any(figure.value.more for figure in figures))
     heat_rows = parts.heat(facts["findings_by_age"], now)
     exposures = Exposure.objects.visible_to(actor).present().select_related("credential").order_by("-id")[:6]
@@ -68,7 +67,7 @@ def overview(request: HttpRequest) -> HttpResponse:
             "figures": figures,
             "counted_at": counted_at,
             "queue": parts.queue(actor, now),
-            "lede": parts.lede(heat_rows, capped_count(Finding.objects.visible_to(actor).overdue(now))),
+            "lede": parts.lede(heat_rows, overdue),
             "heat_rows": heat_rows,
             "is_late": any(cell["is_late"] for row in heat_rows for cell in row["cells"]),
             "heat_ages": parts.AGES,
@@ -79,7 +78,8 @@ def overview(request: HttpRequest) -> HttpResponse:
             "exposures": sorted(exposures, key=lambda exposure: -exposure.credential.risk),
             "changes": list(from_audit(list(changes), with_subject=True)),
             "posture": snapshots[-1] if snapshots else None,
-            "evaluated_at": parts.evaluated_at(),
+            "evaluation": job,
+            "evaluated_at": evaluated_at,
             "now": now,
         },
     )

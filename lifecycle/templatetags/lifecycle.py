@@ -73,9 +73,13 @@ def next_step(context: template.Context, finding: Finding) -> dict[str, str]:
 
 @register.inclusion_tag("lifecycle/_evaluation_notice.html", takes_context=True)
 def evaluation_notice(context: template.Context) -> dict[str, Any]:
-    """Says that findings are not kept up to date, where that is so at the page's instant."""
+    """Says that findings are not kept up to date, where that is so at the page's instant.
+
+    A page that has read the scheduled job for itself gives it as `evaluation`.
+    """
     now = context.get("now") or timezone.now()
-    return {"still": jobs.evaluation_stands_still(now), "now": now, "actor": context["request"].actor}
+    job = context["evaluation"] if "evaluation" in context else jobs.the_evaluation()
+    return {"still": jobs.evaluation_stands_still(job, now), "now": now, "actor": context["request"].actor}
 
 
 @register.inclusion_tag("components/hour_strip.html")

@@ -224,9 +224,12 @@ def _run(run: JobRun, now: datetime) -> dict[str, Any]:
     return {"run": run, "state": state, "word": word, "took": took, "did": run.error or done_in(run.work)}
 
 
-def evaluation_stands_still(now: datetime) -> dict[str, Any] | None:
+def the_evaluation() -> ScheduledJob | None:
+    return ScheduledJob.objects.current().filter(task=EVALUATION_TASK).first()
+
+
+def evaluation_stands_still(job: ScheduledJob | None, now: datetime) -> dict[str, Any] | None:
     """What a page says at reading time when the evaluation misses its beats, which cannot open a finding by itself."""
-    job = ScheduledJob.objects.current().filter(task=EVALUATION_TASK).first()
     if job is None or not (job.is_missed(now) or job.failures):
         return None
     return {"job": job, "cadence": length(job.cadence)}

@@ -101,10 +101,10 @@ class TestPages:
     def test_a_page_says_at_reading_time_that_the_evaluation_stands_still(self, path):
         factories.credential()
         self.declared(3 * HOUR)
-        said = text(browser(Role.AUDITOR).get(path))
+        said = text(browser(Role.AUDITOR).get(path, follow=True))
         assert "last ran" in said
         assert "planned every 5 minutes" in said
 
     def test_a_page_says_nothing_while_the_evaluation_keeps_its_beat(self):
         self.declared(MINUTE)
-        assert "kept up to date" not in text(browser(Role.AUDITOR).get("/findings/"))
+        assert "kept up to date" not in text(browser(Role.AUDITOR).get("/findings/", follow=True))
