@@ -40,9 +40,10 @@ from inventory.models import Connection, Credential, Environment, Grant, McpClie
 from inventory.states import ConnectionKind, OwnerKind, ServerRole, Severity
 from lifecycle.actions import evaluation
 from lifecycle.actions.evaluation import Evaluation, evaluate
-from lifecycle.actions.findings import acknowledge, expire_waivers, waive, withdraw_waiver
+from lifecycle.actions.findings import acknowledge
 from lifecycle.actions.judging import judged
 from lifecycle.actions.policies import create_policy, retire_policy, set_rule
+from lifecycle.actions.waivers import approve_waivers, expire_waivers, request_waiver, withdraw_waiver
 from lifecycle.errors import NothingWouldChange
 from lifecycle.models import EvaluationMark, Finding, Obligation, Policy, Waiver
 from lifecycle.models.asked import asked_now
@@ -53,6 +54,7 @@ from tests.factories import NOW
 pytestmark = pytest.mark.django_db
 DAY, MINUTE = timedelta(days=1), timedelta(minutes=1)
 MIRA = Actor(ActorKind.USER, "7", "Mira Okafor", frozenset({Role.REVIEWER, Role.OPERATOR}), user_id=None)
+OTTO = replace(MIRA, id="8", label="Otto Lindqvist")
 SERVER_OWNERS = ("iam_owner", "platform_owner", "application_owner")
 WHY = "Agreed with the platform team."
 SUBJECTS = {Subject.CREDENTIAL: Credential, Subject.SERVER: McpServer, Subject.CLIENT: McpClient}
@@ -201,8 +203,7 @@ def grant(world: World) -> None:
     if drafts.exists():
         shown = seen(drafts, definitions_of(drafts.values_list("server", flat=True)))
         ends = world.now + world.drawn(st.integers(1, 80)) * DAY
-        otto = replace(MIRA, id="8", label="Otto Lindqvist")
-        approve_grants(drafts, as_seen=shown, ends_at=ends, actor=otto, now=world.now, reason=WHY)
+        approve_grants(drafts, as_seen=shown, ends_at=ends, actor=OTTO, now=world.now, reason=WHY)
 
 
 def withdraw(world: World) -> None:
@@ -263,7 +264,10 @@ def decide(world: World) -> None:
         acknowledge([finding.pk], actor=MIRA, now=world.now)
     if choice == "waive" and finding is not None:
         ends = world.now + world.drawn(st.integers(1, 25)) * DAY
-        waive(finding, reason=WHY, ends_at=ends, actor=MIRA, now=world.now, requested_by="Otto Lindqvist")
+        waiver = request_waiver(
+            finding, reason=WHY, compensating_control="Watched.", ends_at=ends, actor=MIRA, now=world.now
+        )
+        approve_waivers([waiver], reason=WHY, actor=OTTO, now=world.now)
     if choice == "withdraw" and waiver is not None:
         withdraw_waiver(waiver, actor=MIRA, now=world.now, reason=WHY)
     if choice == "expire":

@@ -1,5 +1,6 @@
 """How severe a finding is, why, and what is kept of its changes."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -8,7 +9,7 @@ from access.actors import Actor
 from inventory.models import Credential, Exposure, McpServer
 from inventory.states import Severity, Storage
 from lifecycle.actions import evaluation
-from lifecycle.actions.findings import waive, withdraw_waiver
+from lifecycle.actions.waivers import approve_waivers, request_waiver, withdraw_waiver
 from lifecycle.models import EvaluationMark, Finding, FindingChange, Policy, RuleSetting, RuleState
 from lifecycle.states import FindingState, Resolution
 from tests import factories
@@ -187,9 +188,15 @@ def test_a_waived_finding_grows_worse_only_once_its_waiver_has_ended(full, chang
     monkeypatch.setattr(evaluation, "SMALL_ESTATE", 0)
     factories.credential()
     full()
-    waiver = waive(
-        of("no-owner"), reason="Known.", ends_at=NOW + 80 * DAY, actor=operator, now=NOW, requested_by="Otto"
+    waiver = request_waiver(
+        of("no-owner"),
+        reason="Known.",
+        compensating_control="Watched.",
+        ends_at=NOW + 80 * DAY,
+        actor=operator,
+        now=NOW,
     )
+    approve_waivers([waiver], reason="Agreed.", actor=replace(operator, id="8", label="Otto Lindqvist"), now=NOW)
     full(NOW + 60 * DAY)
     assert (of("no-owner").severity, of("no-owner").state) == (Severity.MEDIUM, FindingState.WAIVED)
     withdraw_waiver(waiver, actor=operator, now=NOW + 60 * DAY, reason="Over.")
