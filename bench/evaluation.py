@@ -102,12 +102,16 @@ WHERE p.number %% 3 = 0;
 """
 
 # The same by hand, in the shortest way: a row for each violation with the keys that a finding has, but without
-# evidence, history or population, and each statement joining only what its predicate reads. The risk that lists sort
-# by is written to the same table as the product writes it.
+# evidence, history or population, and each statement joining only what its predicate reads. Who answers and at which
+# server it is are written too, for queues are read by them. The risk that lists sort by is written to the same table as
+# the product writes it.
 BARE_TABLE = """
 CREATE TABLE bare (id uuid PRIMARY KEY DEFAULT keyreeve_uuid7(), rule text NOT NULL, subject uuid NOT NULL,
-                   severity smallint NOT NULL, opened_at timestamptz NOT NULL, due_at timestamptz NOT NULL);
+                   owner_id uuid, at_server_id uuid, severity smallint NOT NULL, opened_at timestamptz NOT NULL,
+                   due_at timestamptz NOT NULL);
 CREATE UNIQUE INDEX ON bare (subject, rule);
+CREATE INDEX ON bare (owner_id, due_at, id);
+CREATE INDEX ON bare (at_server_id, due_at, id);
 CREATE INDEX ON bare (severity, id);
 CREATE INDEX ON bare (due_at, id);
 CREATE INDEX ON bare (rule, id);
@@ -154,12 +158,22 @@ SERVER_PREDICATES = [
     ("destructive-tool-ungranted", 3, f"c.id IN (SELECT u.server_id {UNGRANTED} AND t.is_destructive)"),
     ("tool-surface-ungranted", 2, f"c.id IN (SELECT u.server_id {UNGRANTED})"),
 ]
+BARE_PLACES = """
+CREATE TEMPORARY TABLE placed AS
+SELECT DISTINCT ON (u.credential_id) u.credential_id, u.server_id FROM inventory_use u
+WHERE u.gone_at IS NULL AND u.credential_id IS NOT NULL ORDER BY u.credential_id, u.server_id;
+ANALYZE placed;
+"""
 BARE = """
-INSERT INTO bare (rule, subject, severity, opened_at, due_at)
-SELECT '{rule}', c.id, {severity} + (e.criticality = 3)::int, %(now)s, %(now)s + interval '30 d'
+INSERT INTO bare (rule, subject, owner_id, at_server_id, severity, opened_at, due_at)
+SELECT '{rule}', c.id, {owner}, {place}, {severity} + (e.criticality = 3)::int, %(now)s, %(now)s + interval '30 d'
 FROM {table} c JOIN inventory_environment e ON e.id = c.environment_id {join}
 WHERE c.gone_at IS NULL AND {predicate}
 """
+PLACED = {
+    "inventory_credential": ("c.owner_id", "n.server_id", "LEFT JOIN placed n ON n.credential_id = c.id"),
+    "inventory_mcpserver": ("coalesce(c.iam_owner_id, c.platform_owner_id, c.application_owner_id)", "c.id", ""),
+}
 BARE_RISK = """
 UPDATE inventory_credential c SET risk = 4 - n.risk, open_findings = n.number -- another value, so that it is written
 FROM (SELECT subject, max(severity) AS risk, count(*) AS number FROM bare GROUP BY 1) n WHERE n.subject = c.id
@@ -246,11 +260,14 @@ def _bare() -> tuple[float, float, int]:
         cursor.execute(BARE_TABLE)
         found = 0
         with timed() as finding:
+            cursor.execute(BARE_PLACES)
             of_servers = [(rule, severity, "", predicate) for rule, severity, predicate in SERVER_PREDICATES]
             for table, predicates in (("inventory_credential", PREDICATES), ("inventory_mcpserver", of_servers)):
+                owner, place, placed = PLACED[table]
                 for rule, severity, join, predicate in predicates:
-                    named = {"table": table, "rule": rule, "severity": severity, "join": join, "predicate": predicate}
-                    cursor.execute(BARE.format(**named), {"now": NOW})
+                    named = {"table": table, "rule": rule, "severity": severity, "predicate": predicate}
+                    statement = BARE.format(**named, owner=owner, place=place, join=f"{join} {placed}")
+                    cursor.execute(statement, {"now": NOW})
                     found += cursor.rowcount
         with timed() as writing:
             cursor.execute(BARE_RISK)
