@@ -19,6 +19,7 @@ from lifecycle.actions.evaluation import evaluate
 from lifecycle.actions.judging import judged
 from lifecycle.models import Finding
 from lifecycle.models.asked import asked_now
+from lifecycle.models.findings import owner_key
 from lifecycle.rules import Subject
 from lifecycle.rules.facts import facts, parameters
 from tests import factories
@@ -32,11 +33,11 @@ HOUR = timedelta(hours=1)
 LARGE = {
     "lifecycle_finding", "lifecycle_obligation", "inventory_credential", "inventory_use", "inventory_exposure",
 }  # fmt: skip
-# Somebody, and a server, with one or two of a hundred findings.
-BUSY = """
-UPDATE lifecycle_finding SET owner_id = (SELECT id FROM inventory_owner ORDER BY name LIMIT 1),
-  at_server_id = (SELECT id FROM inventory_mcpserver ORDER BY name LIMIT 1)
-WHERE get_byte(uuid_send(id), 15) < 4
+# Somebody, and a server, with one or two of a thousand findings: of many, walking along the due dates would cost less.
+QUEUE = """
+UPDATE lifecycle_finding SET owner_id = (SELECT id FROM inventory_owner WHERE name = 'Owner 0'),
+  at_server_id = (SELECT id FROM inventory_mcpserver WHERE name = 'server 0')
+WHERE get_byte(uuid_send(id), 15) = 0 AND get_byte(uuid_send(id), 14) < 80
 """
 WRITTEN = (
     "inventory_connection", "inventory_authorizationserver", "lifecycle_finding",
@@ -53,7 +54,9 @@ def estate(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
                 if statement.strip():
                     cursor.execute(statement, {"size": CREDENTIALS, "now": NOW})
             evaluate(NOW, actor=Actor.system("test"), full=True)
-            cursor.execute(BUSY)
+            factories.owner(name="Owner 0")
+            factories.server(name="server 0")
+            cursor.execute(QUEUE)
             cursor.execute("VACUUM ANALYZE")
         yield
         with transaction.atomic(), database.cursor() as cursor:
@@ -165,7 +168,7 @@ def test_the_findings_of_a_few_subjects_are_looked_up():
 
 # ── What lists show ────────────────────────────────────────────────────────────────────────────
 def _first(model: type[Owner] | type[McpServer]) -> Any:
-    return model.objects.order_by("name").first()
+    return model.objects.get(name__endswith=" 0")
 
 
 OPEN = Finding.objects.unresolved()
@@ -173,9 +176,10 @@ LISTS: dict[str, tuple[Callable[[], QuerySet[Any]], str]] = {
     "findings by severity": (lambda: OPEN.order_by("-severity", "-id"), "finding_by_severity"),
     "findings by due date": (lambda: OPEN.order_by("due_at", "id"), "finding_by_due_date"),
     "findings of a rule": (lambda: OPEN.filter(rule="no-owner").order_by("-id"), "finding_by_rule"),
-    "queue of an owner": (lambda: OPEN.filter(owner=_first(Owner)).order_by("due_at", "id"), "finding_by_owner"),
+    "findings by owner": (lambda: OPEN.order_by(owner_key(), "due_at", "id"), "finding_by_owner"),
+    "queue of an owner": (lambda: OPEN.owned_by(_first(Owner)).order_by("due_at", "id"), "finding_by_owner"),
     "queue at a server": (
-        lambda: OPEN.filter(at_server=_first(McpServer)).order_by("due_at", "id"),
+        lambda: OPEN.at(_first(McpServer)).order_by("due_at", "id"),
         "finding_by_place",
     ),
     "credentials by risk": (
