@@ -55,7 +55,8 @@ BARE: Mapping[str, str] = {
 }
 OPEN = "r.resolved_at IS NULL AND r.state IN ('open', 'acknowledged')"
 RISK = "r.risk DESC, r.score DESC, r.id DESC"
-WORDS = "to_tsvector('simple', r.name || ' ' || r.issuer || ' ' || r.hint) @@ to_tsquery('simple', 'token:* & 4711:*')"
+WORDS = """to_tsvector('simple'::regconfig, coalesce(r.name, '') || ' ' || coalesce(r.issuer, '') || ' '
+  || coalesce(r.hint, '')) @@ to_tsquery('simple', 'token:* & 4711:*')"""
 
 
 @dataclass(frozen=True)

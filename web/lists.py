@@ -322,7 +322,13 @@ class Listing:
         views = [*self.page.views, *saved]
         queries = [QueryDict(view.query) for view in views]
         counted = [i for i, view in enumerate(views) if view.is_counted]
-        counts = dict(zip(counted, capped_counts([self._left_by(queries[i]) for i in counted], TAB_LIMIT), strict=True))
+        tabs = [self._left_by(queries[i]) for i in counted]
+        if self.rows and self.page.group_rows is None:
+            # The pager below asks for the list's own count, which is one more part of the same statement.
+            self._count, *found = capped_counts([self.queryset, *tabs], COUNT_LIMIT, TAB_LIMIT)
+        else:
+            found = capped_counts(tabs, TAB_LIMIT)
+        counts = dict(zip(counted, found, strict=True))
         here = self.saved_here
         current = len(self.page.views) + list(self.saved).index(here) if here else self._current_view(queries)
         return [Tab(view.label, self.url(queries[i]), i == current, counts.get(i)) for i, view in enumerate(views)]

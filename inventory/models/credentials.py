@@ -125,6 +125,7 @@ class Credential(Row):
             models.Index(fields=["owner", "id"], name="credential_by_owner"),
             models.Index(fields=["fingerprint"], condition=~models.Q(fingerprint=""), name="credential_by_fingerprint"),
             models.Index(fields=["external_id"], condition=~models.Q(external_id=""), name="credential_by_external_id"),
+            models.Index(fields=["id"], condition=models.Q(status__in=ENDED), name="credential_ended"),
             GinIndex(words("name", "issuer", "hint"), name="credential_by_words"),
             GinIndex(fields=["tags"], condition=~models.Q(tags=[]), name="credential_by_tags"),
         ]

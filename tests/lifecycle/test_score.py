@@ -18,10 +18,10 @@ from access.roles import Role
 from inventory.models import Credential
 from inventory.states import CredentialKind, CredentialStatus, Storage, Transport, TrustModel
 from lifecycle.actions.evaluation import evaluate
-from lifecycle.actions.findings import waive
 from lifecycle.models import Finding, Obligation
 from lifecycle.models.scores import facts_of, scores_of
 from lifecycle.rules.score import DATES, MOST, NEXT_SQL, PARTS, SCORE_SQL, Always, Step, rescored_at, score
+from lifecycle.states import FindingState
 from tests import factories
 from tests.examples import examples
 from tests.factories import NOW
@@ -195,13 +195,12 @@ def test_an_evaluation_writes_the_score_that_its_parts_add_up_to(bad, full):
     )
 
 
-def test_a_waiver_changes_no_score(bad, full, operator):
+def test_a_waiver_changes_no_score(bad, full):
     full()
     before = Credential.objects.get().score
-    Finding.objects.update(severity=1)
-    waive(Finding.objects.first(), reason="Rotated on Monday.", ends_at=NOW + DAY, actor=operator, now=NOW)
+    Finding.objects.update(state=FindingState.WAIVED)
     full(NOW + timedelta(minutes=5))
-    assert Credential.objects.get().score == before
+    assert (Credential.objects.get().risk, Credential.objects.get().score) == (0, before)
 
 
 def test_what_has_ended_has_no_score(bad, full):
@@ -273,3 +272,19 @@ def test_a_credentials_page_shows_each_part_with_what_would_lower_it(bad):
 def test_every_step_is_explained_in_the_product(db):
     page = unescape(browser(Role.AUDITOR).get("/credentials/risk-order/").content.decode())
     assert [step.words for part in PARTS for step in part.steps if step.words not in page] == []
+
+
+@pytest.mark.parametrize(
+    ("rows", "index"),
+    [
+        (Credential.objects.order_by("-risk", "-score", "-id"), "credential_by_risk"),
+        (Credential.objects.filter(status__in=[CredentialStatus.DESTROYED]).order_by("id"), "credential_ended"),
+    ],
+    ids=["by risk", "what has ended"],
+)
+def test_a_list_is_a_range_of_an_index(db, rows, index):
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")
+        cursor.execute("SET LOCAL enable_sort = off")
+        cursor.execute("SET LOCAL enable_bitmapscan = off")
+    assert index in rows[:101].explain()
