@@ -5,7 +5,6 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -31,7 +30,6 @@ from inventory.feeds.rows import NDJSON  # noqa: E402
 from inventory.intake import take  # noqa: E402
 from inventory.models import Connection, SyncRun  # noqa: E402
 from inventory.states import ConnectionKind, RunState  # noqa: E402
-from lifecycle.errors import EvaluationUnderWay  # noqa: E402
 
 PATIENCE = 60  # seconds until the estate's own parts must answer
 FOUNDED = "founded"
@@ -89,8 +87,7 @@ class Command(up.Command):
         company.populate_live(timezone.now())
         self.estate.change.touch()  # a definition changes behind its approval
         sync(Connection.objects.get(name=LIVE).pk, clock=timezone.now, actor=company.ACTOR)
-        with suppress(EvaluationUnderWay):  # a worker was quicker
-            company.populate()
+        company.populate()
         founded.touch()
 
     def wait_for_estate(self, supervisor: Supervisor) -> None:

@@ -47,7 +47,7 @@ UNOWNED = "what nobody answers for"
 
 COLUMNS = (
     Column("finding", "Finding", value=lambda row: f"{row.finding.name}, {row.finding.subject}"),
-    Column("state", "State", value=lambda row: row.get_state_display()),
+    Column("state", "State", value=lambda row: row.get_state_display(), priority=2),
     Column("reason", "Why", value=lambda row: row.reason, priority=3, css="muted"),
     Column("control", "Meanwhile", value=lambda row: row.compensating_control, priority=3, css="muted"),
     Column("requester", "Asked by", value=lambda row: row.requested_by, priority=2),
@@ -62,7 +62,7 @@ WAIVERS = ListPage(
     noun="waiver",
     columns=COLUMNS,
     orderings=(
-        Ordering("asked", (), True, "asked for first", "asked for last"),
+        Ordering("asked", (), True, "first asked for first", "last asked for first"),
         Ordering("ends", ("ends_at",), False, "soonest to end first", "latest to end first"),
     ),
     filterset=WaiverFilter,
