@@ -20,7 +20,7 @@ from uuid import UUID
 from django.db import connection as database
 from django.db.backends.utils import CursorWrapper
 from django.db.models import Exists, OuterRef, Q, QuerySet
-from django.db.models.functions import Coalesce
+from django.db.models.functions import Coalesce, Lower
 
 from access.actors import Actor
 from audit.actions import action, record
@@ -30,16 +30,18 @@ from inventory.models import (
     ClientRemoval,
     Connection,
     Credential,
+    CredentialVersion,
     Exposure,
     Grant,
     McpClient,
     McpServer,
+    Owner,
     PostureCheck,
     SyncRun,
     Tool,
     Use,
 )
-from inventory.states import Admission, ConnectionKind, Registration, Severity, Transport
+from inventory.states import Admission, ConnectionKind, Registration, Severity, Transport, TrustModel
 from lifecycle.actions.judging import Judged, at_full_speed, judged
 from lifecycle.errors import EvaluationUnderWay
 from lifecycle.models import EvaluationMark, Finding, Obligation, RuleState, ScheduledJob
@@ -47,6 +49,7 @@ from lifecycle.models.asked import asked_now
 from lifecycle.rules import RULES, Subject
 from lifecycle.rules.asked import Asked
 from lifecycle.rules.facts import (
+    DESTROY_WITHIN,
     LONG_MISSED_SYNCS,
     LONG_UNSYNCED,
     MISSED_SYNCS,
@@ -54,6 +57,7 @@ from lifecycle.rules.facts import (
     REASONS,
     REVIEW_LONG_AGO,
     REVIEW_WITHIN,
+    REVOKE_WITHIN,
     facts,
 )
 from lifecycle.rules.jobs import FAILURES
@@ -113,6 +117,8 @@ TABLES = {
     Subject.CONNECTION: Connection._meta.db_table,
     Subject.JOB: ScheduledJob._meta.db_table,
 }
+# What a sync counts when it says that somebody has left, is back, or is new.
+OWNERS_MOVED = {"owners_changed", "owners_added"}
 # Columns of an obligation, named like the facts that they are.
 OBLIGED = ("policy_id", "rotate_by", "stale_at", "expires_at", "review_by", "rescored_at")
 # Kinds of connections whose look says something about what another connection listed.
@@ -273,6 +279,10 @@ def _became_due(since: datetime, now: datetime) -> Keys:
         answered_at=Coalesce("probed_at", "first_seen_at")
     )
     yield Subject.SERVER, _keys(answered.filter(passed("answered_at", PROBE_WITHIN)))
+    paused = CredentialVersion.objects.filter(passed("suspended_at", DESTROY_WITHIN), is_current=True)
+    orphaned = Credential.objects.filter(owner__in=Owner.objects.filter(passed("inactive_since", REVOKE_WITHIN)))
+    keys = paused.order_by().values_list("credential", flat=True)
+    yield Subject.CREDENTIAL, keys.union(orphaned.order_by().values_list("pk", flat=True))[: LARGEST_SCOPE + 1]
     yield Subject.CONNECTION, _syncs_became_due(since, now)
     yield Subject.JOB, _jobs_out_of_step(now)
     yield from _subjects_of(Finding.objects.unresolved().filter(passed("escalates_at")))
@@ -317,6 +327,8 @@ def _changed_since(after: int, until: int) -> Keys:
     columns = ("event", "subject_kind", "subject_id", "detail__changes", "detail__run")
     for event, kind, subject_id, changes, run in entries.order_by("seq").values_list(*columns).iterator():
         if event == Event.CONNECTION_SYNCED.value:
+            if changes and OWNERS_MOVED & changes.keys():
+                raise _TooLarge  # what they own or consented to may be listed by any connection
             if run:
                 looks[run] = bool(changes)
             kind = "synced connection" if changes else "connection"  # noqa: PLW2901  narrower than its model
@@ -338,6 +350,7 @@ def _changed_by(kind: str, ids: set[UUID]) -> Keys:
             yield from _used_on(ids)
         case "mcpclient":
             yield Subject.CLIENT, ids
+            yield from _held_by(ids)
             yield Subject.SERVER, _keys(Use.objects.present().filter(client__in=ids), "server")
         case "clientremoval":
             yield Subject.CLIENT, _keys(ClientRemoval.objects.filter(pk__in=ids), "client")
@@ -352,6 +365,7 @@ def _changed_by(kind: str, ids: set[UUID]) -> Keys:
         case "owner":
             owners = Q(iam_owner__in=ids) | Q(platform_owner__in=ids) | Q(application_owner__in=ids)
             yield Subject.CREDENTIAL, _keys(Credential.objects.filter(owner__in=ids))
+            yield Subject.CREDENTIAL, _keys(_consented_by(Owner.objects.filter(pk__in=ids)))
             yield Subject.SERVER, _keys(McpServer.objects.filter(owners))
             yield Subject.CLIENT, _keys(McpClient.objects.filter(owner__in=ids))
         case "scheduledjob":
@@ -389,6 +403,21 @@ def _listed_by(connections: set[UUID]) -> Keys:
     yield Subject.CREDENTIAL, _keys(elsewhere, "credential")
     yield Subject.CLIENT, _keys(_registered().filter(connection__in=connections))
     yield Subject.CLIENT, _keys(uses.exclude(client__registration=Registration.CONFIG_FILE), "client")
+
+
+def _held_by(clients: set[UUID]) -> Keys:
+    """Credentials that are judged otherwise once these clients are removed or are no longer."""
+    uses = Use.objects.present().filter(client__in=clients, credential__isnull=False)
+    yield Subject.CREDENTIAL, _keys(uses, "credential")
+    registered = _registered().filter(pk__in=clients).exclude(client_id="")
+    yield Subject.CREDENTIAL, _keys(Credential.objects.filter(principal__in=registered.values("client_id")))
+
+
+def _consented_by(owners: QuerySet[Owner]) -> QuerySet[Credential]:
+    """Credentials that act for one of them."""
+    names = {name.lower() for pair in owners.values_list("email", "external_id") for name in pair if name}
+    consented = Credential.objects.filter(trust_model=TrustModel.USER_CONSENTED).alias(named=Lower("subject"))
+    return consented.filter(named__in=names)
 
 
 def _registered() -> QuerySet[McpClient]:
@@ -451,6 +480,8 @@ def _evaluate_scope(
             with judged(cursor, subject, asked, now, ids=ids) as found:
                 result.subjects += found.count()
                 if subject is Subject.CREDENTIAL:
+                    if scope is not None:
+                        scope.subjects[Subject.SERVER].update(_serving_rebound(found))
                     _bind(found)
                 for verb, write in (("opened", _open), ("refreshed", _refresh), ("resolved", _resolve)):
                     for rule, number, digest in write(found):
@@ -493,6 +524,24 @@ def _write(found: Judged, statement: str, also: str = "SELECT") -> list[tuple[An
         FROM changed GROUP BY rule ORDER BY rule
         """
     )
+
+
+def _serving_rebound(found: Judged) -> Iterator[UUID]:
+    """Servers that credentials are used on which another policy binds from now on: it may ask them to log more or less.
+
+    Servers come after credentials in the order of subjects, so they are looked at in the same run.
+    """
+    rows = found.execute(
+        """
+        SELECT DISTINCT u.server_id
+        FROM unnest(%(scope)s::uuid[]) one
+        LEFT JOIN subject_facts v ON v.id = one
+        LEFT JOIN lifecycle_obligation o ON o.credential_id = one
+        JOIN inventory_use u ON u.credential_id = one AND u.gone_at IS NULL
+        WHERE v.policy_id IS DISTINCT FROM o.policy_id
+        """
+    )
+    return (server for (server,) in rows)
 
 
 def _bind(found: Judged) -> None:

@@ -4,7 +4,7 @@ A client that is only named by a configuration file is a program on somebody's m
 rules about registrations are not about it.
 """
 
-from inventory.states import Admission, Hygiene, Registration, Severity
+from inventory.states import Admission, Hygiene, Registration, RemovalStage, Severity
 from lifecycle.rules.declaration import Evidence, Rule, Subject
 
 _IS_REGISTERED = f"v.registration <> '{Registration.CONFIG_FILE.value}'"
@@ -90,5 +90,18 @@ CLIENT_RULES = (
             "unknown": "nullif(cardinality(v.unknown_checks), 0)",
         },
         title=_checks,
+    ),
+    Rule(
+        slug="stalled-operation",
+        name="Stalled operation",
+        subject=Subject.CLIENT,
+        severity=Severity.MEDIUM,
+        controls=("PR.AA-01", "RS.MI-01", "NHI1:2025", "MCP01:2025", "ASI10"),
+        why="Everybody takes it for done or under way, and it is neither until somebody looks.",
+        remediation="See what stopped its removal, then let it try again or withdraw it.",
+        applies="v.removal_stage IS NOT NULL",
+        violated=f"v.removal_stage = '{RemovalStage.STALLED.value}'",
+        evidence={"stalled_at": "v.removal_stage_at", "error": "left(v.removal_error, 300)"},
+        title=lambda e: f"Its removal has waited for somebody for {e.since('stalled_at')}",
     ),
 )

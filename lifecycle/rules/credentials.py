@@ -1,6 +1,6 @@
 """Rules about credentials. `v` is a row of CREDENTIAL_FACTS: live credentials only, with what binds and uses them."""
 
-from inventory.states import Severity, Storage
+from inventory.states import CredentialStatus, Severity, Storage
 from lifecycle.rules.declaration import Evidence, Rule, Subject, beside
 from lifecycle.states import Raised
 from web.wording import plural
@@ -29,6 +29,43 @@ def _lifetime(e: Evidence) -> str:
     life = e.limit("lifetime", beside="")
     return f"Lives {life}; the policy allows {e.limit('max_lifetime', beside=life)}"
 
+
+def _no_owner(e: Evidence) -> str:
+    return "Nobody answers for it" + ("; the policy wants an owner" if e.has("policy") else "")
+
+
+def _kept(e: Evidence) -> str:
+    places = e.count("places", "file") if e.has("places") else "a file"
+    return f"Written down in {places}; the policy wants a reference"
+
+
+def _review(e: Evidence) -> str:
+    interval = e.limit("review_interval", beside="")
+    if e.has("reviewed_at"):
+        return f"Confirmed {e.since('reviewed_at')} ago; the policy asks for it every {interval}"
+    return f"Nobody has confirmed that it is needed; the policy asks for it every {interval}"
+
+
+def _revived(e: Evidence) -> str:
+    if e.has("last_used_at"):
+        return f"Destroyed {e.since('destroyed_at')} ago, and used after that"
+    return f"Destroyed {e.since('destroyed_at')} ago, and its provider lists it as active"
+
+
+def _unrevoked(e: Evidence) -> str:
+    if e.has("clients_removed"):
+        return "The client it was issued to was removed; it is still there"
+    if e.has("suspended_at"):
+        return f"Suspended for {e.since('suspended_at')} and not destroyed"
+    return f"Its owner left {e.since('owner_left_at')} ago; it is still there"
+
+
+# Of what the provider itself says, and so of what is certain.
+_LISTED_ALIVE = (
+    f"v.storage = '{Storage.PROVIDER.value}'"
+    f" AND v.status IN ('{CredentialStatus.ACTIVE.value}', '{CredentialStatus.ROTATING.value}')"
+)
+_OF_REMOVED_CLIENTS = "(v.is_of_removed_client OR v.uses > 0 AND v.removed_uses = v.uses)"
 
 CREDENTIAL_RULES = (
     Rule(
@@ -99,7 +136,8 @@ CREDENTIAL_RULES = (
         why="Nobody decides about it, so it is neither rotated nor revoked when its purpose ends.",
         remediation="Assign an owner, or revoke what nobody claims.",
         violated="v.owner_id IS NULL",
-        title=lambda _: "Nobody answers for it",
+        evidence={"policy": "CASE WHEN v.requires_owner THEN v.policy END"},
+        title=_no_owner,
     ),
     Rule(
         slug="owner-inactive",
@@ -276,5 +314,106 @@ CREDENTIAL_RULES = (
         unknown="NOT v.has_scopes OR v.uses = 0",
         evidence={"scopes": "v.ungranted_scopes"},
         title=lambda e: f"No grant in force allows {e.some('scopes')}",
+    ),
+    Rule(
+        slug="kept-as-literal",
+        name="Kept as a literal",
+        subject=Subject.CREDENTIAL,
+        severity=Severity.MEDIUM,
+        controls=("PR.AA-01", "PR.DS-01", "NHI2:2025", "MCP01:2025", "ASI03"),
+        why="The policy wants secrets of this kind in a store that says who read them; a file says that of nobody.",
+        remediation="Put the secret into a store, refer to it where it is written down, then rotate it.",
+        # Where a client keeps tokens that it was given, nobody could write a reference.
+        applies=f"v.requires_reference AND (v.storage <> '{Storage.TOKEN_STORE.value}' OR v.exposures > 0)",
+        violated=f"v.exposures > 0 OR v.storage = '{Storage.LITERAL.value}'",
+        contexts=beside(Raised.EXPOSED),
+        unknown=f"v.storage = '{Storage.PROVIDER.value}' AND NOT v.has_reference AND v.referenced_uses = 0",
+        evidence={"places": "nullif(v.exposures, 0)", "file": "v.exposed_file", "policy": "v.policy"},
+        title=_kept,
+    ),
+    Rule(
+        slug="scope-not-allowed",
+        name="Scope not allowed",
+        subject=Subject.CREDENTIAL,
+        severity=Severity.MEDIUM,
+        controls=("PR.AA-05", "NHI5:2025", "MCP02:2025", "ASI03"),
+        why="The policy says which scopes such credentials may carry, and this one carries others.",
+        remediation="Issue one with the scopes that the policy allows, then revoke this one.",
+        applies="v.allowed_scopes IS NOT NULL AND v.is_scoped",
+        violated="cardinality(v.disallowed_scopes) > 0",
+        unknown="NOT v.has_scopes",
+        evidence={"scopes": "v.disallowed_scopes", "policy": "v.policy"},
+        title=lambda e: f"Carries {e.some('scopes')}, which the policy does not allow",
+    ),
+    Rule(
+        slug="review-overdue",
+        name="Review overdue",
+        subject=Subject.CREDENTIAL,
+        severity=Severity.MEDIUM,
+        controls=("PR.AA-05", "NHI5:2025", "MCP02:2025", "ASI03"),
+        why="What nobody has to confirm is kept for ever, with all that it may do.",
+        remediation="Confirm that it is still needed, or revoke it.",
+        applies="v.review_interval IS NOT NULL",
+        violated="v.review_by <= %(now)s",
+        evidence={
+            "reviewed_at": "v.reviewed_at",
+            "known_since": "CASE WHEN v.reviewed_at IS NULL THEN v.known_since END",
+            "review_by": "v.review_by",
+            "review_interval": "extract(epoch FROM v.review_interval)::bigint",
+            "policy": "v.policy",
+        },
+        title=_review,
+    ),
+    Rule(
+        slug="valid-after-revocation",
+        name="Valid after revocation",
+        subject=Subject.CREDENTIAL,
+        severity=Severity.HIGH,
+        controls=("PR.AA-01", "RS.MI-02", "NHI1:2025", "MCP01:2025", "ASI10"),
+        why="Everybody counts on it being dead, so nobody looks at who uses it.",
+        remediation="Destroy it at its provider and see that the provider refuses it; then find out who used it.",
+        applies="v.destroyed_at IS NOT NULL",
+        violated=f"v.is_used_since OR v.same_destroyed_at IS NOT NULL AND {_LISTED_ALIVE}",
+        # Its value is there once more, and nobody who would know says whether it is still accepted.
+        unknown="v.same_destroyed_at IS NOT NULL",
+        evidence={
+            "destroyed_at": "v.same_destroyed_at",
+            "last_used_at": "CASE WHEN v.is_used_since THEN v.last_used_at END",
+            "status": "v.status",
+        },
+        title=_revived,
+    ),
+    Rule(
+        slug="revocation-overdue",
+        name="Revocation overdue",
+        subject=Subject.CREDENTIAL,
+        severity=Severity.MEDIUM,
+        controls=("PR.AA-01", "PR.AA-05", "RS.MI-01", "NHI1:2025", "MCP01:2025", "ASI10"),
+        why="Its end was decided or is due, and until somebody makes it the secret can be switched on again or used.",
+        remediation="Destroy it at its provider, or say what it is needed for and assign an active owner.",
+        applies=f"v.suspended_at IS NOT NULL OR v.owner_is_active IS FALSE OR {_OF_REMOVED_CLIENTS}",
+        violated=f"v.suspended_by <= %(now)s OR v.owner_gone_by <= %(now)s OR {_OF_REMOVED_CLIENTS}",
+        unknown="v.owner_is_active IS FALSE AND v.owner_gone_by IS NULL",  # nobody kept when the owner left
+        evidence={
+            "clients_removed": f"nullif({_OF_REMOVED_CLIENTS}, false)",
+            "suspended_at": "CASE WHEN v.suspended_by <= %(now)s THEN v.suspended_at END",
+            "owner": "CASE WHEN v.owner_gone_by <= %(now)s THEN v.owner_name END",
+            "owner_left_at": "CASE WHEN v.owner_gone_by <= %(now)s THEN v.owner_left_at END",
+        },
+        title=_unrevoked,
+    ),
+    Rule(
+        slug="subject-inactive",
+        name="Its user has left",
+        subject=Subject.CREDENTIAL,
+        severity=Severity.HIGH,
+        controls=("PR.AA-01", "PR.AA-05", "NHI1:2025", "MCP01:2025", "ASI03"),
+        why="It still acts for a person who has left, with the consent that they gave.",
+        remediation="Revoke it at its authorization server, and see who else it served.",
+        applies="v.is_consented",
+        violated="v.subject_is_active IS FALSE",
+        unknown="v.subject_is_active IS NULL",  # it names nobody, or nobody whom the inventory knows
+        evidence={"subject": "v.subject"},
+        title=lambda e: f"Acts for {e.text('subject')}, who has left",
     ),
 )

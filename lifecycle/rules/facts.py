@@ -15,9 +15,11 @@ from inventory.states import (
     ENDED,
     Admission,
     CredentialKind,
+    CredentialStatus,
     Registration,
     RunState,
     Severity,
+    Storage,
     Transport,
     TrustModel,
     Verdict,
@@ -32,6 +34,8 @@ from lifecycle.states import Raised
 REVIEW_WITHIN = timedelta(days=7)  # a client that registered itself
 REVIEW_LONG_AGO = timedelta(days=30)
 PROBE_WITHIN = timedelta(days=30)
+DESTROY_WITHIN = timedelta(days=7)  # of suspending it: the usual time to see whether anybody misses it
+REVOKE_WITHIN = timedelta(days=1)  # of its owner's leaving
 MISSED_SYNCS, LONG_MISSED_SYNCS, LONG_UNSYNCED = 2, 10, timedelta(days=7)
 
 # Verdicts that a rule of their own gives already: anonymous access; a client's disuse, a literal secret, a static key
@@ -40,6 +44,7 @@ _JUDGED_ELSEWHERE = ("MCP-RS-01", "MCP-CL-10", "MCP-CL-11", "MCP-CL-12", "MCP-CL
 _LEAST = Severity.MEDIUM.value  # of the checks that a posture rule counts
 
 _TOKENS = (CredentialKind.OAUTH_ACCESS_TOKEN, CredentialKind.OAUTH_REFRESH_TOKEN)
+_TO_CLIENTS = (*_TOKENS, CredentialKind.OAUTH_CLIENT_SECRET, CredentialKind.REGISTRATION_TOKEN)
 _SCOPED = (*_TOKENS, CredentialKind.PERSONAL_ACCESS_TOKEN)
 # What is presented as it is, for ever: a client secret or a password is exchanged for something else.
 _STATIC = (CredentialKind.API_KEY, CredentialKind.PERSONAL_ACCESS_TOKEN, CredentialKind.OTHER)
@@ -64,6 +69,13 @@ def _interval(length: timedelta) -> str:
     return f"interval '{int(length.total_seconds())} s'"
 
 
+def _called(condition: str) -> str:
+    """Every name by which a token may call an owner."""
+    return f"""ARRAY(SELECT lower(o.email) FROM inventory_owner o WHERE {condition} AND o.email <> ''
+                            UNION SELECT lower(o.external_id) FROM inventory_owner o
+                            WHERE {condition} AND o.external_id <> '')"""
+
+
 _COUNTED = f"p.severity >= {_LEAST} AND p.check_id NOT IN {_listed(_JUDGED_ELSEWHERE)}"
 _VIOLATED = f"p.verdict = '{Verdict.VIOLATED.value}' AND {_COUNTED}"
 # What the posture rules read of a subject's checks; `p` is one of them.
@@ -81,6 +93,13 @@ _IS_OWN_HOST = f"""CASE WHEN h.host ~ '{_INSIDE}' OR EXISTS (
             WHEN cardinality(%(own_domains)s::text[]) > 0 AND h.host IS NOT NULL THEN false END"""
 _IN_FORCE = "g.withdrawn_at IS NULL AND g.approved_at <= %(now)s AND g.ends_at > %(now)s"
 _LIVE = "c.gone_at IS NULL AND c.status NOT IN ({})".format(", ".join(f"'{status.value}'" for status in ENDED))
+# What ended in our books and was used all the same has not ended: the rules look at it like at anything else alive.
+_JUDGED = f"({_LIVE} OR c.gone_at IS NULL AND c.id IN (SELECT credential_id FROM revived))"
+# Whether the version `v`, which was destroyed, is the value that its credential `c` has now.
+_SAME_VALUE = """CASE WHEN v.fingerprint <> '' AND c.fingerprint <> '' THEN v.fingerprint = c.fingerprint
+              ELSE v.external_id <> '' AND v.external_id = c.external_id END
+         AND (c.issued_at IS NULL OR c.issued_at <= v.destroyed_at)"""
+_REMOVED = f"admission = '{Admission.REMOVED.value}'"
 
 # The policies as rows of the statement, never as rows of the table: they may be changed meanwhile, or not be saved yet.
 ASKED = """
@@ -110,6 +129,9 @@ used AS (
            AS consent_uses,
          count(*) FILTER (WHERE s.transport IN {_listed(_REMOTE)} AND s.authorization_server_id IS NULL
                           AND s.probed_at IS NULL) AS unasked_uses,
+         count(*) FILTER (WHERE u.held_as = '{Storage.REFERENCE.value}') AS referenced_uses,
+         count(*) FILTER (WHERE u.client_id = ANY (ARRAY(SELECT id FROM inventory_mcpclient WHERE {_REMOVED})))
+           AS removed_uses,
          count(*) FILTER (WHERE s.is_third_party) AS third_party_uses,
          count(*) FILTER (WHERE s.is_third_party IS NULL) AS unclear_uses{{roles}}
   FROM inventory_use u
@@ -118,10 +140,27 @@ used AS (
   WHERE u.gone_at IS NULL AND u.credential_id IS NOT NULL {{use}}
   GROUP BY u.credential_id
 ),
+revoked AS (
+  -- Versions are destroyed for good. When was the last, and when the one whose value the credential has?
+  SELECT v.credential_id, max(v.destroyed_at) AS destroyed_at,
+         max(v.destroyed_at) FILTER (WHERE {_SAME_VALUE}) AS same_destroyed_at,
+         bool_or(c.last_used_at > v.destroyed_at AND {_SAME_VALUE}) AS is_used_since
+  FROM inventory_credentialversion v
+  JOIN inventory_credential c ON c.id = v.credential_id
+  WHERE v.destroyed_at IS NOT NULL {{version}}
+  GROUP BY v.credential_id
+),
+revived AS (
+  SELECT r.credential_id FROM revoked r WHERE r.is_used_since
+),
+paused AS (
+  SELECT v.credential_id, v.suspended_at FROM inventory_credentialversion v
+  WHERE v.is_current AND v.suspended_at IS NOT NULL {{version}}
+),
 combined AS (
   -- Few combinations, so policies are tried once for each of them and not once for each credential: it is reduced to
   -- the values that some policy selects on.
-  SELECT DISTINCT {{selected}} FROM inventory_credential c {{served_roles}} WHERE {_LIVE} {{credential}}
+  SELECT DISTINCT {{selected}} FROM inventory_credential c {{served_roles}} WHERE {_JUDGED} {{credential}}
 ),
 binding AS (
   SELECT DISTINCT ON ({{keys}}) s.*, p.id AS policy_id, p.name AS policy, p.max_age, p.max_idle, p.max_lifetime,
@@ -187,6 +226,29 @@ SELECT c.id, c.storage, c.status, c.owner_id, w.is_active AS owner_is_active,
             THEN (SELECT (array_agg(one ORDER BY one))[1:{_SHOWN}] FROM unnest(c.scopes) one
                   WHERE a.scopes IS NULL OR one <> ALL (a.scopes))
             END AS ungranted_scopes,
+       CASE WHEN b.allowed_scopes IS NOT NULL AND cardinality(c.scopes) > 0
+            THEN (SELECT (array_agg(one ORDER BY one))[1:{_SHOWN}] FROM unnest(c.scopes) one
+                  WHERE NOT EXISTS (SELECT 1 FROM unnest(b.allowed_scopes) few WHERE one = few
+                                    OR right(few, 1) = '*' AND starts_with(one, left(few, -1))))
+            END AS disallowed_scopes,
+       c.reference <> '' AS has_reference, coalesce(u.referenced_uses, 0) AS referenced_uses,
+       r.destroyed_at, r.same_destroyed_at, coalesce(r.is_used_since, false) AS is_used_since,
+       CASE c.status WHEN '{CredentialStatus.SUSPENDED.value}' THEN y.suspended_at END AS suspended_at,
+       CASE c.status WHEN '{CredentialStatus.SUSPENDED.value}' THEN y.suspended_at END
+         + {_interval(DESTROY_WITHIN)} AS suspended_by,
+       w.inactive_since AS owner_left_at, w.inactive_since + {_interval(REVOKE_WITHIN)} AS owner_gone_by,
+       coalesce(u.removed_uses, 0) AS removed_uses,
+       CASE WHEN c.kind IN {_listed(_TO_CLIENTS)} AND c.principal <> '' AND c.issuer <> ''
+            THEN c.issuer || ' ' || c.principal = ANY (ARRAY(
+              SELECT z.issuer || ' ' || k.client_id FROM inventory_mcpclient k
+              JOIN inventory_authorizationserver z ON z.id = k.authorization_server_id
+              WHERE k.{_REMOVED} AND k.client_id <> ''))
+            ELSE false END AS is_of_removed_client,
+       CASE WHEN c.trust_model = '{TrustModel.USER_CONSENTED.value}' AND c.subject <> '' THEN
+              CASE WHEN lower(c.subject) = ANY ({_called("NOT o.is_active")}) THEN false
+                   WHEN lower(c.subject) = ANY ({_called("o.is_active")}) THEN true END
+            END AS subject_is_active,
+       c.subject,
        coalesce(u.remote_uses, 0) AS remote_uses, coalesce(u.consent_uses, 0) AS consent_uses,
        coalesce(u.unasked_uses, 0) AS unasked_uses, coalesce(u.third_party_uses, 0) AS third_party_uses,
        coalesce(u.unclear_uses, 0) AS unclear_uses,
@@ -201,12 +263,37 @@ LEFT JOIN inventory_environment e ON e.id = c.environment_id
 LEFT JOIN exposed x ON x.credential_id = c.id
 LEFT JOIN allowed a ON a.credential_id = c.id
 LEFT JOIN sweeping g ON g.credential_id = c.id
-WHERE {_LIVE} {{credential}}
+LEFT JOIN revoked r ON r.credential_id = c.id
+LEFT JOIN paused y ON y.credential_id = c.id
+WHERE {_JUDGED} {{credential}}
 ORDER BY c.id  -- rows that follow from these are then written in the order of their indexes
 """
 
 _SERVERS = f"""
-WITH checked AS (
+WITH asked AS ({ASKED}),
+taken AS (
+  -- Whose authority the live credentials carry that a server takes, and which policy asks that it be logged.
+  SELECT DISTINCT u.server_id, c.trust_model, o.policy_id
+  FROM lifecycle_obligation o
+  JOIN inventory_credential c ON c.id = o.credential_id
+  JOIN inventory_use u ON u.credential_id = c.id
+  WHERE o.policy_id = ANY (ARRAY(SELECT id FROM asked WHERE cardinality(logging) > 0)) AND u.gone_at IS NULL {{served}}
+),
+wanted AS (
+  SELECT DISTINCT t.server_id, t.trust_model, unnest(p.logging) AS happening
+  FROM taken t JOIN asked p ON p.id = t.policy_id
+),
+logged AS (
+  SELECT w.server_id, count(*) AS happenings,
+         array_agg(n.said ORDER BY n.said) FILTER (WHERE l.is_logged IS FALSE) AS unlogged,
+         array_agg(n.said ORDER BY n.said) FILTER (WHERE l.id IS NULL) AS unrecorded
+  FROM wanted w
+  CROSS JOIN LATERAL (SELECT w.happening || ' (' || replace(w.trust_model, '_', ' ') || ')' AS said) n
+  LEFT JOIN inventory_loggingrecord l
+    ON l.server_id = w.server_id AND l.trust_model = w.trust_model AND l.happening = w.happening
+  GROUP BY w.server_id
+),
+checked AS (
   -- Of servers and of the authorization servers before them in one pass: every check has one subject.
   SELECT coalesce(p.server_id, p.authorization_server_id) AS subject_id,{_CHECKS},
          max(p.verdict) FILTER (WHERE p.check_id = 'MCP-RS-01') AS anonymous,
@@ -275,7 +362,8 @@ SELECT s.id, coalesce(s.iam_owner_id, s.platform_owner_id, s.application_owner_i
        o.changed_tool, coalesce(f.clients, 0) AS clients, f.ungranted_clients, f.destructive_clients,
        f.unmarked_clients,
        h.host, coalesce(d.static_credentials, 0) AS static_credentials, x.server_id IS NOT NULL AS is_exposed,
-       {_IS_OWN_HOST} AS is_own_host
+       {_IS_OWN_HOST} AS is_own_host,
+       coalesce(j.happenings, 0) AS happenings, j.unlogged, coalesce(cardinality(j.unrecorded), 0) AS unrecorded
 FROM inventory_mcpserver s
 CROSS JOIN LATERAL (SELECT {_HOST} AS host) h
 LEFT JOIN inventory_environment e ON e.id = s.environment_id
@@ -289,6 +377,7 @@ LEFT JOIN offered o ON o.server_id = s.id
 LEFT JOIN surface f ON f.server_id = s.id
 LEFT JOIN sent d ON d.server_id = s.id
 LEFT JOIN laid_open x ON x.server_id = s.id
+LEFT JOIN logged j ON j.server_id = s.id
 WHERE s.gone_at IS NULL {{server}}
 """
 
@@ -314,7 +403,8 @@ SELECT k.id, k.owner_id, NULL::uuid AS at_server_id, k.registration, k.admission
        q.quarantined_at, q.quarantined_at + {_interval(REVIEW_WITHIN)} AS review_by,
        q.quarantined_at + {_interval(REVIEW_LONG_AGO)} AS long_unreviewed_at,
        greatest(e.criticality, u.criticality) AS criticality,
-       p.checks, p.violated, p.worst, p.violated_checks, p.unknown_checks
+       p.checks, p.violated, p.worst, p.violated_checks, p.unknown_checks,
+       m.stage AS removal_stage, m.stage_at AS removal_stage_at, nullif(m.error, '') AS removal_error
 FROM inventory_mcpclient k
 CROSS JOIN LATERAL (SELECT coalesce(k.admission_changed_at, k.first_seen_at) AS quarantined_at) q
 JOIN inventory_connection c ON c.id = k.connection_id
@@ -322,6 +412,7 @@ LEFT JOIN inventory_environment e ON e.id = c.environment_id
 LEFT JOIN inventory_owner w ON w.id = k.owner_id
 LEFT JOIN used u ON u.client_id = k.id
 LEFT JOIN checked p ON p.client_id = k.id
+LEFT JOIN inventory_clientremoval m ON m.client_id = k.id AND m.ended_at IS NULL
 WHERE k.gone_at IS NULL AND k.admission <> '{Admission.REMOVED.value}' {{client}}
 """
 
@@ -383,6 +474,7 @@ _WITHIN = {
     "credential": "c.id",
     "use": "u.credential_id",
     "exposure": "x.credential_id",
+    "version": "v.credential_id",
     "server": "s.id",
     "served": "u.server_id",
     "tool": "t.server_id",

@@ -33,6 +33,10 @@ def _ungranted(e: Evidence) -> str:
     return f"{e.count('clients', 'client')} {verb} tools that no grant in force covers"
 
 
+def _unlogged(e: Evidence) -> str:
+    return f"Does not log {e.some('missing')}"
+
+
 def _not_probed(e: Evidence) -> str:
     if e.has("probed_at"):
         return f"Last answered a probe {e.since('probed_at')} ago"
@@ -232,5 +236,19 @@ SERVER_RULES = (
             "error": "left(nullif(v.probe_error, ''), 300)",
         },
         title=_not_probed,
+    ),
+    Rule(
+        slug="logging-missing",
+        name="Logging missing",
+        subject=Subject.SERVER,
+        severity=Severity.MEDIUM,
+        controls=("PR.PS-04", "DE.CM-03", "DE.CM-09", "NHI10:2025", "MCP08:2025", "ASI03"),
+        why="What is not logged can neither be noticed while it happens nor be reconstructed afterwards.",
+        remediation="Let the server or its authorization server log it, and record where that can be seen.",
+        applies="v.happenings > 0",
+        violated="cardinality(v.unlogged) > 0",
+        unknown="v.unrecorded > 0",
+        evidence={"missing": "to_jsonb(v.unlogged)", "unrecorded": "nullif(v.unrecorded, 0)"},
+        title=_unlogged,
     ),
 )
