@@ -28,6 +28,7 @@ class Event(StrEnum):
     SERVER_OWNER_ASSIGNED = "server.owner_assigned"
     SERVER_ENVIRONMENT_ASSIGNED = "server.environment_assigned"
     SERVER_ROLE_ASSIGNED = "server.role_assigned"
+    SERVER_LOGGING_RECORDED = "server.logging_recorded"
     CLIENT_OWNER_ASSIGNED = "client.owner_assigned"
     CLIENT_ADMITTED = "client.admitted"
     CLIENT_SUSPENDED = "client.suspended"

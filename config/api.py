@@ -32,6 +32,7 @@ VIEWSETS: tuple[type[ReadOnlyViewSet], ...] = (
     inventory.ConnectionViewSet,
     inventory.SyncRunViewSet,
     inventory.PostureCheckViewSet,
+    inventory.LoggingRecordViewSet,
     inventory.MetadataSnapshotViewSet,
     inventory.UseViewSet,
     lifecycle.PolicyViewSet,

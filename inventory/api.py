@@ -14,6 +14,7 @@ from inventory.models import (
     Environment,
     Exposure,
     Grant,
+    LoggingRecord,
     Manifest,
     McpClient,
     McpServer,
@@ -92,6 +93,12 @@ class PostureCheckViewSet(ReadOnlyViewSet):
     queryset = PostureCheck.objects.all()
     serializer_class = serializers.PostureCheckSerializer
     filterset_class = filters.PostureCheckFilter
+
+
+class LoggingRecordViewSet(ReadOnlyViewSet):
+    queryset = LoggingRecord.objects.all()
+    serializer_class = serializers.LoggingRecordSerializer
+    filterset_class = filters.LoggingRecordFilter
 
 
 class MetadataSnapshotViewSet(ReadOnlyViewSet):

@@ -55,6 +55,20 @@ class HasEnded(InventoryError):
         super().__init__(f"{credential} has ended or is gone, so there is nothing to confirm. Leave it out.")
 
 
+class EvidenceMissing(InventoryError):
+    """What is logged can be seen somewhere."""
+
+    def __init__(self) -> None:
+        super().__init__("Say where it can be seen: a link, a query or an entry.")
+
+
+class SecretInEvidence(InventoryError):
+    """Evidence is shown to everybody who reads the server's page."""
+
+    def __init__(self) -> None:
+        super().__init__("A secret stands in it. Say where it can be seen without one, and replace that secret.")
+
+
 class LeaseLost(InventoryError):
     """Another worker has taken this sync over."""
 

@@ -31,6 +31,7 @@ from inventory.states import (
     CredentialStatus,
     GrantState,
     Hygiene,
+    Logged,
     OwnerKind,
     Registration,
     RemovalStage,
@@ -200,6 +201,15 @@ class PostureCheckFilter(FilterSet):  # type: ignore[misc]
     checked_before = before("checked_at", "Checked before")
     changed_after = after("changed_at", "Changed from")
     changed_before = before("changed_at", "Changed before")
+
+
+class LoggingRecordFilter(FilterSet):  # type: ignore[misc]
+    server = RowFilter(McpServer, field_name="server", label="Server")
+    trust_model = ChoicesFilter(choices=TrustModel.choices, label="Trust model")
+    happening = ChoicesFilter(choices=Logged.choices, label="Happening")
+    is_logged = FlagFilter(field_name="is_logged", label="Logged")
+    recorded_after = after("recorded_at", "Recorded from")
+    recorded_before = before("recorded_at", "Recorded before")
 
 
 class MetadataSnapshotFilter(FilterSet):  # type: ignore[misc]

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
 from django import forms
@@ -14,6 +14,7 @@ from django.utils.safestring import SafeString
 from inventory import tags
 from inventory.connection_fields import NO_REFERENCE, is_reference
 from inventory.models import Environment, Owner
+from inventory.models.logged import LONGEST_EVIDENCE
 from inventory.states import OwnerKind, ServerRole
 
 SUGGESTED = 500
@@ -223,6 +224,29 @@ class TagsForm(forms.Form):
         elif both := sorted(set(given["add"]) & set(given["remove"])):
             self.add_error("remove", f"Add {both[0]} or take it away, not both.")
         return given
+
+
+class LoggingForm(forms.Form):
+    """Whether something is logged, and where that can be seen. That a yes needs evidence the action says."""
+
+    ANSWERS: ClassVar = {"yes": True, "no": False, "unknown": None}
+
+    is_logged = forms.ChoiceField(
+        label="Is it logged?",
+        choices=[("yes", "Yes"), ("no", "No"), ("unknown", "Nobody knows")],
+        widget=forms.RadioSelect,
+        error_messages={"required": "Say whether it is logged."},
+    )
+    evidence = forms.CharField(
+        label="Where it can be seen",
+        max_length=LONGEST_EVIDENCE,
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 3}),
+        help_text="A link, a query or an entry; needed for a yes.",
+    )
+
+    def clean_is_logged(self) -> bool | None:
+        return self.ANSWERS[self.cleaned_data["is_logged"]]
 
 
 class ApproveGrantsForm(ReasonForm):

@@ -13,6 +13,7 @@ from inventory.models import (
     Environment,
     Exposure,
     Grant,
+    LoggingRecord,
     Manifest,
     McpClient,
     McpServer,
@@ -152,6 +153,20 @@ class PostureCheckSerializer(Shape):
         fields = (
             "id", "url", "display", "server", "authorization_server", "client", "check_id", "verdict", "severity",
             "evidence", "specification", "checked_at", "changed_at",
+        )  # fmt: skip
+
+
+class LoggingRecordSerializer(Shape):
+    noun = "logging-records"
+    url = Url()
+    display = Text(Joined(F("server__name"), Value(" "), F("happening")))
+    server = Link("servers", "server")
+
+    class Meta:
+        model = LoggingRecord
+        fields = (
+            "id", "url", "display", "server", "trust_model", "happening", "is_logged", "evidence", "recorded_by",
+            "recorded_at",
         )  # fmt: skip
 
 

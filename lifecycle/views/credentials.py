@@ -22,7 +22,7 @@ from inventory.actions.dates import record_dates
 from inventory.models import Credential, CredentialVersion, Exposure, McpServer, MetadataSnapshot, PostureCheck, Use
 from inventory.posture.servers import SERVER_CHECKS
 from inventory.states import ENDED
-from inventory.views import tools
+from inventory.views import logged, tools
 from inventory.views.checklist import checklist
 from inventory.views.declared import comparison
 from inventory.views.delegation import delegation
@@ -245,6 +245,14 @@ def violated_controls(findings: list[Finding]) -> list[tuple[str, list[Any]]]:
     return sorted(found.items())
 
 
+def asked_of(server: McpServer) -> QuerySet[Any, Any]:
+    """Trust model, name and happenings of each policy that binds a credential used on `server` and asks for logs."""
+    used = Use.objects.present().filter(server=server, credential__isnull=False).values("credential")
+    binding = Obligation.objects.filter(credential__in=used, policy__isnull=False).exclude(policy__logging=[])
+    asked = binding.values_list("credential__trust_model", "policy__name", "policy__logging")
+    return asked.order_by("policy__name").distinct()
+
+
 @require_GET
 @requires_reader
 def server_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
@@ -298,6 +306,8 @@ def server_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
                 if snapshot.differences
             ],
             "tools": tools.panel(server, actor),
+            "logging": logged.panel(server, logged.asked_by(asked_of(server))),
+            "may_record_logging": actor.has(Role.REVIEWER),
             "declared": comparison(server),
             "delegation": delegation(
                 Use.objects.filter(server=server), actor, about=f"Who reaches {server}, and with what", subject=pk

@@ -14,7 +14,7 @@ from access.actors import Actor
 from access.roles import Role
 from audit.actions import action, record
 from audit.events import Event
-from inventory.models import AuthorizationServer, MetadataSnapshot
+from inventory.models import AuthorizationServer, LoggingRecord, MetadataSnapshot
 from inventory.states import Hygiene, Registration, Severity, Storage
 from lifecycle.models import Finding
 from tests import factories
@@ -87,6 +87,7 @@ WRITES: dict[str, set[Role]] = {
     "server_assign_environment": OPERATORS,
     "server_assign_owner": OWNERS,
     "server_classify": OPERATORS,
+    "server_logging": REVIEWERS,
     "tools_approve": OWNERS,
     "view_forget": EVERYBODY,
     "view_save": EVERYBODY,
@@ -181,6 +182,10 @@ def foreign() -> dict[str, str]:
     )
     one = factories.server(name=f"{MARK} server", connection=place, iam_owner=somebody, authorization_server=issuer)
     factories.tool(one, f"{MARK}_tool")
+    LoggingRecord.objects.create(
+        server=one, trust_model="unknown", happening="refresh", is_logged=True, evidence=MARK, recorded_by=MARK,
+        recorded_at=NOW,
+    )  # fmt: skip
     MetadataSnapshot.objects.create(server=one, digest="0", document={MARK: 1}, differences=[MARK], first_seen_at=NOW)
     program = factories.client(
         name=f"{MARK} client", connection=place, owner=somebody, authorization_server=issuer, client_id=MARK,
@@ -209,7 +214,10 @@ def addresses(keys: list[str]) -> Iterator[str]:
         if name in WRITES and not slots:
             yield filled(path) + "?" + "&".join(f"id={key}" for key in keys)
     for key in keys:
-        for noun in ("tools", "grants", "uses", "posture-checks", "exposures", "findings", "credentials", "clients"):
+        for noun in (
+            "tools", "grants", "uses", "posture-checks", "logging-records", "exposures", "findings", "credentials",
+            "clients",
+        ):  # fmt: skip
             for field in ("server", "client", "credential", "owner", "authorization_server", "connection"):
                 yield f"/api/v1/{noun}/?{field}={key}"
         yield f"/grants/?server={key}"

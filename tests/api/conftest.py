@@ -20,6 +20,7 @@ from inventory.models import (
     ClientRemoval,
     Credential,
     Grant,
+    LoggingRecord,
     MetadataSnapshot,
     Owner,
     PostureCheck,
@@ -174,6 +175,14 @@ def estate(db: None) -> Estate:
     Tool.objects.create(server=one, name="search", schema_digest="a", approved_digest="b", first_seen_at=NOW)
     MetadataSnapshot.objects.create(
         server=one, digest="d", differences=["Scopes: repo is new."], document={"resource": "x"}, first_seen_at=NOW
+    )
+    LoggingRecord.objects.create(
+        server=one,
+        trust_model="static_service",
+        happening="revocation",
+        is_logged=False,
+        recorded_by="Otto",
+        recorded_at=NOW,
     )
     PostureCheck.objects.create(server=one, check_id="MCP-01", verdict=Verdict.MET, checked_at=NOW)
     program = client(name="Cursor", connection=place, owner=mira)

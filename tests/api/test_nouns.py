@@ -124,7 +124,7 @@ def test_an_owner_sees_their_own_and_nothing_else(estate: Estate):
     assert caller.json("sync-runs/")["results"] == []
     assert caller.json("manifests/")["results"] == []
     one_each = ("servers", "clients", "tools", "grants", "exposures", "uses", "waivers", "posture-checks")
-    for noun in (*one_each, "metadata-snapshots"):
+    for noun in (*one_each, "logging-records", "metadata-snapshots"):
         assert len(caller.json(f"{noun}/")["results"]) == 1
     assert caller.names("authorization-servers/") == ["https://login.example.org"]
     problem_of(caller.get(f"credentials/{foreign.pk}/"), 404)
