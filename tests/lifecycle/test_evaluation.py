@@ -307,7 +307,7 @@ def test_a_credential_that_no_policy_fits_is_judged_by_the_other_rules(full):
 
 # ── Incremental ────────────────────────────────────────────────────────────────────────────────
 def test_time_alone_opens_unrotated(full, changed, large_estate):
-    mine = factories.credential(kind=CredentialKind.AWS_ACCESS_KEY, issued_at=NOW - 89 * DAY)
+    mine = factories.credential(kind=CredentialKind.AWS_ACCESS_KEY, issued_at=NOW - 89 * DAY, reviewed_at=NOW)
     factories.credential(kind=CredentialKind.AWS_ACCESS_KEY, issued_at=NOW - 10 * DAY)
     full()
     assert changed(NOW + timedelta(hours=23)).subjects == 0
