@@ -454,7 +454,8 @@ class Listing:
         narrow, named = self.page.group_rows, self.page.group_filter
         counts: Sequence[Capped | None] = [None] * len(found)
         if narrow is not None:
-            counts = capped_counts([narrow(self.queryset, key) for key, _ in found], GROUP_LIMIT)
+            parts = [narrow(self.queryset, key) for key, _ in found]
+            self._count, *counts = capped_counts([self.queryset, *parts], COUNT_LIMIT, GROUP_LIMIT)
         urls = [
             self.url(self._changed(keep_cursor=False, **named(key))) if named is not None else "" for key, _ in found
         ]
