@@ -18,12 +18,12 @@ from django.utils.safestring import SafeString
 
 from inventory.forms import OwnerNamed, suggested_owners
 from inventory.models import Credential, Environment, Owner
-from inventory.states import CredentialKind, ServerRole, Severity, TrustModel
+from inventory.states import CredentialKind, Logged, ServerRole, Severity, TrustModel
 from lifecycle.models import Policy, RuleSetting
 from lifecycle.models.policies import ASKED
 from lifecycle.rules import RULES, Rule, Subject
 from lifecycle.rules.asked import OFF
-from lifecycle.states import Automation, Logged
+from lifecycle.states import Automation
 
 MOST_CHOSEN = 50  # values of one selector
 MOST_ENVIRONMENTS = 300

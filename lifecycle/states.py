@@ -4,7 +4,6 @@ from datetime import timedelta
 
 from django.db.models import TextChoices
 
-from inventory.states import Logged as Logged  # noqa: PLC0414  also what a policy may ask of servers
 from inventory.states import Severity
 
 

@@ -43,7 +43,7 @@ def _review(e: Evidence) -> str:
     interval = e.limit("review_interval", beside="")
     if e.has("reviewed_at"):
         return f"Confirmed {e.since('reviewed_at')} ago; the policy asks for it every {interval}"
-    return f"Nobody has confirmed that it is needed; the policy asks for it every {interval}"
+    return f"Nobody confirmed it in the {e.since('first_seen_at')} that it is known; the policy asks every {interval}"
 
 
 def _revived(e: Evidence) -> str:
@@ -355,9 +355,11 @@ CREDENTIAL_RULES = (
         remediation="Confirm that it is still needed, or revoke it.",
         applies="v.review_interval IS NOT NULL",
         violated="v.review_by <= %(now)s",
+        # Known here for less than the interval; what was confirmed before that, elsewhere, is not known.
+        unknown="v.reviewed_at IS NULL",
         evidence={
             "reviewed_at": "v.reviewed_at",
-            "known_since": "CASE WHEN v.reviewed_at IS NULL THEN v.known_since END",
+            "first_seen_at": "CASE WHEN v.reviewed_at IS NULL THEN v.first_seen_at END",
             "review_by": "v.review_by",
             "review_interval": "extract(epoch FROM v.review_interval)::bigint",
             "policy": "v.policy",

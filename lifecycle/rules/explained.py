@@ -205,7 +205,8 @@ EXPLAINED: dict[str, Explanation] = {
     ),
     "review-overdue": Explanation(
         violated="Nobody has confirmed for longer than the policy's review interval that it is needed; before the "
-        "first confirmation the interval begins with its issue, or else its first sighting",
+        "first confirmation the interval begins with its first sighting",
+        unknown="It is known for less than the interval, and nobody has confirmed it yet",
         not_applicable="The policy sets no review interval",
     ),
     "valid-after-revocation": Explanation(

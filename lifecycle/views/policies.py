@@ -204,7 +204,7 @@ def population(policy: Policy, bound: int, actor: Actor) -> list[Answer]:
             ("stale", policy.max_idle, Q(credential__last_used_at=None)),
             ("no-expiry", policy.requires_expiry, Q(credential__expires_at=None)),
             ("lifetime-too-long", policy.max_lifetime, Q(credential__expires_at=None) | Q(credential__issued_at=None)),
-            ("review-overdue", policy.review_interval, Q(review_by=None)),
+            ("review-overdue", policy.review_interval, Q(credential__reviewed_at=None)),
         )
         if is_asked and slug in RULES and policy.overrides.get(slug) != OFF
     ]

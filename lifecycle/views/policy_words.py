@@ -8,13 +8,13 @@ from uuid import UUID
 
 from access.actors import Actor
 from inventory.models import Environment, Owner
-from inventory.states import CredentialKind, ServerRole, TrustModel
+from inventory.states import CredentialKind, Logged, ServerRole, TrustModel
 from lifecycle.models import Policy
 from lifecycle.models.policies import ASKED
 from lifecycle.rules import RULES
 from lifecycle.rules.asking import NAMELESS
 from lifecycle.rules.wording import exact_length
-from lifecycle.states import Automation, Logged
+from lifecycle.states import Automation
 
 LABELS: dict[str, str] = {
     "name": "Name",

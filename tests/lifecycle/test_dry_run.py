@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from access.actors import Actor
-from inventory.models import Credential
+from inventory.models import Credential, LoggingRecord
 from inventory.states import CredentialKind, Severity, Storage
 from lifecycle.actions.policies import change_policy, create_policy, draft, retire_policy, set_rule
 from lifecycle.errors import RuleUnknown
@@ -253,3 +253,25 @@ def test_whatever_the_estate_a_dry_run_says_what_saving_then_does(full, rows, as
 
 def bound_by(name: str) -> int:
     return Obligation.objects.filter(policy__name=name).count()
+
+
+def test_what_servers_would_have_to_log_is_part_of_it(full):
+    server = factories.server()
+    factories.use(factories.credential(), server=server)
+    LoggingRecord.objects.create(
+        server=server,
+        trust_model="static_service",
+        happening="revocation",
+        is_logged=False,
+        recorded_by="Mira",
+        recorded_at=NOW,
+    )
+    Policy.objects.filter(name="API keys").update(logging=[])
+    full()
+    found = tried(logging=["revocation"])
+    assert [(each.subject, each.id, each.rule) for each in found.opened_examples] == [
+        ("server", server.pk, "logging-missing")
+    ]
+    create_policy({**VALUES, "logging": ["revocation"]}, actor=ACTOR, now=NOW, reason="Test")
+    full()
+    assert Finding.objects.unresolved().filter(rule="logging-missing").count() == found.opened == 1

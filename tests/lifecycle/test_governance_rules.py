@@ -116,17 +116,17 @@ def test_what_has_no_scopes_or_no_such_policy_is_not_asked_for_them(full, allowe
 
 # ── Review overdue ─────────────────────────────────────────────────────────────────────────────
 @pytest.mark.parametrize(
-    ("reviewed", "issued", "said"),
+    ("reviewed", "seen", "said"),
     [
         (None, 100 * DAY, Verdict.VIOLATED),
-        (None, 10 * DAY, Verdict.MET),
+        (None, 10 * DAY, Verdict.UNKNOWN),
         (10 * DAY, 100 * DAY, Verdict.MET),
         (90 * DAY, 100 * DAY, Verdict.VIOLATED),
     ],
 )
-def test_a_review_is_overdue_when_nobody_confirmed_it_within_the_interval(full, reviewed, issued, said):
+def test_a_review_is_overdue_when_nobody_confirmed_it_within_the_interval(full, reviewed, seen, said):
     policy(review_interval=90 * DAY)
-    factories.credential(reviewed_at=reviewed and NOW - reviewed, issued_at=NOW - issued)
+    factories.credential(reviewed_at=reviewed and NOW - reviewed, first_seen_at=NOW - seen)
     full()
     assert judged("review-overdue") == said
 
