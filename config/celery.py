@@ -16,11 +16,11 @@ app.autodiscover_tasks()
 BEATS = [
     ("connections that are due", "inventory.tasks.sweep_due_connections", timedelta(seconds=30)),
     ("client removals that are due", "inventory.tasks.sweep_due_removals", timedelta(seconds=60)),
-    ("findings", "lifecycle.tasks.evaluate_findings", timedelta(minutes=5)),
+    ("evaluation of findings", "lifecycle.tasks.evaluate_findings", timedelta(minutes=5)),
     ("waivers that end", "lifecycle.tasks.expire_waivers", timedelta(minutes=5)),
-    ("the posture of the day", "lifecycle.tasks.take_snapshot", timedelta(hours=1)),
+    ("figures of the day", "lifecycle.tasks.take_snapshot", timedelta(hours=1)),
     ("notices to compose", "lifecycle.tasks.compose_notices", timedelta(minutes=1)),
     ("notices that are due", "notifications.tasks.sweep_due_notices", timedelta(seconds=30)),
-    ("the chain's head", "audit.tasks.sign_chain_head", timedelta(hours=1)),
+    ("signature of the audit log", "audit.tasks.sign_chain_head", timedelta(hours=1)),
 ]
 app.conf.beat_schedule = {name: {"task": task, "schedule": cadence} for name, task, cadence in BEATS}

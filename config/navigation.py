@@ -32,7 +32,7 @@ GROUPS: list[tuple[str, list[tuple[str, str, str, str]]]] = [
         "Lifecycle",
         [
             ("finding_list", "flag", "Findings", "findings"),
-            ("waiver_list", "clock", "Waivers", "requested"),
+            ("waiver_list", "pause", "Waivers", "requested"),
             ("policy_list", "policy", "Policies", ""),
             ("rule_list", "evidence", "Rules", ""),
         ],

@@ -1,9 +1,10 @@
-"""What the overview says: numbers, their trend, and what needs somebody today. Each part is one statement."""
+"""What the overview says: numbers, their trend, what needs somebody today. A part is one statement, the queue two."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from django.db import connection
 from django.db.models import QuerySet, Subquery
@@ -21,6 +22,7 @@ from web.wording import since, thousands
 LIVE = "&".join(f"status={status}" for status in CredentialStatus if status not in ENDED)
 OPEN = "state=open&state=acknowledged"  # what counts as risk: waived findings are listed apart
 TREND = timedelta(weeks=12)
+LOOKED_AT = 200  # findings from which the worst of each rule are taken
 AGES = ("< 1 d", "1–7 d", "7–30 d", "> 30 d")
 
 
@@ -120,15 +122,42 @@ def figures(actor: Actor, now: datetime, snapshots: Sequence[Snapshot]) -> tuple
     return found, overdue
 
 
-def queue(actor: Actor, now: datetime, most: int = 8) -> list[tuple[Finding, str]]:
-    """The worst open findings that nobody has acknowledged, oldest first among equals."""
-    rows = (
-        Finding.objects.visible_to(actor)
-        .filter(resolved_at=None, state="open")
-        .with_subjects()
-        .order_by("-severity", "-id")[:most]
+@dataclass(frozen=True)
+class Need:
+    """An open finding that stands for those of its rule and severity: one line, one thing to do."""
+
+    finding: Finding
+    title: str
+    others: str  # how many more there are; nothing when it is alone
+    url: str  # the list of all of them
+
+
+def queue(actor: Actor, now: datetime, most: int = 8) -> list[Need]:
+    """The worst open findings that nobody has acknowledged, those of one rule and severity in one line.
+
+    A line shows the one that has waited beyond its time, or else whose credential leads the risk order. Looked at are
+    the newest of the worst, as their index lists them: of more than `LOOKED_AT` it is not said how many there are.
+    """
+    unseen = Finding.objects.visible_to(actor).filter(resolved_at=None, state="open")
+    worst = unseen.order_by("-severity", "-id").values_list(
+        "severity", "rule", "pk", "escalated_at", "due_at", "credential__score"
     )
-    return [(finding, finding.title_now(now)) for finding in rows]
+    lines: dict[tuple[int, str], list[tuple[bool, bool, int, UUID]]] = {}
+    looked_at = list(worst[:LOOKED_AT])
+    for severity, rule, pk, escalated_at, due_at, score in looked_at:
+        line = lines.setdefault((severity, rule), [])
+        line.append((escalated_at is not None, due_at < now, score or 0, pk))
+    leading = sorted(((severity, max(line)) for (severity, _), line in lines.items()), reverse=True)[:most]
+    findings = Finding.objects.with_subjects().in_bulk([lead[-1] for _, lead in leading])
+    found = []
+    for severity, lead in leading:
+        finding = findings[lead[-1]]
+        more = len(lines[severity, finding.rule]) - 1
+        is_cut = len(looked_at) == LOOKED_AT and severity == looked_at[-1][0]
+        others = f"{thousands(more)}{'+' if is_cut else ''} more like it" if more else ""
+        url = f"{reverse('finding_list')}?state=open&severity={Severity(severity).name.lower()}&rule={finding.rule}"
+        found.append(Need(finding, finding.title_now(now), others, url))
+    return found
 
 
 def facts(actor: Actor, now: datetime, *, is_large: bool) -> tuple[dict[str, Any], datetime | None]:

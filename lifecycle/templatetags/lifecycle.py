@@ -8,7 +8,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from lifecycle.models import Finding, Waiver
+from lifecycle.models import Finding, Policy, Waiver
 from lifecycle.rules import RULES
 from lifecycle.rules.score import PARTS
 from lifecycle.states import WaiverState
@@ -45,6 +45,14 @@ def waiver_state(waiver: Waiver) -> SafeString:
     """Its state with a shape and a word."""
     tone, drawing = WAIVER_STATES[waiver.state]
     return format_html('<span class="state {}">{}{}</span>', tone, icon(drawing), waiver.get_state_display())
+
+
+@register.filter
+def sentence_under_its_name(policy: Policy) -> str:
+    """What it asks, for a place where its name stands already: whom it binds is said only where the name does not."""
+    sentence = policy.sentence
+    named, _, asked = sentence.partition(": ")
+    return asked[:1].upper() + asked[1:] if asked and named.casefold() == policy.name.casefold() else sentence
 
 
 @register.filter

@@ -98,7 +98,6 @@ def example_groups(run: Mapping[str, Any]) -> list[dict[str, Any]]:
                     "icon": icon,
                     "examples": examples,
                     "more": more,
-                    "is_open": not groups,
                 }
             )
     return groups

@@ -31,6 +31,7 @@ from lifecycle.forms import AssignmentForm, CommentForm, LinkForm
 from lifecycle.models import Finding, FindingLink, ScheduledJob, Waiver
 from lifecycle.models.findings import FindingQuerySet, SubjectRow, owner_key, place_key
 from lifecycle.rules import Subject
+from lifecycle.rules.explained import EXPLAINED
 from lifecycle.rules.wording import length
 from lifecycle.states import COUNTED, ENDS_SOON, LinkKind, Raised, WaiverState
 from lifecycle.views.history import history_of
@@ -266,7 +267,7 @@ def finding_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
             "rule": finding.declaration,
             "subject_url": subject_url(finding.subject),
             "evidence": [(title(name), value) for name, value in shown_evidence(finding)],
-            "raised_by": [_because(each) for each in finding.raised_by],
+            "raised_by": [_because(each, finding.rule) for each in finding.raised_by],
             "waivers": waivers,
             "active": active,
             "scheduled": by_state.get(WaiverState.SCHEDULED),
@@ -295,7 +296,10 @@ def _moment(text: str) -> datetime | None:
     return found if found is not None and found.tzinfo is not None else None
 
 
-def _because(reason: str) -> str:
+def _because(reason: str, rule: str) -> str:
+    """Why it is more severe; of what the rule itself raises, in the rule's own words."""
+    if reason == Raised.RULE and rule in EXPLAINED and EXPLAINED[rule].graded:
+        return EXPLAINED[rule].graded
     known = {each.value: each.label for each in Raised}
     return str(known.get(reason, title(reason)))
 

@@ -18,7 +18,7 @@ from access.permissions import requires_reader
 from lifecycle.models import JobHour, JobRun, ScheduledJob
 from lifecycle.models.jobs import EVALUATION_TASK, LONGEST_RUN
 from lifecycle.rules.jobs import late_after
-from lifecycle.rules.wording import length
+from lifecycle.rules.wording import exact_length, length
 from lifecycle.states import RunOutcome
 from web.csvfiles import CHUNK, csv_response
 from web.paging import BadCursor, Ordering, Page, page
@@ -136,6 +136,10 @@ def how_it_stands(job: ScheduledJob, now: datetime) -> tuple[str, str]:
     return ("complete", "Ended") if job.ended_at is not None else ("unknown", "Not run yet")
 
 
+def cadence_of(job: ScheduledJob) -> str:
+    return "1 hour" if job.cadence == HOUR else exact_length(job.cadence)
+
+
 def done_in(work: Mapping[str, int]) -> str:
     """`3 connections`, `opened 2, resolved 1`: what runs did."""
     return ", ".join(f"{name} {thousands(number)}" for name, number in work.items())
@@ -163,8 +167,9 @@ def job_list(request: HttpRequest) -> HttpResponse:
     jobs = sorted(ScheduledJob.objects.visible_to(actor), key=lambda job: (job.retired_at is not None, job.cadence))
     drawn = strips(jobs, now)
     context = {
-        "jobs": [(job, how_it_stands(job, now), drawn[job.pk], length(job.cadence)) for job in jobs],
+        "jobs": [(job, how_it_stands(job, now), drawn[job.pk], cadence_of(job)) for job in jobs],
         "hours": SHOWN_HOURS,
+        "kinds": parts_of([hour for hours in drawn.values() for hour in hours]),
         "lede": says(jobs, now) if actor.sees_everything else "",
         "sees_everything": actor.sees_everything,
         "now": now,
@@ -190,7 +195,7 @@ def job_detail(request: HttpRequest, pk: UUID) -> HttpResponseBase:
         "job": job,
         "state": state,
         "word": word,
-        "cadence": length(job.cadence),
+        "cadence": cadence_of(job),
         "late_after": length(late_after(job.cadence)),
         "strip": hours,
         "parts": parts_of(hours),
@@ -232,4 +237,4 @@ def evaluation_stands_still(job: ScheduledJob | None, now: datetime) -> dict[str
     """What a page says at reading time when the evaluation misses its beats, which cannot open a finding by itself."""
     if job is None or not (job.is_missed(now) or job.failures):
         return None
-    return {"job": job, "cadence": length(job.cadence)}
+    return {"job": job, "cadence": cadence_of(job)}

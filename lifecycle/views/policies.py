@@ -420,10 +420,23 @@ def _shown(request: HttpRequest, editor: Editor, actor: Actor, now: datetime) ->
             "trial": editor.trial,
             "token": editor.trial.token(actor) if editor.trial else "",
             "sentence": drafted.sentence if drafted else "",
+            "forgone": _forgone(editor),
             "now": now,
         },
         status=editor.status,
     )
+
+
+def _forgone(editor: Editor) -> list[tuple[str, list[str]]]:
+    """Of each policy that the draft takes credentials from: what it asks and the draft does not, as one binds alone."""
+    if editor.trial is None or editor.drafted is None:
+        return []
+    after = asked_of(editor.drafted)
+    taken = [each["policy"] for each in editor.trial.dry_run["newly_bound"] if each["policy"]]
+    lost = [
+        (each.name, words.forgone(asked_of(each), after)) for each in Policy.objects.in_order().filter(pk__in=taken)
+    ]
+    return [(name, said) for name, said in lost if said]
 
 
 # ── Its end ───────────────────────────────────────────────────────────────────────────────────

@@ -147,6 +147,21 @@ def said(name: str, value: Any, names: Names | None = None) -> str:
     return str(value)
 
 
+def forgone(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """What the one asks of a credential and the other no longer would, each in words."""
+    lost = [
+        f"{LABELS[name].lower()} {said(name, before[name])}"
+        for name in LENGTHS
+        if before.get(name) and not after.get(name)
+    ]
+    lost += [LABELS[name].lower() for name in REQUIRED if before.get(name) and not after.get(name)]
+    if before.get("allowed_scopes") and not after.get("allowed_scopes"):
+        lost.append(LABELS["allowed_scopes"].lower())
+    if logged := [each for each in before.get("logging", ()) if each not in after.get("logging", ())]:
+        lost.append(f"{LABELS['logging'].lower()} {said('logging', logged).lower()}")
+    return lost
+
+
 _SELECTORS = ("kinds", "trust_models", "environments", "providers", "owners", "tags", "server_roles")
 
 

@@ -26,7 +26,7 @@ from lifecycle.models.evaluations import Verdicts, rule_series
 from lifecycle.policy_forms import RuleSettingForm
 from lifecycle.rules import RULES, Rule, Subject
 from lifecycle.rules.controls import by_framework
-from lifecycle.rules.explained import EXPLAINED
+from lifecycle.rules.explained import EXPLAINED, Explanation
 from lifecycle.states import DUE_WITHIN
 from lifecycle.tasks import after_decision
 from lifecycle.trials import dry_run_of_setting
@@ -87,6 +87,10 @@ def standing_of(slug: str) -> Standing:
 class _Row:
     standing: Standing
     state: RuleState | None
+
+    @property
+    def explained(self) -> Explanation:
+        return EXPLAINED[self.standing.rule.slug]
 
     @property
     def parts(self) -> list[tuple[str, int, str]]:

@@ -51,7 +51,7 @@ def test_a_policy_is_tried_saved_and_does_what_it_showed(at_work: Page, live_ser
     at_work.get_by_label("Add an owner by name or e-mail").fill("payments")
     at_work.get_by_label("Maximum age: how many").fill("60")
     at_work.get_by_role("button", name="Try it").click()
-    shown = at_work.get_by_role("region", name="What it would do")
+    shown = at_work.get_by_role("region", name="Trial")
     expect(shown.get_by_text("It would bind 3 credentials, 3 of them newly, and open 2 findings.")).to_be_visible(
         timeout=20_000
     )

@@ -36,7 +36,11 @@ def test_a_run_is_recorded_with_what_it_did_even_before_anything_was_declared():
     factories.credential()
     evaluate_findings.apply()
     run = JobRun.objects.get()
-    assert (run.job.name, run.outcome, run.work["opened"]) == ("findings", RunOutcome.ENDED, Finding.objects.count())
+    assert (run.job.name, run.outcome, run.work["opened"]) == (
+        "evaluation of findings",
+        RunOutcome.ENDED,
+        Finding.objects.count(),
+    )
     assert ScheduledJob.objects.count() == len(BEATS)
 
 

@@ -159,7 +159,10 @@ def test_a_due_connection_is_synced_and_evaluated_over(name: str, connection: Co
         ring(broker)
         until(lambda: SyncRun.objects.exclude(finished_at=None).exists(), "the sync ends")
         until(Finding.objects.exists, "the findings are there")
-        until(JobRun.objects.filter(job__name="findings", outcome=RunOutcome.ENDED).exists, "the ledger has the run")
+        until(
+            JobRun.objects.filter(job__name="evaluation of findings", outcome=RunOutcome.ENDED).exists,
+            "the ledger has the run",
+        )
     assert SyncRun.objects.get().state == RunState.PARTIAL  # one file of the estate is broken on purpose
     assert Credential.objects.count() > 10
 

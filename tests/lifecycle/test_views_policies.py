@@ -179,6 +179,16 @@ def test_a_new_policy_is_tried_then_saved_and_does_what_was_shown(reviewer):
     assert "What was expected of it" in text(reviewer.get(f"/policies/{policy.pk}/"))
 
 
+def test_whoever_takes_credentials_from_another_policy_sees_what_is_no_longer_asked_of_them(reviewer):
+    make(name="The old one", priority=20, max_idle=timedelta(days=30), review_interval=timedelta(days=90))
+    key(10)
+    evaluated()
+    tried = text(reviewer.post("/policies/new/", typed(**{"try": "yes"})))
+    assert "<dt>The old one</dt><dd>maximum time without use 30 days; review every 90 days</dd>" in tried
+    kept = typed(max_idle_0="40", max_idle_1="days", review_interval_0="1", review_interval_1="days", **{"try": "yes"})
+    assert "asks less" not in text(reviewer.post("/policies/new/", kept))
+
+
 def test_what_was_typed_survives_a_refusal_which_stands_at_its_field(reviewer):
     answer = reviewer.post(
         "/policies/new/",

@@ -416,6 +416,15 @@ def plural(count: Any, words: str) -> str:
 
 
 @register.filter
+def placed(name: str) -> str:
+    """`place / own name` in two parts, so that a narrow cell cuts the place and keeps what tells rows apart."""
+    place, slash, own = name.rpartition(" / ")
+    if not place:
+        return name
+    return markup('<span class="placed"><span>{}</span><span>{}</span></span>', place, f"{slash}{own}")
+
+
+@register.filter
 def short_path(path: str, parts: int = 3) -> str:
     """The last parts of a path; say the whole of it in a title."""
     return wording.short_path(path, parts)
