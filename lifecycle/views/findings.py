@@ -20,6 +20,7 @@ from access.actors import Actor
 from access.permissions import requires, requires_reader
 from access.roles import Role
 from inventory.errors import InventoryError
+from inventory.filters import CRITICALITY
 from inventory.models import Connection, Credential, McpClient, McpServer, Owner
 from inventory.posture.catalogue import CHECKS
 from inventory.states import Severity
@@ -338,6 +339,8 @@ def shown_evidence(finding: Finding) -> list[tuple[str, Any]]:
             )
         elif isinstance(value, list):
             shown.append((name, ", ".join(str(each) for each in value)))
+        elif name == "criticality":
+            shown.append(("serves", dict(CRITICALITY).get(str(value), "unknown").lower()))
         elif isinstance(value, bool):
             shown.append((name, "yes" if value else "no"))
         else:

@@ -15,6 +15,7 @@ from config import heartbeats, overview
 from inventory.models import Credential
 from lifecycle.actions.evaluation import evaluate
 from lifecycle.actions.snapshots import take_snapshot
+from lifecycle.models import Finding
 from tests import factories
 from tests.people import browser, text
 
@@ -113,6 +114,24 @@ def test_the_overview_says_how_many_under_policy_are_unknown(estate: None) -> No
     evaluate(timezone.now(), actor=ACTOR, full=True)
     take_snapshot(timezone.now())
     assert "are unknown; counted" in text(browser(Role.AUDITOR).get("/"))
+
+
+def test_what_needs_somebody_has_one_line_for_a_rule_and_severity_which_leads_to_them_all(estate: None) -> None:
+    needs = overview.queue(ACTOR, timezone.now())
+    kinds = [(need.finding.severity, need.finding.rule) for need in needs]
+    assert len(set(kinds)) == len(kinds)
+    assert kinds == sorted(kinds, key=lambda kind: -kind[0])
+    (exposed,) = [need for need in needs if need.finding.rule == "hard-coded"]
+    assert exposed.others == "3 more like it"
+    assert text(browser(Role.AUDITOR).get(exposed.url)).count("data-row") == 4
+
+
+def test_a_line_of_what_needs_somebody_shows_what_is_late_before_what_scores_more(estate: None) -> None:
+    late = Finding.objects.filter(rule="hard-coded").earliest("pk")
+    Credential.objects.exclude(pk=late.credential_id).update(score=90)
+    Finding.objects.filter(pk=late.pk).update(due_at=timezone.now() - timedelta(days=1))
+    (exposed,) = [need for need in overview.queue(ACTOR, timezone.now()) if need.finding.rule == "hard-coded"]
+    assert exposed.finding.pk == late.pk
 
 
 def test_the_overview_takes_a_fixed_number_of_statements(estate: None, django_assert_max_num_queries: Any) -> None:
