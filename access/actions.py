@@ -19,7 +19,7 @@ def sign_in_once(request: HttpRequest, user_id: str, key: str) -> User | None:
     found = user_of_one_time_key(user_id, key)
     if found is None:
         return None
-    User.objects.select_for_update().get(pk=found.pk)
+    User.objects.select_for_update(no_key=True).get(pk=found.pk)
     user = user_of_one_time_key(user_id, key)
     if user is not None:
         login(request, user, backend=BACKEND)

@@ -1,6 +1,7 @@
 """The one way to write: an action is one transaction, and its audit entries are its last statement.
 
-The chain's lock is held from that statement to the commit, so it always comes after every row lock.
+The chain's lock is held from that statement to the commit, so it always comes after every row lock. The keys to other
+rows are checked after it, at the commit: whoever locks rows with `no_key` does not stand in their way.
 """
 
 from collections.abc import Callable, Mapping
@@ -8,7 +9,8 @@ from contextvars import ContextVar
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
-from django.db import models, transaction
+from django.db import OperationalError, models, transaction
+from psycopg.errors import DeadlockDetected
 
 from access.actors import Actor
 from audit.events import Event
@@ -16,6 +18,9 @@ from audit.models import AuditEntry
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+TRIES = 5
+M = TypeVar("M", bound=models.Model)
 
 _pending: ContextVar[list[AuditEntry] | None] = ContextVar("pending_audit_entries", default=None)
 
@@ -64,3 +69,29 @@ def record(
             detail=dict(detail or {}),
         )
     )
+
+
+def in_order(rows: models.QuerySet[M]) -> list[M]:
+    """The rows, locked in the order of their keys, as everybody locks them. Call it before writing any of them."""
+    ordered = rows.order_by("pk").select_for_update(of=("self",), no_key=True)
+    return despite_deadlocks(lambda: list(ordered.all()))
+
+
+def despite_deadlocks(work: Callable[[], R]) -> R:
+    """Do the work again where it and somebody else's wait for each other.
+
+    What it had locked is let go in between, so the other one goes on; what was locked before it is not. It must be able
+    to run again from its start.
+    """
+    entries = _pending.get()
+    recorded = len(entries or [])
+    for _ in range(TRIES - 1):
+        try:
+            with transaction.atomic():
+                return work()
+        except OperationalError as exc:
+            if not isinstance(exc.__cause__, DeadlockDetected):
+                raise
+            del (entries or [])[recorded:]
+    with transaction.atomic():
+        return work()

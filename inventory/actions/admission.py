@@ -15,7 +15,7 @@ from django.db.models import QuerySet
 
 from access.actors import Actor
 from access.roles import Role
-from audit.actions import action, record
+from audit.actions import action, in_order, record
 from audit.events import Event
 from inventory.errors import NothingChosen, OwnClient, ReferenceMisplaced, RemovalUnderWay
 from inventory.models import ClientRemoval, McpClient, Owner
@@ -101,7 +101,7 @@ def refer_to_registration(client: McpClient, reference: str, *, uri: str = "", a
 def locked(clients: Clients) -> list[McpClient]:
     """Present clients that a server registered, locked in one order. Raises NothingChosen when there is none."""
     registered = clients.present().registered()  # type: ignore[attr-defined]
-    chosen = list(registered.select_for_update(of=("self",)).order_by("pk"))
+    chosen = in_order(registered)
     if not chosen:
         raise NothingChosen
     return chosen

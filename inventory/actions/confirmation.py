@@ -6,7 +6,7 @@ from uuid import UUID
 
 from access.actors import Actor
 from access.roles import Role
-from audit.actions import action, record
+from audit.actions import action, in_order, record
 from audit.events import Event
 from inventory.errors import HasEnded, NothingChosen
 from inventory.models import Credential
@@ -21,7 +21,7 @@ def confirm_credentials(ids: Collection[UUID], *, actor: Actor, now: datetime, r
     """
     wanted = set(ids)
     confirmable = Credential.objects.confirmable_by(actor).filter(pk__in=wanted)
-    rows = list(confirmable.select_related("owner").select_for_update(of=("self",)).order_by("pk"))
+    rows = in_order(confirmable.select_related("owner"))
     if not rows or len(rows) != len(wanted):
         raise NothingChosen
     for row in rows:

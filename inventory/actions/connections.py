@@ -69,7 +69,11 @@ def change_connection(
     now: datetime,
 ) -> bool:
     """Change what is looked at, and how often. Due at once where the settings changed. Says whether anything did."""
-    held = Connection.objects.select_for_update(of=("self",)).select_related("environment").get(pk=connection.pk)
+    held = (
+        Connection.objects.select_for_update(of=("self",), no_key=True)
+        .select_related("environment")
+        .get(pk=connection.pk)
+    )
     before: dict[str, Any] = {
         "name": held.name,
         "settings": held.settings,
@@ -115,7 +119,7 @@ def has_history(connection: Connection) -> bool:
 @action
 def remove_connection(connection: Connection, *, actor: Actor) -> None:
     """Remove a connection that never listed anything. Raises HasHistory for any other: it is switched off instead."""
-    held = Connection.objects.select_for_update().get(pk=connection.pk)
+    held = Connection.objects.select_for_update(no_key=True).get(pk=connection.pk)
     if has_history(held):
         raise HasHistory
     record(Event.CONNECTION_REMOVED, actor=actor, subject=held, detail={"kind": held.kind, "settings": held.settings})

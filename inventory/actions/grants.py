@@ -21,7 +21,7 @@ from django.db.models import QuerySet
 
 from access.actors import Actor
 from access.roles import Role
-from audit.actions import action, record
+from audit.actions import action, in_order, record
 from audit.events import Event
 from inventory.errors import (
     ChangedMeanwhile,
@@ -270,13 +270,13 @@ def _approve(tools: Sequence[Tool], *, actor: Actor, now: datetime) -> None:
 
 def _locked_tools(tools: QuerySet[Tool]) -> list[Tool]:
     """Tools that no listing changes until this action ends, locked in one order."""
-    return list(tools.select_for_update().order_by("pk"))
+    return in_order(tools)
 
 
 def _chosen(grants: QuerySet[Grant]) -> list[Grant]:
     """Current grants, locked in one order. Raises NothingChosen when there is none."""
     current = grants.filter(withdrawn_at=None).select_related("client", "server")
-    chosen = list(current.select_for_update(of=("self",)).order_by("pk"))
+    chosen = in_order(current)
     if not chosen:
         raise NothingChosen
     return chosen

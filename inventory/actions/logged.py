@@ -31,7 +31,9 @@ def record_logging(
         raise EvidenceMissing
     if holds_known_secret(evidence):
         raise SecretInEvidence
-    McpServer.objects.select_for_update().get(pk=server.pk)  # two answers at once would both find no record yet
+    McpServer.objects.select_for_update(no_key=True).get(
+        pk=server.pk
+    )  # two answers at once would both find no record yet
     kept = LoggingRecord.objects.filter(server=server, trust_model=trust_model, happening=happening)
     known = kept.first()
     before = known.is_logged if known else None

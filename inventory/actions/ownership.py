@@ -8,7 +8,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 
 from access.actors import Actor
-from audit.actions import action, record
+from audit.actions import action, in_order, record
 from audit.events import Event
 from inventory.errors import NothingChosen, OwnerInactive
 from inventory.models import Credential, Environment, McpClient, McpServer, Owner
@@ -56,8 +56,8 @@ def change_owner(owner: Owner, *, actor: Actor, now: datetime, reason: str = "",
 
 def chosen(rows: Any, actor: Actor, *relations: str) -> list[Any]:
     """The rows of a queryset that `actor` may see, locked in one order. Raises NothingChosen when there is none."""
-    visible = rows.visible_to(actor).select_for_update(of=("self",)).order_by("pk")
-    found = list(visible.select_related(*relations) if relations else visible)
+    visible = rows.visible_to(actor)
+    found: list[Any] = in_order(visible.select_related(*relations) if relations else visible)
     if not found:
         raise NothingChosen
     return found

@@ -292,7 +292,13 @@ class Reconciliation:
             self._count(name, count)
 
     def apply(self, *, unread: Iterable[str] | None) -> None:
-        """Reconcile. `unread` are files and folders that could not be read; None when the listing was cut short."""
+        """Reconcile. `unread` are files and folders that could not be read; None when the listing was cut short.
+
+        After an error it can be called again, in a transaction or from a savepoint in which nothing of it is left.
+        """
+        self.counts, self.problems = {}, []
+        self.repeated = self.unresolved = 0
+        self._digest = sha256()
         with database.cursor() as cursor:
             cursor.execute("SET LOCAL enable_nestloop = off")
             cursor.execute(f"ANALYZE pg_temp.staging ({', '.join(ANALYZED)})")

@@ -18,7 +18,7 @@ from django.db.models import F, Q, QuerySet
 
 from access.actors import Actor
 from access.roles import Role
-from audit.actions import action, record
+from audit.actions import action, in_order, record
 from audit.events import Event
 from inventory.actions.admission import locked, move
 from inventory.errors import DeletionUnderWay, NeedsReviewer, NothingChosen
@@ -264,7 +264,7 @@ def settle_removals(issuer: str, *, looked_at: datetime, actor: Actor, now: date
     back = McpClient.objects.present().filter(
         authorization_server__issuer=issuer, admission=Admission.REMOVED, admission_changed_at__lt=looked_at
     )
-    returned = list(back.select_for_update(of=("self",)).order_by("pk"))
+    returned = in_order(back)
     reason = "Listed again after it was removed."
     counts["clients_back"] = move(
         returned, Admission.QUARANTINED, Event.CLIENT_QUARANTINED, actor=actor, now=now, reason=reason
@@ -300,9 +300,9 @@ def _in_order(removals: Removals) -> list[ClientRemoval]:
     """Clients before removals, each by key: the order in which a person's act takes them, too."""
     found = list(removals.values_list("pk", "client_id"))
     clients = McpClient.objects.filter(pk__in=[client for _, client in found])
-    list(clients.select_for_update().order_by("pk").values_list("pk"))
+    in_order(clients.only("pk"))
     rows = ClientRemoval.objects.filter(pk__in=[pk for pk, _ in found], ended_at=None)
-    return list(rows.select_related("client__connection").select_for_update(of=("self",)).order_by("pk"))
+    return in_order(rows.select_related("client__connection"))
 
 
 def _held(lease: Lease) -> ClientRemoval | None:

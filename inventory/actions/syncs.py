@@ -6,11 +6,13 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
+from django.db import connection as database
 from django.db import transaction
 
 from access.actors import Actor
-from audit.actions import action, record
+from audit.actions import action, despite_deadlocks, record
 from audit.events import Event
+from inventory.actions.order import among_syncs
 from inventory.actions.reconcile import Reconciliation
 from inventory.errors import LeaseLost
 from inventory.models import Connection, SyncRun
@@ -117,14 +119,12 @@ def complete(
     writes that belong to the same look, each of which answers with what it counted. Where `is_part`, the listing says
     nothing of what it leaves out. `received` counts the rows of a delivery; what came of them here is added to it.
     """
+    with database.cursor() as cursor:
+        among_syncs(cursor)
     _release(lease, now=now)
-    listing.apply(unread=None if is_part else unread)
-    is_complete = unread is not None and not unread and not listing.unresolved
-    if is_complete or is_part:
-        # What could not be read was not seen, so a partial run is no later sight of anything.
-        Connection.objects.filter(pk=lease.connection.pk).update(last_complete_at=now)
-    for write in further:
-        listing.note(write())
+    is_complete = despite_deadlocks(
+        lambda: _applied(lease, listing, now=now, unread=unread, further=further, is_part=is_part)
+    )
     run = lease.run
     run.state = RunState.COMPLETE if is_complete else RunState.PARTIAL
     run.finished_at = now
@@ -156,6 +156,26 @@ def complete(
         },
     )
     return run
+
+
+def _applied(
+    lease: Lease,
+    listing: Reconciliation,
+    *,
+    now: datetime,
+    unread: list[str] | None,
+    further: Sequence[Callable[[], Mapping[str, int]]],
+    is_part: bool,
+) -> bool:
+    """Whether everything was seen. May run again from its start, once nothing of it is left."""
+    listing.apply(unread=None if is_part else unread)
+    is_complete = unread is not None and not unread and not listing.unresolved
+    if is_complete or is_part:
+        # What could not be read was not seen, so a partial run is no later sight of anything.
+        Connection.objects.filter(pk=lease.connection.pk).update(last_complete_at=now)
+    for write in further:
+        listing.note(write())
+    return is_complete
 
 
 def _unresolved_in_words(count: int) -> str:

@@ -126,6 +126,7 @@ class Credential(Row):
             models.Index(fields=["fingerprint"], condition=~models.Q(fingerprint=""), name="credential_by_fingerprint"),
             models.Index(fields=["external_id"], condition=~models.Q(external_id=""), name="credential_by_external_id"),
             models.Index(fields=["id"], condition=models.Q(status__in=ENDED), name="credential_ended"),
+            models.Index(fields=["principal"], condition=~models.Q(principal=""), name="credential_by_principal"),
             GinIndex(words("name", "issuer", "hint"), name="credential_by_words"),
             GinIndex(fields=["tags"], condition=~models.Q(tags=[]), name="credential_by_tags"),
         ]

@@ -23,9 +23,10 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Coalesce, Lower
 
 from access.actors import Actor
-from audit.actions import action, record
+from audit.actions import action, despite_deadlocks, record
 from audit.events import Event
 from audit.models import AuditEntry
+from inventory.actions.order import alone_with_subjects
 from inventory.models import (
     ClientRemoval,
     Connection,
@@ -117,6 +118,8 @@ TABLES = {
     Subject.CONNECTION: Connection._meta.db_table,
     Subject.JOB: ScheduledJob._meta.db_table,
 }
+# The order in which their rows are locked, as a sync takes them too.
+LOCKED = (Subject.JOB, Subject.CONNECTION, Subject.CLIENT, Subject.SERVER, Subject.CREDENTIAL)
 # What a sync counts when it says that somebody has left, is back, or is new.
 OWNERS_MOVED = {"owners_changed", "owners_added"}
 # Columns of an obligation, named like the facts that they are.
@@ -254,7 +257,7 @@ def _scope(mark: EvaluationMark | None, *, seq: int, digest: str, now: datetime,
     return scope
 
 
-def _keys(rows: QuerySet[Any], column: str = "pk") -> Iterable[UUID]:
+def _keys(rows: QuerySet[Any], column: str = "pk") -> Iterable[Any]:
     return rows.order_by().values_list(column, flat=True).distinct()[: LARGEST_SCOPE + 1]
 
 
@@ -409,8 +412,9 @@ def _held_by(clients: set[UUID]) -> Keys:
     """Credentials that are judged otherwise once these clients are removed or are no longer."""
     uses = Use.objects.present().filter(client__in=clients, credential__isnull=False)
     yield Subject.CREDENTIAL, _keys(uses, "credential")
-    registered = _registered().filter(pk__in=clients).exclude(client_id="")
-    yield Subject.CREDENTIAL, _keys(Credential.objects.filter(principal__in=registered.values("client_id")))
+    registered = set(_keys(_registered().filter(pk__in=clients).exclude(client_id=""), "client_id"))
+    issued = Credential.objects.filter(principal__in=registered).exclude(principal="")  # as the index has it
+    yield Subject.CREDENTIAL, _keys(issued)
 
 
 def _consented_by(owners: QuerySet[Owner]) -> QuerySet[Credential]:
@@ -471,11 +475,23 @@ def _seen_live(looks: dict[str, bool]) -> Keys:
 def _evaluate_scope(
     cursor: CursorWrapper, scope: Scope | None, *, asked: Asked, now: datetime, result: Evaluation
 ) -> None:
+    """Judge every subject, then write: what people decide about is locked at the end, in the order of keys."""
     changes = sha256()
+
+    def note(verb: str, written: list[tuple[Any, ...]]) -> None:
+        for rule, number, digest in written:
+            setattr(result, verb, getattr(result, verb) + number)
+            said = result.rules.setdefault(rule, {})
+            said[verb] = said.get(verb, 0) + number
+            changes.update(f"{rule} {verb} {number} {digest}\n".encode())
+
+    subjects = [subject for subject in Subject if any(rule.subject is subject for rule in RULES.values())]
+    counts: list[RuleState] = []
     with at_full_speed(cursor) if scope is None else nullcontext():
-        for subject in Subject:
+        cursor.execute(_FOUND)
+        for subject in subjects:
             ids = None if scope is None else scope.ids(subject)
-            if (ids is not None and not ids) or all(rule.subject is not subject for rule in RULES.values()):
+            if ids is not None and not ids:
                 continue
             with judged(cursor, subject, asked, now, ids=ids) as found:
                 result.subjects += found.count()
@@ -483,16 +499,29 @@ def _evaluate_scope(
                     if scope is not None:
                         scope.subjects[Subject.SERVER].update(_serving_rebound(found))
                     _bind(found)
-                for verb, write in (("opened", _open), ("refreshed", _refresh), ("resolved", _resolve)):
-                    for rule, number, digest in write(found):
-                        setattr(result, verb, getattr(result, verb) + number)
-                        result.rules.setdefault(rule, {})[verb] = number
-                        changes.update(f"{rule} {verb} {number} {digest}\n".encode())
+                    found.gather("scores", "SELECT id, score FROM subject_facts", keys="id")
+                _compare(found)
+                note("opened", _open(found))
                 if scope is None:
-                    _tally(found, now)
-                recount(subject, ids, cursor=cursor, is_scored=subject is Subject.CREDENTIAL)
+                    counts += _tally(found, now)
+        # From here on others wait, so everything that takes long is behind us.
+        alone_with_subjects(cursor)
+        _lock_found(cursor)
+        note("refreshed", _refresh(cursor, now))
+        note("resolved", _resolve(cursor, now))
+        for subject in LOCKED:
+            ids = None if scope is None else scope.ids(subject)
+            if subject in subjects and (ids is None or ids):
+                _recount(cursor, subject, ids)
+        cursor.execute("DROP TABLE IF EXISTS differences, ends, scores")
     if scope is None:
         RuleState.objects.exclude(rule__in=RULES).delete()
+        RuleState.objects.bulk_create(
+            counts,
+            update_conflicts=True,
+            unique_fields=["rule"],
+            update_fields=["evaluated_at", "met", "violated", "unknown"],
+        )
     result.digest = changes.hexdigest()
 
 
@@ -512,18 +541,22 @@ def _move_mark(
     moved.save()
 
 
-def _write(found: Judged, statement: str, also: str = "SELECT") -> list[tuple[Any, ...]]:
+def _write(
+    cursor: CursorWrapper, statement: str, values: dict[str, Any], also: str = "SELECT"
+) -> list[tuple[Any, ...]]:
     """Run a statement that returns ids and rules: by rule the number and one digest over the ids in order.
 
     `also` is written in the same statement, and may read `changed`.
     """
-    return found.execute(
+    cursor.execute(
         f"""
         WITH changed AS ({statement}), noted AS ({also})
         SELECT rule, count(*), encode(sha256(string_agg(uuid_send(id), '' ORDER BY id)), 'hex')
         FROM changed GROUP BY rule ORDER BY rule
-        """
+        """,
+        values,
     )
+    return cursor.fetchall()
 
 
 def _serving_rebound(found: Judged) -> Iterator[UUID]:
@@ -575,7 +608,7 @@ def _bind(found: Judged) -> None:
 def _open(found: Judged) -> list[tuple[Any, ...]]:
     within = found.within(f"f.{found.column}")
     return _write(
-        found,
+        found.cursor,
         f"""
         INSERT INTO lifecycle_finding (rule, {found.column}, owner_id, at_server_id, severity, raised_by, state,
                                        evidence, opened_at, refreshed_at, due_at, escalates_at, acknowledged_by,
@@ -589,21 +622,30 @@ def _open(found: Judged) -> list[tuple[Any, ...]]:
           WHERE f.{found.column} = j.id AND f.rule = j.rule AND f.resolved_at IS NULL {within})
         RETURNING id, rule
         """,
+        found.values,
     )
 
 
-def _refresh(found: Judged) -> list[tuple[Any, ...]]:
-    """Bring unresolved findings up to what was seen, and note what that changed about the answer and the answerer.
+# What differs from the findings that there are, of all subjects together.
+_FOUND = """
+CREATE TEMPORARY TABLE differences (id uuid, severity_before smallint, owner_before uuid, evidence jsonb, owner_id uuid,
+    at_server_id uuid, raised_by varchar[], due_at timestamptz, severity smallint, escalates_at timestamptz,
+    is_escalated boolean, is_escalated_now boolean) ON COMMIT DROP;
+CREATE TEMPORARY TABLE ends (id uuid, rule text, resolution text) ON COMMIT DROP
+"""
 
-    Looked for first and written then, because `RETURNING` does not know what was there before.
+
+def _compare(found: Judged) -> None:
+    """Keep how findings differ from what was seen and which are over, before new ones are opened.
+
+    What is over is met, gone or switched off, or the rule does not apply to it; what is unknown stays as it is.
     """
-    columns = ("severity", "raised_by", "owner_id", "at_server_id", "escalates_at", "evidence")
-    found.gather(
-        "differences",
+    found.execute(
         f"""
-        SELECT f.id, f.severity AS severity_before, f.owner_id AS owner_before, j.evidence, j.owner_id, j.at_server_id,
+        INSERT INTO differences
+        SELECT f.id, f.severity, f.owner_id, j.evidence, j.owner_id, j.at_server_id,
                r.raised_by, d.due_at, a.severity, a.escalates_at, a.is_escalated,
-               a.is_escalated AND f.escalated_at IS NULL AS is_escalated_now
+               a.is_escalated AND f.escalated_at IS NULL
         FROM lifecycle_finding f
         JOIN violations j ON f.{found.column} = j.id AND f.rule = j.rule AND f.resolved_at IS NULL
         CROSS JOIN LATERAL (
@@ -622,11 +664,33 @@ def _refresh(found: Judged) -> list[tuple[Any, ...]]:
         WHERE (f.severity, f.raised_by, f.owner_id, f.at_server_id, f.escalates_at, f.evidence)
               IS DISTINCT FROM (a.severity, r.raised_by, j.owner_id, j.at_server_id, a.escalates_at, j.evidence)
           {found.within(f"f.{found.column}")}
-        """,
-        keys="id",
+        """
     )
-    changed = _write(
-        found,
+    found.execute(f"INSERT INTO ends {found.ends}")
+
+
+def _lock_found(cursor: CursorWrapper) -> None:
+    """Lock what will be written of the findings. People lock them in the same order."""
+    cursor.execute("ANALYZE differences (id), ends (id)")
+    cursor.execute(
+        """
+        SELECT count(*) FROM (
+          SELECT f.id FROM lifecycle_finding f
+          WHERE f.id = ANY (ARRAY(SELECT id FROM differences UNION ALL SELECT id FROM ends))
+          ORDER BY f.id FOR NO KEY UPDATE
+        ) locked
+        """
+    )
+
+
+def _refresh(cursor: CursorWrapper, now: datetime) -> list[tuple[Any, ...]]:
+    """Bring unresolved findings up to what was seen, and note what that changed about the answer and the answerer.
+
+    Looked for first and written then, because `RETURNING` does not know what was there before.
+    """
+    columns = ("severity", "raised_by", "owner_id", "at_server_id", "escalates_at", "evidence")
+    return _write(
+        cursor,
         f"""
         UPDATE lifecycle_finding f
         SET {", ".join(f"{column} = d.{column}" for column in columns)}, refreshed_at = %(now)s, due_at = d.due_at,
@@ -635,6 +699,7 @@ def _refresh(found: Judged) -> list[tuple[Any, ...]]:
         WHERE f.id = d.id AND f.resolved_at IS NULL
         RETURNING f.id, f.rule
         """,
+        {"now": now},
         f"""
         INSERT INTO lifecycle_findingchange (finding_id, kind, changed_at, severity_before, severity, raised_by)
         SELECT d.id, k.kind, %(now)s, d.severity_before, d.severity, d.raised_by
@@ -650,27 +715,25 @@ def _refresh(found: Judged) -> list[tuple[Any, ...]]:
         WHERE k.kind IS NOT NULL
         """,
     )
-    found.execute("DROP TABLE differences")
-    return changed
 
 
-def _resolve(found: Judged) -> list[tuple[Any, ...]]:
-    """Resolve what is met, gone or switched off, or what the rule does not apply to; what is unknown stays as it is."""
+def _resolve(cursor: CursorWrapper, now: datetime) -> list[tuple[Any, ...]]:
     return _write(
-        found,
+        cursor,
         f"""
         UPDATE lifecycle_finding f
         -- Not before it was opened, where a clock had been ahead.
         SET state = '{FindingState.RESOLVED.value}', resolved_at = greatest(%(now)s, f.opened_at),
             resolution = e.resolution
-        FROM ({found.ends}) e
+        FROM ends e
         WHERE f.id = e.id AND f.resolved_at IS NULL
         RETURNING f.id, f.rule
         """,
+        {"now": now},
     )
 
 
-def _tally(found: Judged, now: datetime) -> None:
+def _tally(found: Judged, now: datetime) -> list[RuleState]:
     """Count for every rule how many subjects meet it, violate it or are unknown to it, in one pass."""
     columns = ", ".join(
         f"count(*) FILTER (WHERE {found.applies(rule)}),"
@@ -679,16 +742,18 @@ def _tally(found: Judged, now: datetime) -> None:
         for rule in found.rules
     )
     (numbers,) = found.execute(f"SELECT {columns} FROM subject_facts v")
-    for rule, population, violated, unknown in zip(
-        found.rules, numbers[0::3], numbers[1::3], numbers[2::3], strict=True
-    ):
+    return [
         RuleState(
             rule=rule.slug,
             evaluated_at=now,
             met=population - violated - unknown,
             violated=violated,
             unknown=unknown,
-        ).save()
+        )
+        for rule, population, violated, unknown in zip(
+            found.rules, numbers[0::3], numbers[1::3], numbers[2::3], strict=True
+        )
+    ]
 
 
 def _after(times: int) -> str:
@@ -712,29 +777,60 @@ _REASONS = "(VALUES {}) AS r (reasons, raised_by)".format(
 )
 
 
-def recount(subject: Subject, ids: list[UUID] | None, *, cursor: CursorWrapper, is_scored: bool = False) -> None:
-    """Risk and open findings of the subjects, as their findings say; of all of them without `ids`.
+def recount(subject: Subject, ids: list[UUID], *, cursor: CursorWrapper) -> None:
+    """Risk and open findings of these subjects, as their findings say this moment.
 
-    `is_scored`: their facts are at hand, so their score is written in the same statement, nought for what has ended.
+    Counted under their locks, so that of two who decide about one subject the later one counts what the earlier wrote.
     """
-    table, column = TABLES[subject], f"{subject.value}_id"
+    table = TABLES[subject]
+    lock = f"SELECT id FROM {table} WHERE id = ANY (%s) ORDER BY id FOR NO KEY UPDATE"
+    despite_deadlocks(lambda: cursor.execute(lock, [ids]))
+    select, columns = _counted(subject, is_within=True)
+    values = ", ".join(f"{name} = r.{name}" for name in columns)
+    cursor.execute(f"UPDATE {table} s SET {values} FROM ({select}) r WHERE r.id = s.id", {"scope": ids})
+
+
+def _recount(cursor: CursorWrapper, subject: Subject, ids: list[UUID] | None) -> None:
+    """The same of those that were judged, of all without `ids`: found without a lock, then written by key."""
+    table = TABLES[subject]
+    select, columns = _counted(subject, is_within=ids is not None, is_scored=subject is Subject.CREDENTIAL)
+    cursor.execute(f"CREATE TEMPORARY TABLE recounted ON COMMIT DROP AS {select}", {"scope": ids})
+    if cursor.rowcount:
+        cursor.execute("ANALYZE recounted (id)")
+        cursor.execute(
+            f"""
+            SELECT count(*) FROM (
+              SELECT id FROM {table} WHERE id = ANY (ARRAY(SELECT r.id FROM recounted r)) ORDER BY id FOR NO KEY UPDATE
+            ) locked
+            """
+        )
+        values = ", ".join(f"{name} = r.{name}" for name in columns)
+        cursor.execute(f"UPDATE {table} s SET {values} FROM recounted r WHERE r.id = s.id")
+    cursor.execute("DROP TABLE recounted")
+
+
+def _counted(subject: Subject, *, is_within: bool, is_scored: bool = False) -> tuple[str, list[str]]:
+    """A SELECT of the subjects whose risk or number of open findings differs from what their findings say, with both.
+
+    `is_scored`: with the score of the facts at hand, nought for what has ended.
+    """
+    column = f"{subject.value}_id"
     counted = ", ".join(f"'{state.value}'" for state in COUNTED)
-    within, within_findings = ("AND s.id = ANY (%(scope)s)", f"AND f.{column} = ANY (%(scope)s)") if ids else ("", "")
+    within, within_findings = (
+        ("AND t.id = ANY (%(scope)s)", f"AND f.{column} = ANY (%(scope)s)") if is_within else ("", "")
+    )
     columns = {"risk": "coalesce(n.risk, 0)", "open_findings": "coalesce(n.number, 0)"}
     scored = ""
     if is_scored:
         columns["score"] = "coalesce(v.score, 0)"
-        scored = "LEFT JOIN subject_facts v ON v.id = t.id"
-    cursor.execute(
-        f"""
-        UPDATE {table} s SET {", ".join(f"{name} = {value}" for name, value in columns.items())}
-        FROM {table} t LEFT JOIN (
+        scored = "LEFT JOIN scores v ON v.id = t.id"
+    select = f"""
+        SELECT t.id, {", ".join(f"{value} AS {name}" for name, value in columns.items())}
+        FROM {TABLES[subject]} t LEFT JOIN (
           SELECT f.{column} AS id, max(f.severity) AS risk, count(*) AS number FROM lifecycle_finding f
           WHERE f.resolved_at IS NULL AND f.state IN ({counted}) AND f.{column} IS NOT NULL {within_findings}
           GROUP BY f.{column}
         ) n ON n.id = t.id {scored}
-        WHERE t.id = s.id {within}
-          AND ({", ".join(f"s.{name}" for name in columns)}) IS DISTINCT FROM ({", ".join(columns.values())})
-        """,
-        {"scope": ids},
-    )
+        WHERE ({", ".join(f"t.{name}" for name in columns)}) IS DISTINCT FROM ({", ".join(columns.values())}) {within}
+        """
+    return select, list(columns)

@@ -9,7 +9,7 @@ from django.db import IntegrityError, transaction
 
 from access.actors import Actor
 from access.roles import Role
-from audit.actions import action, record
+from audit.actions import action, in_order, record
 from audit.events import Event
 from inventory.discovery.prose import holds_secret
 from inventory.errors import OwnerInactive
@@ -125,7 +125,7 @@ def add_link(
 def remove_link(link: FindingLink, *, actor: Actor, now: datetime) -> None:
     """Take a link away; it stays in the history."""
     (finding,) = locked([link.finding_id], actor)
-    found = FindingLink.objects.select_for_update().get(pk=link.pk)
+    found = FindingLink.objects.select_for_update(no_key=True).get(pk=link.pk)
     if found.removed_at is not None:
         raise LinkRemoved
     found.removed_at, found.removed_by = now, actor.label[:200]
@@ -144,7 +144,7 @@ def locked(finding_ids: Iterable[UUID], actor: Actor) -> list[Finding]:
     as_owner = Actor(actor.kind, actor.id, actor.label, frozenset({Role.OWNER}), user_id=actor.user_id)
     decider = actor if actor.has(Role.REVIEWER) else as_owner
     visible = Finding.objects.visible_to(decider).filter(pk__in=wanted)
-    found = list(visible.order_by("pk").select_for_update(of=("self",)))
+    found = in_order(visible)
     if len(found) != len(wanted):
         raise FindingNotVisible
     return found

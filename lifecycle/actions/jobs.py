@@ -115,7 +115,7 @@ def fail(run_id: UUID, error: str, *, now: datetime, actor: Actor) -> None:
 def _locked(run_id: UUID) -> tuple[JobRun, ScheduledJob]:
     """The job before its hour, in every action: two runs of one job then wait for each other and not for ever."""
     run = JobRun.objects.get(pk=run_id)
-    return run, ScheduledJob.objects.select_for_update().get(pk=run.job_id)
+    return run, ScheduledJob.objects.select_for_update(no_key=True).get(pk=run.job_id)
 
 
 def _since(then: datetime, now: datetime) -> timedelta:
@@ -142,7 +142,7 @@ def _count(
 ) -> None:
     """Add to the hour's row. The first run of an hour also lets go of the job's runs that are too old or too many."""
     hour, is_new = JobHour.objects.get_or_create(job=job, hour=at)
-    hour = JobHour.objects.select_for_update().get(pk=hour.pk)
+    hour = JobHour.objects.select_for_update(no_key=True).get(pk=hour.pk)
     hour.begun, hour.ended = hour.begun + begun, hour.ended + ended
     hour.failed, hour.passed = hour.failed + failed, hour.passed + passed
     hour.seconds += seconds

@@ -59,7 +59,7 @@ WITH untold AS (
     SELECT id, told_severity FROM lifecycle_finding
     WHERE resolved_at IS NULL AND severity >= 3 AND told_severity < severity
       AND severity >= %(least)s AND state = ANY (%(counted)s)
-    FOR UPDATE SKIP LOCKED
+    FOR NO KEY UPDATE SKIP LOCKED
 ), told AS (
     UPDATE lifecycle_finding f SET told_severity = f.severity FROM untold u WHERE f.id = u.id
     RETURNING f.id, f.severity, u.told_severity, f.opened_at, f.owner_id, f.assigned_to_id
@@ -208,7 +208,11 @@ def compose_digests(now: datetime) -> tuple[int, int]:
     """
     if not is_on():
         return 0, 0
-    due = Recipient.objects.due(now).order_by("digest_due_at", "pk").select_for_update(skip_locked=True, of=("self",))
+    due = (
+        Recipient.objects.due(now)
+        .order_by("digest_due_at", "pk")
+        .select_for_update(skip_locked=True, of=("self",), no_key=True)
+    )
     recipients = list(due.with_people()[:RECIPIENTS])
     if not recipients:
         return 0, 0

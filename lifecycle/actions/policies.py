@@ -158,7 +158,7 @@ def retire_policy(
 
 
 def _held(policy: Policy, expected_version: int | None) -> Policy:
-    held = Policy.objects.select_for_update().get(pk=policy.pk)
+    held = Policy.objects.select_for_update(no_key=True).get(pk=policy.pk)
     if held.retired_at is not None:
         raise PolicyRetired
     if expected_version is not None and held.version != expected_version:

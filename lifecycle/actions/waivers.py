@@ -5,7 +5,6 @@ Every action locks findings first, in the order of keys, then their waivers, the
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
-from itertools import groupby
 from uuid import UUID
 
 from django.db import connection as database
@@ -13,10 +12,10 @@ from django.db.models import Q
 
 from access.actors import Actor, ActorKind
 from access.roles import Role
-from audit.actions import action, record
+from audit.actions import action, in_order, record
 from audit.events import Event
 from inventory.models import Owner
-from lifecycle.actions.evaluation import recount
+from lifecycle.actions.evaluation import LOCKED, recount
 from lifecycle.actions.findings import about, key_of, locked, refuse_secrets
 from lifecycle.errors import (
     CapRefused,
@@ -139,7 +138,7 @@ def approve_waivers(waivers: Iterable[Waiver], *, reason: str, actor: Actor, now
     decided = _to_decide(waivers, reason, actor)
     if not decided:
         return 0
-    list(WaiverCap.objects.filter(is_default=True).select_for_update())
+    in_order(WaiverCap.objects.filter(is_default=True))
     begun = []
     for finding, waiver in decided:
         if finding.resolved_at is not None:
@@ -196,7 +195,7 @@ def _to_decide(waivers: Iterable[Waiver], reason: str, actor: Actor) -> list[tup
     refuse_secrets(reason)
     wanted = {waiver.pk: waiver.finding_id for waiver in waivers}
     findings = {finding.pk: finding for finding in locked(wanted.values(), actor)}
-    rows = list(Waiver.objects.filter(pk__in=wanted).order_by("pk").select_for_update())
+    rows = in_order(Waiver.objects.filter(pk__in=wanted))
     if any(row.state != WaiverState.REQUESTED for row in rows) or len(rows) != len(wanted):
         raise WaiverDecided
     if any(row.requested_by_key == key_of(actor) for row in rows):
@@ -213,7 +212,7 @@ def withdraw_waiver(waiver: Waiver, *, actor: Actor, now: datetime, reason: str 
     """
     refuse_secrets(reason)
     (finding,) = locked([waiver.finding_id], actor)
-    unfinished = {row.pk: row for row in _unfinished([finding]).select_for_update()}
+    unfinished = {row.pk: row for row in in_order(_unfinished([finding]))}
     if waiver.pk not in unfinished:
         raise WaiverEnded
     was_active = unfinished[waiver.pk].state == WaiverState.ACTIVE
@@ -238,8 +237,8 @@ def expire_waivers(now: datetime, *, actor: Actor, most: int = 1_000) -> int:
     due = Waiver.objects.filter(unfinished & (is_due | Q(finding__resolved_at__isnull=False)))
     # Findings are locked before their waivers, as everywhere, and in the order of keys.
     keys = set(due.order_by("ends_at").values_list("finding_id", flat=True)[:most])
-    findings = list(Finding.objects.filter(pk__in=keys).order_by("pk").select_for_update())
-    rows = list(_unfinished(findings).select_for_update())
+    findings = in_order(Finding.objects.filter(pk__in=keys))
+    rows = in_order(_unfinished(findings))
     ended, reopened = 0, []
     for finding in findings:
         # By the order in which they hold: the active one, what follows it, what is only asked for.
@@ -297,7 +296,7 @@ def set_cap(
     if not actor.has(Role.ADMINISTRATOR) or not is_sane or not reason.strip() or (is_default and owner is not None):
         raise CapRefused
     refuse_secrets(reason)
-    list(WaiverCap.objects.filter(is_default=True).select_for_update())
+    in_order(WaiverCap.objects.filter(is_default=True))
     cap = WaiverCap.objects.filter(is_default=is_default, owner=owner).first()
     before = {} if cap is None else {"from": _said(cap)}
     cap = cap or WaiverCap(is_default=is_default, owner=owner)
@@ -315,7 +314,7 @@ def remove_cap(cap: WaiverCap, *, reason: str, actor: Actor) -> None:
     if not actor.has(Role.ADMINISTRATOR) or not reason.strip() or cap.is_default:
         raise CapRefused
     refuse_secrets(reason)
-    list(WaiverCap.objects.filter(is_default=True).select_for_update())
+    in_order(WaiverCap.objects.filter(is_default=True))
     detail = {"from": _said(cap), "to": "the default", "reason": reason.strip()}
     record(Event.WAIVER_CAP_REMOVED, actor=actor, subject=cap, detail=detail)
     WaiverCap.objects.filter(pk=cap.pk).delete()
@@ -362,10 +361,7 @@ def _move(findings: Sequence[Finding], state: FindingState) -> None:
         finding.state = state
     Finding.objects.bulk_update(findings, ["state"], batch_size=1_000)
     with database.cursor() as cursor:
-        for kind, rows in groupby(sorted(findings, key=_kind), key=lambda finding: finding.subject_kind):
-            ids: list[UUID] = [finding.subject_id for finding in rows]
-            recount(kind, ids, cursor=cursor)
-
-
-def _kind(finding: Finding) -> str:
-    return finding.subject_kind.value
+        for kind in LOCKED:
+            ids: list[UUID] = [finding.subject_id for finding in findings if finding.subject_kind is kind]
+            if ids:
+                recount(kind, ids, cursor=cursor)

@@ -134,11 +134,15 @@ def _finding(mine: Credential) -> Any:
     return evaluation._changed_by("finding", {Finding.objects.last().pk})
 
 
+def _client(mine: Credential) -> Any:
+    return evaluation._changed_by("mcpclient", {factories.client(registration="dynamic", client_id="desk-1").pk})
+
+
 def _sync(mine: Credential) -> Any:
     return evaluation._changed_by("synced connection", {mine.connection_id})
 
 
-@pytest.mark.parametrize("changed", [_owner, _server, _finding, _sync], ids=lambda change: change.__name__[1:])
+@pytest.mark.parametrize("changed", [_owner, _server, _finding, _client, _sync], ids=lambda change: change.__name__[1:])
 def test_what_a_change_touches_is_found_by_indexes(small, changed):
     mine = Credential.objects.get(connection=small)
     taken = plans_of(lambda: named(changed(mine)))
