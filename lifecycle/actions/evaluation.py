@@ -186,11 +186,17 @@ def evaluate(now: datetime, *, actor: Actor, full: bool = False, clock_was_wrong
     """
     clock = now
     with database.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_xact_lock(hashtextextended('keyreeve evaluation', 0))")
-        if not cursor.fetchone()[0]:
+        # The last entry is read before anything else: what is committed later has a higher number and is looked at next
+        # time.
+        cursor.execute(
+            """
+            SELECT pg_try_advisory_xact_lock(hashtextextended('keyreeve evaluation', 0)),
+                   (SELECT coalesce(max(seq), 0) FROM audit_auditentry)
+            """
+        )
+        is_alone, seq = cursor.fetchone()
+        if not is_alone:
             raise EvaluationUnderWay
-        # Read before anything else: what is committed later has a higher number and is looked at next time.
-        seq = AuditEntry.objects.order_by("-seq").values_list("seq", flat=True).first() or 0
         mark = EvaluationMark.objects.first()
         asked = asked_now()  # once, so that a policy changed meanwhile is seen whole next time
         digest = sha256(f"{_declared()} {asked.digest}".encode()).hexdigest()
@@ -487,6 +493,8 @@ def _evaluate_scope(
 
     subjects = [subject for subject in Subject if any(rule.subject is subject for rule in RULES.values())]
     counts: list[RuleState] = []
+    # Statements of this size look expensive enough to be compiled, which costs more than it ever saves here.
+    cursor.execute("SET LOCAL jit = off")
     with at_full_speed(cursor) if scope is None else nullcontext():
         cursor.execute(_FOUND)
         for subject in subjects:
