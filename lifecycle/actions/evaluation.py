@@ -564,7 +564,8 @@ def _write(
         """,
         values,
     )
-    return cursor.fetchall()
+    counts: list[tuple[Any, ...]] = cursor.fetchall()
+    return counts
 
 
 def _serving_rebound(found: Judged) -> Iterator[UUID]:
