@@ -130,7 +130,7 @@
     if (key === "X" && box) { pickUpTo(box); return true; }
     if (key === "Enter" && row && event.target.closest("a, button, summary, label, input") === null) { $("th a, a.what, a", row)?.click(); return true; }
     const target = key.length === 1 && key !== " " && keyed(key);
-    if (target) { target.click(); return true; }
+    if (target) { target.focus({ preventScroll: true }); target.click(); return true; } /* a dialog gives the focus back to it */
     return false;
   };
   const keysToggle = $("[data-keys-toggle]");

@@ -189,6 +189,12 @@ def test_whoever_takes_credentials_from_another_policy_sees_what_is_no_longer_as
     assert "asks less" not in text(reviewer.post("/policies/new/", kept))
 
 
+def test_what_needs_somebody_takes_the_focus_without_script(reviewer):
+    refused = text(reviewer.post("/policies/new/", typed(name="", **{"try": "yes"})))
+    notice = refused[refused.index("autofocus") :]
+    assert notice.index("One field needs you.") < notice.index("<fieldset")
+
+
 def test_what_was_typed_survives_a_refusal_which_stands_at_its_field(reviewer):
     answer = reviewer.post(
         "/policies/new/",
