@@ -3,7 +3,8 @@
     python -m demo
 
 starts an authorization server with dynamic registration, eight MCP servers of different posture, AWS with a few hundred
-keys, a PostgreSQL with roles, the configuration files of ten clients, and Keyreeve over all of it.
+keys, a PostgreSQL with roles, a receiver of webhooks, the configuration files of ten clients, and Keyreeve over all of
+it, with ten weeks behind it (`demo.weeks`).
 
     python -m demo sync --all
 
@@ -28,7 +29,7 @@ def main() -> None:
         DJANGO_SETTINGS_MODULE="config.settings",
         KEYREEVE_HOME=str(home),
         KEYREEVE_MACHINE_HOME=str(estate.machine),
-        KEYREEVE_ESTATE_NAME=os.environ.get("KEYREEVE_ESTATE_NAME", "Halden Freight"),
+        KEYREEVE_ESTATE_NAME=os.environ.get("KEYREEVE_ESTATE_NAME", "Halden Freight (demo)"),
         KEYREEVE_ALLOW_LOOPBACK="1",
         KEYREEVE_OWN_DOMAINS="halden.example",
         KEYREEVE_REFERENCE_FOLDERS=",".join(str(folder) for folder in folders),

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -11,8 +12,9 @@ from typing import Any
 from django.db.models import Q
 from django.utils import timezone
 
-from access.actors import Actor, ActorKind
-from access.roles import Role
+from access.actors import Actor
+from demo.decisions import PARTNERS, over_the_weeks
+from demo.weeks import Decision, live_through
 from inventory.actions.admission import admit, refer_to_registration, suspend
 from inventory.actions.dates import record_dates
 from inventory.actions.grants import approve_grants, definitions_of, draft_grants, seen
@@ -28,19 +30,14 @@ from inventory.actions.ownership import (
 from inventory.actions.removals import announce_removals
 from inventory.errors import NothingChosen
 from inventory.models import Credential, Environment, Grant, McpClient, McpServer, Owner, Use
-from inventory.states import Admission, CredentialKind, Hygiene, OwnerKind, Registration, ServerRole, Storage
+from inventory.states import Admission, CredentialKind, Hygiene, OwnerKind, Registration, ServerRole, Severity, Storage
 from lifecycle.actions.evaluation import evaluate
-from lifecycle.actions.findings import acknowledge, add_link, assign, comment
 from lifecycle.actions.snapshots import take_snapshot
-from lifecycle.actions.waivers import approve_waivers, request_waiver
-from lifecycle.errors import EvaluationUnderWay
-from lifecycle.models import Finding
-from lifecycle.states import LinkKind
+from lifecycle.models import Policy
+from notifications.actions.endpoints import Setup, add_endpoint, post_test
+from notifications.models import Endpoint
 
 ACTOR = Actor.system("demo")
-# A waiver takes two people. They decided in the past and have no account here.
-MIRA = Actor(ActorKind.USER, "demo:mira", "Mira Okafor", frozenset({Role.REVIEWER}))
-PRIYA = Actor(ActorKind.USER, "demo:priya", "Priya Raman", frozenset({Role.REVIEWER}))
 PEOPLE = [
     (OwnerKind.PERSON, "Mira Okafor", "mira@halden.example"),
     (OwnerKind.PERSON, "Ana Duarte", "ana@halden.example"),
@@ -90,6 +87,7 @@ SYSTEMS = {
     "search": "Platform",
 }
 LEFT = "Jonas Weber"
+FIRST_OWNED = ("billing", "customs", "partner_portal")  # the others found their owners in the weeks after
 SERVERS = {
     "notes": ("Workplace IT", "dev"),
     "billing": ("Payments", "prod"),
@@ -99,9 +97,8 @@ SERVERS = {
     "search": ("Platform", "staging"),
 }
 VENDORS = {"linear": "Linear", "jira-cloud": "Atlassian", "customs-api": "Customs Exchange", "hf": "Hugging Face"}
-ACCOUNTS = {"417230985611": "prod", "528341096722": "prod", "639452107833": "dev"}
+ACCOUNTS = {"417230985611": "prod", "528341096722": "staging", "639452107833": "dev"}
 CLIENTS = {"Cursor": "Priya Raman", "Claude Code": "Ana Duarte", "CI runner": "Platform", "Nightly reports": "Data"}
-PARTNERS = ("Northwind Lines", "Baltic Brokers", "Fjord Ferries", "Customs Exchange", "Rhine Rail", "Apex Air")
 GRANTED = ("Cursor", "Claude Code", "Gemini CLI", "CI runner")
 
 
@@ -132,9 +129,8 @@ def populate_live(now: datetime) -> None:
     owners = people()
     environments = {row.name: row for row in Environment.objects.all()}
     provided = Credential.objects.filter(storage=Storage.PROVIDER)
-    for system, owner in SYSTEMS.items():
-        known = Q(name__contains=system) | Q(name__contains=system.replace("-", "_"))
-        decided(assign_owner, provided.filter(known, owner=None), owners[owner], reason="It is their system.")
+    for system in FIRST_OWNED:
+        hand_over(system, now)
     for account, name in ACCOUNTS.items():
         of_account = Q(external_id__isnull=False, details__account=account)
         decided(assign_environment, provided.filter(of_account), environments[name])
@@ -187,26 +183,33 @@ def people() -> dict[str, Owner]:
     return known or {name: create_owner(kind=kind, name=name, email=mail, actor=ACTOR) for kind, name, mail in PEOPLE}
 
 
-def work_on_findings(owners: dict[str, Owner], now: datetime) -> None:
-    """One accepted risk that ends soon, two that wait for a decision, and one that somebody works on."""
-    control = "Reached only from the office network."
-    floating = list(Finding.objects.filter(rule="floating-version").order_by("pk")[:3])
-    for finding, days in zip(floating, (10, 60, 45), strict=False):
-        asked = request_waiver(
-            finding,
-            reason="The version is pinned when the gateway moves.",
-            compensating_control=control,
-            ends_at=now + timedelta(days=days),
-            actor=MIRA,
-            now=now,
+def hand_over(system: str, _now: datetime) -> None:
+    """Make those who run a system answer for the credentials of its name that nobody has yet."""
+    known = Q(name__contains=system) | Q(name__contains=system.replace("-", "_"))
+    unowned = Credential.objects.filter(storage=Storage.PROVIDER).filter(known, owner=None)
+    decided(assign_owner, unowned, Owner.objects.get(name=SYSTEMS[system]), reason="It is their system.")
+
+
+def handed_over() -> Iterator[tuple[int, Decision]]:
+    """Every few days somebody said who answers for a system."""
+    for number, system in enumerate(system for system in SYSTEMS if system not in FIRST_OWNED):
+        yield 13 - 2 * number, partial(hand_over, system)
+
+
+def tell(url: str, secret: Path, now: datetime) -> None:
+    """Tell the demo's receiver of what is high or worse. Mail is off: there is no mail server here."""
+    name = "Security desk"
+    if not Endpoint.objects.filter(name=name).exists():
+        setup = Setup(
+            name=name,
+            url=url,
+            kinds=["findings.severe", "estate.figures"],
+            least_severity=Severity.HIGH,
+            secret=f"file://{secret}",
+            previous_secret="",
+            bound_to=url.split("/")[2],
         )
-        if days == 10:
-            approve_waivers([asked], reason="The network is closed, as seen on Monday.", actor=PRIYA, now=now)
-    exposed = Finding.objects.filter(rule="hard-coded").order_by("-severity", "pk").first()
-    if exposed is not None:
-        assign([exposed.pk], owners["Mira Okafor"], actor=PRIYA, reason="She runs the integration.")
-        add_link(exposed, kind=LinkKind.TICKET, reference="SEC-4711", label="Move it to the vault", actor=MIRA, now=now)
-        comment([exposed.pk], "The new reference is tested; the old value goes on Thursday.", actor=MIRA, now=now)
+        post_test(endpoint=add_endpoint(setup, actor=ACTOR, now=now), actor=ACTOR, now=now)
 
 
 def decided(action: Callable[..., int], *args: Any, **kwargs: Any) -> None:
@@ -216,7 +219,7 @@ def decided(action: Callable[..., int], *args: Any, **kwargs: Any) -> None:
 
 
 def populate() -> None:
-    """Decide what a company decides in its first weeks. Meant for a fresh estate of `demo.estate`."""
+    """Decide what a company decides in its first weeks, while nobody else evaluates. For a fresh `demo.estate`."""
     now = timezone.now()
     owners = people()
     for server, owner in OWNED.items():
@@ -240,9 +243,7 @@ def populate() -> None:
                 actor=ACTOR,
                 reason="The provider's own page says so.",
             )
-    with suppress(EvaluationUnderWay):  # a worker was quicker
-        evaluate(now, actor=ACTOR, full=True)
-    work_on_findings(owners, now)
-    unclassified = Finding.objects.filter(rule="server-unclassified").values_list("pk", flat=True)[:2]
-    acknowledge(list(unclassified), actor=ACTOR, now=now)
+    if not Policy.objects.filter(is_shipped=False).exists():
+        live_through(now, [*handed_over(), *over_the_weeks()], actor=ACTOR)
+    evaluate(now, actor=ACTOR, full=True)
     take_snapshot(now)

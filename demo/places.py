@@ -35,6 +35,11 @@ class Places:
         return f"http://{HOST}:{self.cloud_port}"
 
     @property
+    def receiver_port(self) -> int:
+        """Whom webhooks tell; the port behind those of the servers."""
+        return self.server_port + len(NAMES)
+
+    @property
     def authorization_server(self) -> Path:
         return self.home / "authorization-server"
 
@@ -73,7 +78,7 @@ def places(home: Path) -> Places:
     path = home / FILE
     if path.exists():
         return Places(home=home, **json.loads(path.read_text()))
-    issuer, cloud, *servers = _free(2 + len(NAMES))
+    issuer, cloud, *servers = _free(3 + len(NAMES))
     ports = {"issuer_port": issuer, "cloud_port": cloud, "server_port": servers[0]}
     path.write_text(json.dumps(ports))
     return Places(home=home, **ports)

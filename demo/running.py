@@ -20,10 +20,10 @@ from django.utils import timezone  # noqa: E402
 from config.errors import CannotStart  # noqa: E402
 from config.management.commands import up  # noqa: E402
 from config.supervisor import Part, Supervisor  # noqa: E402
-from demo import cloud, company, database  # noqa: E402
+from demo import cloud, company, database, weeks  # noqa: E402
 from demo.estate import Live, write  # noqa: E402
 from demo.places import Places, places  # noqa: E402
-from demo.servers import NAMES  # noqa: E402
+from demo.servers import HOST, NAMES  # noqa: E402
 from inventory.actions.connections import create_connection, this_machine  # noqa: E402
 from inventory.engine import sync  # noqa: E402
 from inventory.feeds.rows import NDJSON  # noqa: E402
@@ -54,12 +54,14 @@ class Command(up.Command):
         secret = str(estate.authorization_server / "secrets" / "client_secret_keyreeve")
         servers += ["--introspection-id", "keyreeve", "--introspection-secret", secret]
         servers += ["--static-key", str(estate.secret("billing-key"))]
+        receiver = ["--port", str(estate.receiver_port), "--secret", str(estate.secret("security-desk"))]
         return [
             *super().parts(port),
             Part("demo authorization server", [*python, "demo.authorization_server", *issuer]),
             Part("demo servers", [*python, "demo.servers", *servers]),
             Part("demo cloud", [*python, "demo.cloud", "--endpoint", estate.cloud]),
             Part("demo database", [*python, "demo.database", "--folder", str(estate.database)]),
+            Part("demo receiver", [*python, "demo.receiver", *receiver]),
         ]
 
     def look_first(self, supervisor: Supervisor) -> None:
@@ -69,6 +71,11 @@ class Command(up.Command):
             return
         self.say("Founding the demo company…")
         self.wait_for_estate(supervisor)
+        with weeks.alone():
+            self.found()
+        founded.touch()
+
+    def found(self) -> None:
         issuer = issuer_places()
         write(self.estate.machine, now=timezone.now(), live=live(self.estate, issuer))
         company.people()
@@ -87,8 +94,10 @@ class Command(up.Command):
         company.populate_live(timezone.now())
         self.estate.change.touch()  # a definition changes behind its approval
         sync(Connection.objects.get(name=LIVE).pk, clock=timezone.now, actor=company.ACTOR)
+        self.say("  ten weeks before today, as demo data")
+        receiver = f"http://{HOST}:{self.estate.receiver_port}/keyreeve"
+        company.tell(receiver, self.estate.secret("security-desk"), timezone.now())
         company.populate()
-        founded.touch()
 
     def wait_for_estate(self, supervisor: Supervisor) -> None:
         end = time.monotonic() + PATIENCE

@@ -32,12 +32,15 @@ PAGES: dict[str, tuple[str, str]] = {
     "credentials": ("/credentials/", ""),
     "credential": ("/credentials/?q=github-prod", "github-prod"),
     "policies": ("/policies/", ""),
-    "policy": ("/policies/", "AWS access keys"),
+    "policy": ("/policies/", "Payments keys"),
     "rules": ("/rules/", ""),
     "rule": ("/rules/unrotated/", ""),
     "findings": ("/findings/?state=open&state=acknowledged&group=owner", ""),
     "finding": ("/findings/?is_assigned=true", "secret"),
-    "waivers": ("/waivers/?is_active=true", ""),
+    "waivers": ("/waivers/", ""),
+    "risk": ("/credentials/?q=stripe", "stripe"),
+    "schedule": ("/schedule/", ""),
+    "notifications": ("/notifications/", ""),
 }
 # All of them in light and wide; a few more ways for those that the first page of the docs shows.
 WIDE, NARROW = (1440, 900), (390, 844)
@@ -46,9 +49,13 @@ MORE = {
     "server": [(WIDE, "dark"), (NARROW, "dark")],
     "findings": [(WIDE, "dark")],
     "servers": [(NARROW, "light")],
+    "rule": [(WIDE, "dark")],
+    "finding": [(NARROW, "light")],
 }
 # What is done on a page before its picture is taken: a stricter age, tried before it is saved.
-TRIED = {"policy": ("Change…", "Maximum age: how many", "60", "Try it")}
+TRIED = {"policy": ("Change…", "Maximum age: how many", "30", "Try it")}
+# What a picture is of, where that is not the top of the page.
+SHOWN = {"risk": "Risk order"}
 PATIENCE = 180  # seconds
 
 
@@ -112,6 +119,8 @@ def photograph(page: Page, base: str, folder: Path) -> None:
                 page.get_by_role("button", name=button).click()
                 page.get_by_label("Dry run").wait_for()
                 page.evaluate("scrollTo(0, 0)")
+            if name in SHOWN:
+                page.get_by_role("heading", name=SHOWN[name]).evaluate("it => it.scrollIntoView(); scrollBy(0, -80)")
             page.screenshot(path=folder / f"{name}-{width}-{theme}.png")
 
 

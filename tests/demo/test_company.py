@@ -1,0 +1,110 @@
+"""The demo company's past is made by the real rules, and its policies do what their dry runs say."""
+
+import re
+from datetime import datetime, timedelta
+from pathlib import Path
+from threading import Thread
+
+import httpx2
+import pytest
+from django.utils import timezone
+
+from access.roles import Role
+from demo import company
+from demo.decisions import over_the_weeks
+from demo.estate import write
+from demo.receiver import HOST, Receiver
+from demo.weeks import live_through
+from inventory.actions.connections import create_connection
+from inventory.engine import sync
+from inventory.feeds.rows import NDJSON
+from inventory.intake import take
+from inventory.states import ConnectionKind
+from lifecycle.actions.evaluation import evaluate
+from lifecycle.models import Finding, Policy, PolicyVersion, RuleDay, Snapshot, Waiver
+from lifecycle.trials.past import back_test
+from notifications.signing import signed
+from providers.base import Secret
+from tests.people import browser, text
+
+ACTOR = company.ACTOR
+
+
+@pytest.fixture
+def founded(tmp_path: Path, db: None) -> datetime:
+    """The company's files and its partners' keys, with who answers for them; nobody has judged them yet."""
+    now = timezone.now()
+    write(tmp_path, now=now)
+    company.people()
+    places = {"paths": [str(tmp_path)]}
+    files = create_connection(
+        kind=ConnectionKind.MCP_CONFIG, name="files", settings=places, actor=ACTOR, now=now, interval=None
+    )
+    sync(files.pk, clock=timezone.now, actor=ACTOR)
+    register = create_connection(
+        kind=ConnectionKind.FEED,
+        name="Partner desk register",
+        settings={"identity": ["issuer", "external_id"]},
+        actor=ACTOR,
+        now=now,
+        interval=timedelta(hours=1),
+    )
+    take(register, company.export(now), format_=NDJSON, clock=timezone.now, actor=ACTOR)
+    return now
+
+
+def test_what_the_editor_shows_of_a_change_is_what_saving_it_then_does(founded: datetime) -> None:
+    evaluate(timezone.now(), actor=ACTOR, full=True)
+    policy = Policy.objects.get(name="API keys")
+    reviewer = browser(Role.REVIEWER)
+    address = f"/policies/{policy.pk}/change/"
+    page = text(reviewer.get(address))
+    form = {
+        "name": policy.name,
+        "description": policy.description,
+        "priority": policy.priority,
+        "kinds": ["api_key"],
+        "max_age_0": "30",
+        "max_age_1": "days",
+        "requires_owner": "on",
+        "requires_reference": "on",
+        "automation": "off",
+        "window": "90",
+        **dict(re.findall(r'<input type="hidden" name="(version|trial)" value="([^"]*)"', page)),
+    }
+    tried = text(reviewer.post(address, form))
+    carried = dict(re.findall(r'<input type="hidden" name="(version|trial)" value="([^"]*)"', tried))
+    saved = reviewer.post(address, {**form, **carried, "reason": "A trial", "save": "yes"})
+    assert saved.status_code == 302, text(saved)
+    shown = PolicyVersion.objects.of(policy).first().dry_run
+    assert shown["opened"] > 0
+    done = evaluate(timezone.now(), actor=ACTOR)
+    assert (done.opened, done.resolved) == (shown["opened"], shown["closed"])
+
+
+def test_the_weeks_before_leave_a_past_that_can_be_read(founded: datetime) -> None:
+    live_through(founded, over_the_weeks(), actor=ACTOR, counted=(70, 12, 1))
+    assert Snapshot.objects.count() == 3
+    assert RuleDay.objects.filter(rule="unrotated").count() == 3
+    assert Finding.objects.filter(resolved_at__lt=founded, rule="unrotated").exists()
+    assert set(Waiver.objects.values_list("state", flat=True)) >= {"active", "declined", "requested"}
+    assert [row.version for row in Policy.objects.filter(retired_at__isnull=False)] == [3]
+    policy = Policy.objects.get(name="API keys")
+    past = back_test(policy, since=founded - timedelta(days=70), until=founded, now=founded)
+    assert past.opened > past.already > 0
+
+
+def test_the_receiver_takes_what_is_signed_and_nothing_else() -> None:
+    receiver = Receiver(0, b"k" * 32)
+    listening = Thread(target=receiver.serve_forever, args=(0.01,))
+    listening.start()
+    try:
+        body, now = b'{"type": "test", "data": {}}', int(timezone.now().timestamp())
+        headers = dict(signed(body, message_id="one", timestamp=now, secrets=[Secret("k" * 32)]))
+        url = f"http://{HOST}:{receiver.server_port}/"
+        answers = [httpx2.post(url, content=sent, headers=headers).status_code for sent in (body, body + b" ")]
+    finally:
+        receiver.shutdown()
+        receiver.server_close()
+        listening.join()
+    assert answers == [204, 401]
