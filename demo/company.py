@@ -13,7 +13,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from access.actors import Actor
-from demo.decisions import PARTNERS, over_the_weeks
+from demo.decisions import PARTNERS, over_the_weeks, work_on_findings
 from demo.weeks import Decision, live_through
 from inventory.actions.admission import admit, refer_to_registration, suspend
 from inventory.actions.dates import record_dates
@@ -246,4 +246,5 @@ def populate() -> None:
     if not Policy.objects.filter(is_shipped=False).exists():
         live_through(now, [*handed_over(), *over_the_weeks()], actor=ACTOR)
     evaluate(now, actor=ACTOR, full=True)
+    work_on_findings(timezone.now())
     take_snapshot(now)

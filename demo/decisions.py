@@ -62,7 +62,6 @@ def over_the_weeks() -> Iterator[tuple[int, Decision]]:
     yield 10, partial(_retire, TRIAL, "It ended: the shipped limit for AWS keys is enough.", PRIYA)
     yield 4, partial(_change, PRODUCTION, {"max_age": 60 * DAY}, "Agreed after the incident of 12 October.", MIRA)
     yield 3, ask_again
-    yield 2, work_on_findings
 
 
 # ── What is asked ──────────────────────────────────────────────────────────────────────────────────
@@ -233,5 +232,5 @@ def work_on_findings(now: datetime) -> None:
         }
         add_link(exposed, kind=LinkKind.TICKET, **ticket, actor=MIRA, now=now)
         comment([exposed.pk], "The new reference is tested; the old value goes on Thursday.", actor=MIRA, now=now)
-        comment([exposed.pk], "Then revoke it too: it was in a file for months.", actor=PRIYA, now=now + DAY / 8)
+        comment([exposed.pk], "Then revoke it too: it was in a file for months.", actor=PRIYA, now=now)
     acknowledge([finding.pk for finding in _of("server-unclassified", 2)], actor=MIRA, now=now)

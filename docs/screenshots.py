@@ -120,7 +120,9 @@ def photograph(page: Page, base: str, folder: Path) -> None:
                 page.get_by_label("Dry run").wait_for()
                 page.evaluate("scrollTo(0, 0)")
             if name in SHOWN:
-                page.get_by_role("heading", name=SHOWN[name]).evaluate("it => it.scrollIntoView(); scrollBy(0, -80)")
+                page.get_by_role("heading", name=SHOWN[name]).evaluate(
+                    "it => { it.scrollIntoView({block: 'start'}); scrollBy(0, -80); }"
+                )
             page.screenshot(path=folder / f"{name}-{width}-{theme}.png")
 
 

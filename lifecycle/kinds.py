@@ -14,6 +14,7 @@ SEVERE = Kind(
     template="lifecycle/mail/severe",
     timings=FIRST_OF_ALL,
     for_endpoints="Findings that open as severe as is said below, or are raised to it",
+    endpoint_name="Severe findings",
 )
 OPEN = Kind(
     slug="findings.open",

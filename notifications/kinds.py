@@ -17,7 +17,8 @@ class Kind:
     """One kind. `template` is that of its mails, without `.txt` and `.html`; empty where none are sent.
 
     A person may choose among `timings`, the first of which is what they get until they do; without any there is nothing
-    to choose. A kind with `roles` is for who holds one of them; webhooks can ask for one with words `for_endpoints`.
+    to choose. A kind with `roles` is for who holds one of them; webhooks can ask for one with words `for_endpoints`,
+    and it is called `endpoint_name` there where that differs.
     """
 
     slug: str
@@ -27,6 +28,7 @@ class Kind:
     timings: tuple[Timing, ...] = ()
     roles: frozenset[Role] = frozenset()
     for_endpoints: str = ""
+    endpoint_name: str = ""
 
     def __post_init__(self) -> None:
         if not _SLUG.fullmatch(self.slug):
@@ -51,6 +53,11 @@ def chosen_by_people() -> list[Kind]:
 
 def offered_to_endpoints() -> list[Kind]:
     return [kind for kind in KINDS.values() if kind.for_endpoints]
+
+
+def name_for_endpoints(slug: str) -> str:
+    """What it is called where it says what an endpoint is told."""
+    return (slug in KINDS and KINDS[slug].endpoint_name) or name_of(slug)
 
 
 def name_of(slug: str) -> str:

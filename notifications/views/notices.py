@@ -21,7 +21,7 @@ from notifications.actions.endpoints import post_test
 from notifications.actions.outbox import try_again
 from notifications.actions.recipients import recipient_of
 from notifications.filters import DeliveryFilter
-from notifications.kinds import name_of
+from notifications.kinds import name_for_endpoints
 from notifications.mail import is_on
 from notifications.models import Delivery, Endpoint
 from notifications.states import DeliveryState
@@ -97,7 +97,7 @@ def notice_list(request: HttpRequest) -> HttpResponseBase:
         "mail_server": settings.MAIL_SERVER,
         "mail_from": settings.DEFAULT_FROM_EMAIL,
         "public_url": settings.PUBLIC_URL,
-        "endpoints": [(each, [name_of(slug) for slug in each.kinds]) for each in Endpoint.objects.visible_to(actor)],
+        "endpoints": [(each, list(map(name_for_endpoints, each.kinds))) for each in Endpoint.objects.visible_to(actor)],
     }
     return DELIVERIES.respond(request, deliveries, bulk=[AGAIN] if may_change else (), context=context)
 
