@@ -390,10 +390,18 @@ class Listing:
     @property
     def tab_alone(self) -> str:
         """The label of the declared view that is all that narrows the list."""
-        if not self.chips or self.shown_chips or self.search:
-            return ""
-        here = self._current_view([QueryDict(view.query) for view in self.page.views])
+        here = self._tab_alone()
         return "" if here is None else self.page.views[here].label
+
+    @property
+    def is_at_first_tab(self) -> bool:
+        """Whether nothing but the first declared view narrows the list: what a page shows when one comes to it."""
+        return self._tab_alone() == 0
+
+    def _tab_alone(self) -> int | None:
+        if not self.chips or self.shown_chips or self.search:
+            return None
+        return self._current_view([QueryDict(view.query) for view in self.page.views])
 
     def _chips(self) -> Iterator[Chip]:
         if self.filters is None or not self.filters.form.is_valid():
