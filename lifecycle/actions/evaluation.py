@@ -82,7 +82,6 @@ WITHOUT_EFFECT = {
     Event.TOKEN_ISSUED,
     Event.CONNECTION_CREATED,
     Event.CONNECTION_SYNC_REQUESTED,
-    Event.OWNER_CREATED,
     Event.ENVIRONMENT_CREATED,
     # What is asked has a digest of its own, whichever way it was changed; the rest of a policy is words.
     Event.POLICY_CREATED,
@@ -122,6 +121,7 @@ TABLES = {
 LOCKED = (Subject.JOB, Subject.CONNECTION, Subject.CLIENT, Subject.SERVER, Subject.CREDENTIAL)
 # What a sync counts when it says that somebody has left, is back, or is new.
 OWNERS_MOVED = {"owners_changed", "owners_added"}
+CALLED = {"email", "external_id"}  # by what a token may call an owner
 # Columns of an obligation, named like the facts that they are.
 OBLIGED = ("policy_id", "rotate_by", "stale_at", "expires_at", "review_by", "rescored_at")
 # Kinds of connections whose look says something about what another connection listed.
@@ -333,14 +333,16 @@ def _changed_since(after: int, until: int) -> Keys:
     entries = AuditEntry.objects.filter(seq__gt=after, seq__lte=until).exclude(event__in=WITHOUT_EFFECT)
     named: dict[str, set[str]] = {}
     looks: dict[str, bool] = {}  # sync runs, and whether each changed something
-    columns = ("event", "subject_kind", "subject_id", "detail__changes", "detail__run")
-    for event, kind, subject_id, changes, run in entries.order_by("seq").values_list(*columns).iterator():
+    columns = ("event", "subject_kind", "subject_id", "detail__changes", "detail__run", "detail__changed")
+    for event, kind, subject_id, changes, run, changed in entries.order_by("seq").values_list(*columns).iterator():
         if event == Event.CONNECTION_SYNCED.value:
             if changes and OWNERS_MOVED & changes.keys():
                 raise _TooLarge  # what they own or consented to may be listed by any connection
             if run:
                 looks[run] = bool(changes)
             kind = "synced connection" if changes else "connection"  # noqa: PLW2901  narrower than its model
+        if event == Event.OWNER_CHANGED.value and CALLED & (changed or {}).keys():
+            raise _TooLarge  # no entry says how they were called before, and so who is not theirs any more
         named.setdefault(kind, set()).add(subject_id)
         if len(named[kind]) > LARGEST_SCOPE or len(looks) > LARGEST_SCOPE:
             raise _TooLarge

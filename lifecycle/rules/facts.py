@@ -52,6 +52,7 @@ _REMOTE = (Transport.HTTP, Transport.SSE, Transport.WEBSOCKET)
 # Scopes that mean everything, alone or of one resource, in the notations that providers use.
 _BROAD = r"(^|[:./_-])(\*|all|full[-_]?access|superuser|root)$|^admin([:./]\*|[:._-]?(all|full))?$"
 _SHOWN = 20  # scopes in one row's evidence
+_LAST = "timestamptz '9999-12-31 23:59:59+00'"
 
 _HOST = r"lower(substring(s.url FROM '^[A-Za-z]+://(?:[^/@]*@)?(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?:[:/?#]|$)'))"
 # Names and addresses that only mean something inside an organisation.
@@ -67,6 +68,12 @@ def _listed(values: Iterable[str]) -> str:
 
 def _interval(length: timedelta) -> str:
     return f"interval '{int(length.total_seconds())} s'"
+
+
+def _after(start: str, length: str) -> str:
+    """A date so long after another, or the last there is: a provider may say 9999 of a key that is for ever, and a
+    date beyond that could be written and by nothing of ours be read again."""
+    return f"CASE WHEN {start} + {length} > {_LAST} THEN {_LAST} ELSE {start} + {length} END"
 
 
 def _called(condition: str) -> str:
@@ -201,9 +208,9 @@ SELECT c.id, c.storage, c.status, c.owner_id, w.is_active AS owner_is_active,
        c.issued_at, c.known_since, c.last_used_at, c.expires_at,
        b.policy_id, b.policy, b.max_age, b.max_idle, b.max_lifetime, b.review_interval, b.requires_owner,
        b.requires_expiry, b.requires_reference, b.allowed_scopes,
-       c.known_since + b.max_age AS rotate_by, c.known_since + 2 * b.max_age AS twice_by,
-       c.last_used_at + b.max_idle AS stale_at,
-       coalesce(c.reviewed_at, c.first_seen_at) + b.review_interval AS review_by, c.reviewed_at,
+       {_after("c.known_since", "b.max_age")} AS rotate_by, {_after("c.known_since", "2 * b.max_age")} AS twice_by,
+       {_after("c.last_used_at", "b.max_idle")} AS stale_at,
+       {_after("coalesce(c.reviewed_at, c.first_seen_at)", "b.review_interval")} AS review_by, c.reviewed_at,
        c.first_seen_at,
        greatest(e.criticality, u.criticality) AS criticality,
        coalesce(x.exposures, 0) AS exposures, coalesce(x.readable_by_others, false) AS readable_by_others,

@@ -23,7 +23,9 @@ from inventory.actions.confirmation import confirm_credentials
 from inventory.actions.connections import create_connection
 from inventory.actions.dates import record_dates
 from inventory.actions.grants import approve_grants, definitions_of, draft_grants, seen, withdraw_grants
+from inventory.actions.logged import record_logging
 from inventory.actions.ownership import (
+    assign_client_owner,
     assign_environment,
     assign_owner,
     assign_server_owner,
@@ -37,18 +39,18 @@ from inventory.actions.tags import tag_credentials
 from inventory.discovery.listing import Discovered
 from inventory.errors import NothingChosen
 from inventory.models import Connection, Credential, Environment, Grant, McpClient, McpServer, Owner, Use
-from inventory.states import ConnectionKind, OwnerKind, ServerRole, Severity
+from inventory.states import ConnectionKind, Logged, OwnerKind, ServerRole, Severity, TrustModel
 from lifecycle.actions import evaluation
 from lifecycle.actions.evaluation import Evaluation, evaluate
-from lifecycle.actions.findings import acknowledge
+from lifecycle.actions.findings import acknowledge, add_link, assign, comment
 from lifecycle.actions.judging import judged
-from lifecycle.actions.policies import create_policy, retire_policy, set_rule
-from lifecycle.actions.waivers import approve_waivers, expire_waivers, request_waiver, withdraw_waiver
-from lifecycle.errors import NothingWouldChange
-from lifecycle.models import EvaluationMark, Finding, Obligation, Policy, Waiver
+from lifecycle.actions.policies import change_policy, create_policy, retire_policy, set_rule
+from lifecycle.actions.waivers import approve_waivers, decline_waivers, expire_waivers, request_waiver, withdraw_waiver
+from lifecycle.errors import NothingWouldChange, WaivedTooLong, WaiverCapReached
+from lifecycle.models import EvaluationMark, Finding, FindingLink, Obligation, Policy, Waiver
 from lifecycle.models.asked import asked_now
 from lifecycle.rules import RULES, Subject
-from lifecycle.states import DUE_WITHIN, ESCALATED_AFTER, FindingState, Raised
+from lifecycle.states import DUE_WITHIN, ESCALATED_AFTER, FindingState, LinkKind, Raised
 from tests.factories import NOW
 
 pytestmark = pytest.mark.django_db
@@ -87,6 +89,8 @@ SERVERS = {
     "http": {"transport": "http", "url": "https://mcp.example.org/mcp"},
     "plain": {"transport": "http", "url": "http://mcp.corp/mcp"},
 }
+CALLED = ("billing@example.org", "search@example.org", "ana@example.org")  # owners, and for whom tokens act
+LOGGED = tuple(Logged)[:2]
 KINDS = ("api_key", "aws_access_key", "oauth_access_token", "personal_access_token")
 
 
@@ -111,6 +115,7 @@ def _place(world: World, number: int) -> Discovered:
         kind=KINDS[ord(secret) % len(KINDS)],
         issuer=draw(st.sampled_from(["GitHub", "aws", ""])),
         trust_model=draw(st.sampled_from(["static_service", "user_consented"])),
+        subject=draw(st.sampled_from(["", *CALLED])),
         scopes=tuple(draw(st.lists(st.sampled_from(["a:read", "admin:*"]), unique=True, max_size=2))),
         status=draw(st.sampled_from(["active", "unknown", "destroyed"])),
         storage=held,
@@ -160,6 +165,40 @@ def hand_over(world: World) -> None:
 def leave_or_return(world: World) -> None:
     owner = world.one(Owner.objects.all())
     change_owner(owner, actor=MIRA, now=world.now, reason=WHY, is_active=not owner.is_active)
+
+
+def join_or_be_renamed(world: World) -> None:
+    """Somebody comes, or is called otherwise from now on: a token may act for the one or the other."""
+    free = set(CALLED) - set(Owner.objects.values_list("email", flat=True))
+    if not free:
+        return
+    called = world.drawn(st.sampled_from(sorted(free)))
+    owner = world.one([*Owner.objects.order_by("pk"), None])
+    if owner is None:
+        create_owner(kind=OwnerKind.PERSON, name=called, email=called, actor=MIRA)
+    else:
+        change_owner(owner, actor=MIRA, now=world.now, reason=WHY, email=called)
+
+
+def own_clients(world: World) -> None:
+    owner = world.one(Owner.objects.filter(is_active=True))
+    if owner is not None:
+        assign_client_owner(world.some(McpClient.objects.all()), owner, actor=MIRA, reason=WHY)
+
+
+def log(world: World) -> None:
+    """Somebody looks into the logs of a server, or no longer knows what they saw."""
+    server = world.one(McpServer.objects.all())
+    if server is not None:
+        record_logging(
+            server,
+            trust_model=world.drawn(st.sampled_from([TrustModel.STATIC_SERVICE, TrustModel.USER_CONSENTED])),
+            happening=world.drawn(st.sampled_from(LOGGED)),
+            is_logged=world.drawn(st.sampled_from([None, False, True])),
+            evidence="The log of Monday.",
+            actor=MIRA,
+            now=world.now,
+        )
 
 
 def place(world: World) -> None:
@@ -229,6 +268,11 @@ def ask(world: World) -> None:
         "max_age": draw(days),
         "max_idle": draw(days),
         "review_interval": draw(days),
+        "max_lifetime": draw(days),
+        "requires_owner": draw(st.booleans()),
+        "requires_reference": draw(st.booleans()),
+        "allowed_scopes": draw(st.sampled_from([[], [], ["a:*"]])),
+        "logging": draw(st.lists(st.sampled_from(LOGGED), unique=True, max_size=2)),
         "requires_expiry": draw(st.booleans()),
         "overrides": draw(
             st.dictionaries(
@@ -238,6 +282,19 @@ def ask(world: World) -> None:
         ),
     }  # fmt: skip
     create_policy(values, actor=MIRA, now=world.now, reason=WHY)
+
+
+def ask_otherwise(world: World) -> None:
+    policy = world.one(Policy.objects.in_force())
+    if policy is not None:
+        values = {
+            "max_age": world.drawn(st.sampled_from([30, 300])) * DAY,
+            "logging": world.drawn(st.lists(st.sampled_from(LOGGED), unique=True, max_size=2)),
+            "kinds": world.drawn(st.lists(st.sampled_from(KINDS), unique=True, max_size=2)),
+            "overlap": None,
+        }
+        with suppress(NothingWouldChange):
+            change_policy(policy, values, expected_version=policy.version, actor=MIRA, now=world.now, reason=WHY)
 
 
 def retire(world: World) -> None:
@@ -274,9 +331,37 @@ def decide(world: World) -> None:
         expire_waivers(world.now, actor=MIRA)
 
 
+def work(world: World) -> None:
+    """Somebody is given a finding, writes at it, and names what will resolve it: nothing that a rule looks at."""
+    finding = world.one(Finding.objects.unresolved())
+    if finding is not None:
+        assign([finding.pk], world.one([*Owner.objects.filter(is_active=True), None]), actor=MIRA, reason=WHY)
+        comment([finding.pk], "It moves in July.", actor=MIRA, now=world.now)
+        number = str(FindingLink.objects.count())
+        add_link(finding, kind=LinkKind.TICKET, reference=number, actor=MIRA, now=world.now)
+
+
+def extend(world: World) -> None:
+    """A waiver is to be followed by another; somebody else agrees or not."""
+    active = world.one(Waiver.objects.active().exclude(finding__in=Waiver.objects.scheduled().values("finding")))
+    if active is not None and active.ends_at > world.now:
+        asked = request_waiver(
+            active.finding,
+            reason=WHY,
+            compensating_control="Watched.",
+            ends_at=active.ends_at + world.drawn(st.integers(1, 25)) * DAY,
+            actor=MIRA,
+            now=world.now,
+            extends=active,
+        )
+        settle = world.drawn(st.sampled_from([approve_waivers, decline_waivers]))
+        settle([asked], reason=WHY, actor=OTTO, now=world.now)
+
+
 STEPS = (
-    sync, sync, time_passes, time_passes, clock_jumps_back, hand_over, leave_or_return, place, classify, date, tag,
-    confirm, grant, withdraw, ask, retire, switch, decide, decide,
+    sync, sync, time_passes, time_passes, clock_jumps_back, hand_over, leave_or_return, join_or_be_renamed,
+    own_clients, log, place, classify, date, tag, confirm, grant, withdraw, ask, ask_otherwise, retire, switch,
+    decide, decide, extend, work,
 )  # fmt: skip
 
 
@@ -382,7 +467,8 @@ def test_what_is_due_or_changed_is_evaluated_to_what_a_full_evaluation_leaves(mo
         evaluate(world.now, actor=MIRA, full=True)
         seen_full = 0
         for step in data.draw(st.lists(st.sampled_from(STEPS), min_size=2, max_size=8), label="steps"):
-            with suppress(NothingChosen):  # whoever chose nothing is told so, and nothing has changed
+            # Whoever chose nothing, or asks for more than the cap, is told so, and nothing has changed.
+            with suppress(NothingChosen, WaivedTooLong, WaiverCapReached), transaction.atomic():
                 step(world)
             world.now += MINUTE
             seen_full += evaluate(world.now, actor=MIRA).is_full

@@ -1,6 +1,6 @@
 """The incremental evaluation over the live estate: what comes due by itself, and what events name."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.db import transaction
@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from access.actors import Actor
 from audit.actions import action, record
 from audit.events import Event
+from inventory.actions.ownership import change_owner, create_owner
 from inventory.models import (
     AuthorizationServer,
     Connection,
@@ -20,9 +21,20 @@ from inventory.models import (
     PostureCheck,
     Tool,
 )
-from inventory.states import Admission, ConnectionKind, Hygiene, Registration, RunState, Severity, Transport, Verdict
+from inventory.states import (
+    Admission,
+    ConnectionKind,
+    Hygiene,
+    OwnerKind,
+    Registration,
+    RunState,
+    Severity,
+    Transport,
+    TrustModel,
+    Verdict,
+)
 from lifecycle.actions import evaluation
-from lifecycle.models import EvaluationMark, Finding
+from lifecycle.models import EvaluationMark, Finding, Obligation
 from tests import factories
 from tests.examples import examples
 from tests.factories import NOW
@@ -30,6 +42,7 @@ from tests.factories import NOW
 pytestmark = pytest.mark.django_db
 DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)
+SOMEBODY = Actor.system("test")
 LATER = NOW + timedelta(minutes=5)
 
 
@@ -252,3 +265,41 @@ def test_whatever_happens_the_incremental_evaluation_overlooks_nothing(full, cha
         assert not changed(later).is_full
         assert full(later).changed == 0
         transaction.set_rollback(True)
+
+
+# ── Who a token acts for ───────────────────────────────────────────────────────────────────────
+def _acts_for(email: str) -> Credential:
+    return factories.credential(trust_model=TrustModel.USER_CONSENTED, subject=email)
+
+
+def test_whoever_is_called_otherwise_is_no_longer_who_a_token_acts_for(full, changed):
+    _acts_for("old@example.org")
+    left = factories.owner(email="old@example.org", is_active=False)
+    full()
+    assert "subject-inactive" in unresolved()
+    change_owner(left, actor=SOMEBODY, now=LATER, reason="Married.", email="new@example.org")
+    create_owner(kind=OwnerKind.PERSON, name="Old", email="old@example.org", actor=SOMEBODY)
+    changed(LATER)
+    assert "subject-inactive" not in unresolved()
+
+
+def test_a_new_owner_may_be_who_a_token_acts_for(full, changed):
+    _acts_for("old@example.org")
+    left = factories.owner(email="old@example.org", is_active=False)
+    full()
+    left.email = ""
+    left.save()
+    changed(LATER)
+    assert "subject-inactive" in unresolved()  # nobody can tell
+    create_owner(kind=OwnerKind.PERSON, name="Old", email="old@example.org", actor=SOMEBODY)
+    changed(LATER)
+    assert "subject-inactive" not in unresolved()
+
+
+def test_a_date_beyond_the_last_is_the_last(full):
+    """Nothing of ours could read what the database can reckon."""
+    ever = datetime(9999, 12, 31, tzinfo=UTC)
+    made = factories.credential(issued_at=ever, last_used_at=ever)
+    full()
+    obligation = Obligation.objects.get(credential=made)
+    assert obligation.rotate_by.year == obligation.stale_at.year == 9999
