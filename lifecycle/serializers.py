@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from django.db.models import DateField, F, OuterRef, Q, Subquery, TextField, Value
+from django.db.models import Case, DateField, F, OuterRef, Q, Subquery, TextField, Value, When
 from django.db.models.functions import Cast, Coalesce
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
@@ -99,6 +99,11 @@ class CredentialObjectSerializer(CredentialSerializer):
         fields = (*CredentialSerializer.Meta.fields, "score_parts")
 
 
+_NEWEST_SENTENCE = Coalesce(
+    Subquery(PolicyVersion.objects.filter(policy=OuterRef("pk")).order_by("-number").values("sentence")[:1]), Value("")
+)
+
+
 class PolicySerializer(Shape):
     noun = "policies"
     kinds = serializers.ListField(child=serializers.CharField(), help_text="Kinds of credentials; none means all.")
@@ -113,11 +118,8 @@ class PolicySerializer(Shape):
     review_interval = Length("review_interval", allow_null=True, help_text="Seconds from one review to the next.")
     logging = serializers.ListField(child=serializers.CharField(), help_text="What servers that take them must log.")
     sentence = Text(
-        Coalesce(
-            Subquery(PolicyVersion.objects.filter(policy=OuterRef("pk")).order_by("-number").values("sentence")[:1]),
-            Value(""),
-        ),
-        help_text="Whom it binds and what it asks, as its newest version says it.",
+        _NEWEST_SENTENCE,
+        help_text="Whom it binds and what it asks, as its newest version says it; empty where it would name others.",
     )
 
     class Meta:
@@ -128,6 +130,15 @@ class PolicySerializer(Shape):
             "overlap", "review_interval", "requires_owner", "requires_expiry", "requires_reference", "allowed_scopes",
             "logging", "automation", "overrides", "version", "is_shipped", "retired_at",
         )  # fmt: skip
+
+
+class PolicyWithoutNamesSerializer(PolicySerializer):
+    """The same without the sentence where that names owners."""
+
+    sentence = Text(
+        Case(When(owners=[], then=_NEWEST_SENTENCE), default=Value("")),
+        help_text="As its newest version says it; empty where that would name others.",
+    )
 
 
 @extend_schema_field({"type": ["object", "null"]})

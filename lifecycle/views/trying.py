@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any
+from uuid import UUID
 
 from django.core import signing
 
@@ -101,8 +102,9 @@ def trial(
 
 
 def digest_of(policy: Policy) -> str:
-    """What a dry run depends on."""
-    return _digest({name: value for name, value in asked_of(policy).items() if name not in _WORDS})
+    """What a dry run depends on: which policy it is, so that one is not kept with another, and what it asks."""
+    which = str(policy.pk) if isinstance(policy.pk, UUID) else "new"
+    return _digest({"policy": which} | {name: said for name, said in asked_of(policy).items() if name not in _WORDS})
 
 
 def digest_of_setting(rule: str, *, is_on: bool, severity: int | None) -> str:

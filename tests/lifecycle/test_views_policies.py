@@ -149,6 +149,9 @@ def test_an_owner_reads_no_other_owners_name_and_counts_what_is_theirs(policy):
     assert "another owner" in page
     assert "All 1 credential" in page
     assert "Theirs alone" not in page
+    for path in (f"/api/v1/policies/{policy.pk}/", "/api/v1/policies/"):
+        assert "Zweifelhaft" not in text(person.get(path))
+        assert "Zweifelhaft" in text(browser(Role.AUDITOR).get(path))
 
 
 # ── Trying and saving ──
@@ -245,6 +248,14 @@ def test_a_trial_that_somebody_else_made_is_not_believed(reviewer):
     theirs = carried(text(browser(Role.REVIEWER).post("/policies/new/", typed())))
     answer = reviewer.post("/policies/new/", typed(save="yes", reason="Borrowed", **theirs))
     assert "Nothing is saved yet" in text(answer)
+
+
+def test_a_trial_of_another_policy_is_not_kept_with_this_one(reviewer):
+    one, other = make(name="One", priority=50), make(name="Other", priority=60)
+    shown = carried(text(reviewer.post(f"/policies/{one.pk}/change/", typed(name="One"))))
+    answer = reviewer.post(f"/policies/{other.pk}/change/", typed(name="Other", save="yes", reason="Borrowed", **shown))
+    assert "it was tried again" in text(answer)
+    assert Policy.objects.get(pk=other.pk).version == 1
 
 
 def test_a_reason_is_asked_for_and_what_was_shown_stays(reviewer):
