@@ -18,6 +18,11 @@ from tests.inventory.discovery_samples import github_token, hexadecimal, noise
         "My token {noise} still works.",
         "postgres://app:{noise}@db.internal/app",
         "See https://x.example/?api_key={noise} for it.",
+        "The password is {noise}.",
+        "curl -u deploy:{noise} https://x.example/",
+        "client_secret%3D{noise}",
+        "pass\u200bword={noise}",
+        "\uff50assword\uff1a{noise}",
     ],
 )
 def test_a_secret_in_a_sentence_is_seen(text: str):
@@ -34,6 +39,8 @@ def test_a_secret_in_a_sentence_is_seen(text: str):
         "See https://tickets.example/browse/SEC-12?focus=1 and https://git.example/infra/pull/12.",
         "Owner: Payments. Due: Friday. Token: rotated last week.",
         "password: the one in the vault was changed",
+        "The token is short-lived, its key is AES256-wrapped.",
+        "curl -u deploy:$PASSWORD https://x.example/",
         "Kept at op://vault/item/field and aws-sm://payments/api, password=${{DB_PASSWORD}}.",
         "API key: KEY-1234 in the register; key=AKIA is only its beginning.",
         "",
