@@ -48,6 +48,13 @@ class TooManyTags(InventoryError):
         super().__init__(f"{credential} would have more than {MOST} tags. Take some away first.")
 
 
+class TagDecides(InventoryError):
+    """An owner would choose by it what is asked of what they answer for."""
+
+    def __init__(self, tag: str) -> None:
+        super().__init__(f"Policies select by “{tag}”, so only reviewers give it or take it away. Ask one of them.")
+
+
 class HasEnded(InventoryError):
     """What has ended is not needed any more."""
 

@@ -27,7 +27,7 @@ def confirm_credentials(ids: Collection[UUID], *, actor: Actor, now: datetime, r
     for row in rows:
         if not row.is_live:
             raise HasEnded(row)
-    Credential.objects.filter(pk__in=wanted).update(reviewed_at=now, reviewed_by=actor.label)
+    Credential.objects.filter(pk__in=wanted).update(reviewed_at=now, reviewed_by=actor.label[:200])
     for row in rows:
         is_owner = row.owner is not None and row.owner.user_id is not None and row.owner.user_id == actor.user_id
         part = Role.OWNER if is_owner else Role.REVIEWER

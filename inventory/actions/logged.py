@@ -42,7 +42,7 @@ def record_logging(
     if is_logged is None:
         kept.delete()
     else:
-        said = {"is_logged": is_logged, "evidence": evidence, "recorded_by": actor.label, "recorded_at": now}
+        said = {"is_logged": is_logged, "evidence": evidence, "recorded_by": actor.label[:200], "recorded_at": now}
         kept.update_or_create(
             defaults=said,
             create_defaults={**said, "server": server, "trust_model": trust_model, "happening": happening},

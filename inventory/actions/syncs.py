@@ -60,7 +60,9 @@ def claim(
         SyncRun.objects.filter(connection=connection, finished_at=None).update(
             state=RunState.FAILED, finished_at=now, error="The worker died before the run ended."
         )
-        run = SyncRun(connection=connection, started_at=now, requested_by=actor.label, idempotency_key=idempotency_key)
+        run = SyncRun(
+            connection=connection, started_at=now, requested_by=actor.label[:200], idempotency_key=idempotency_key
+        )
         again = SyncRun.objects.filter(connection=connection, idempotency_key=idempotency_key, state=RunState.FAILED)
         if idempotency_key and (failed := again.first()):
             run.pk = failed.pk

@@ -5,11 +5,13 @@ from collections.abc import Collection
 from django.db.models import QuerySet
 
 from access.actors import Actor
+from access.roles import Role
 from audit.actions import action, record
 from audit.events import Event
 from inventory.actions.ownership import chosen
-from inventory.errors import TooManyTags
+from inventory.errors import TagDecides, TooManyTags
 from inventory.models import Credential
+from inventory.signals import tagging
 from inventory.tags import MOST
 
 
@@ -19,14 +21,18 @@ def tag_credentials(
 ) -> int:
     """Give `credentials` the tags in `add` and take away those in `remove`; how many changed. One entry for each.
 
-    All or none: raises TooManyTags when one of them would have more than it may.
+    All or none: raises TooManyTags when one of them would have more than it may, and TagDecides for a tag that only
+    a reviewer gives or takes away.
     """
     changed = []
+    held = set() if actor.has(Role.REVIEWER) else {tag for _, tags in tagging.send(Credential) for tag in tags}
     for row in chosen(credentials, actor):
         gained = sorted(set(add) - set(row.tags))
         lost = sorted(set(remove) & set(row.tags))
         if not gained and not lost:
             continue
+        if decisive := held & {*gained, *lost}:
+            raise TagDecides(min(decisive))
         row.tags = sorted((set(row.tags) | set(gained)) - set(lost))
         if len(row.tags) > MOST:
             raise TooManyTags(row)

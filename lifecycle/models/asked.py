@@ -1,5 +1,6 @@
 """What is asked, read from the database."""
 
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
@@ -23,6 +24,11 @@ def asked_now() -> Asked:
         ),
         settings.OWN_DOMAINS,
     )
+
+
+def tags_selected(**_arguments: Any) -> set[str]:
+    """The tags by which some policy in force selects."""
+    return {tag for tags in Policy.objects.in_force().values_list("tags", flat=True) for tag in tags}
 
 
 def as_asked(policy: Policy) -> AskedPolicy:

@@ -15,6 +15,7 @@ from inventory.errors import HasEnded, NothingChosen, TooManyTags
 from inventory.models import Credential
 from inventory.states import CredentialStatus
 from inventory.tags import MOST, as_tag, is_tag, tags_of
+from lifecycle.models import Policy
 from tests import factories
 from tests.factories import NOW
 from tests.people import browser, owners_browser, text
@@ -111,6 +112,18 @@ def test_tags_are_given_and_taken_with_one_entry_for_each_that_changed():
     details = list(AuditEntry.objects.filter(event=Event.CREDENTIAL_TAGS_CHANGED).values_list("detail", flat=True))
     assert {"added": ["team:payments"], "removed": []} in details
     assert len(details) == 3
+
+
+@pytest.mark.django_db
+def test_an_owner_chooses_by_no_tag_what_is_asked_of_theirs():
+    Policy.objects.create(name="Cards", priority=1, tags=["pci"])
+    mine, me = owners_browser()
+    row = factories.credential(owner=me, tags=["pci"])
+    answer = mine.post(TAG, {"decided": "yes", "id": str(row.pk), "add": "quiet", "remove": "pci"})
+    assert "only reviewers give it or take it away" in text(answer)
+    mine.post(TAG, {"decided": "yes", "id": str(row.pk), "add": "quiet"})
+    tag_credentials(Credential.objects.all(), add=["team:a"], remove=["pci"], actor=REVIEWER)
+    assert Credential.objects.get().tags == ["quiet", "team:a"]
 
 
 @pytest.mark.django_db
