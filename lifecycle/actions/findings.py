@@ -11,6 +11,7 @@ from access.actors import Actor
 from access.roles import Role
 from audit.actions import action, in_order, record
 from audit.events import Event
+from inventory.discovery.listing import seen
 from inventory.discovery.prose import holds_secret
 from inventory.errors import OwnerInactive
 from inventory.models import Owner
@@ -53,6 +54,7 @@ def assign(finding_ids: Iterable[UUID], owner: Owner | None, *, actor: Actor, re
     """
     if owner is not None and not owner.is_active:
         raise OwnerInactive(owner)
+    reason = as_seen(reason)
     refuse_secrets(reason)
     moved = [one for one in locked(finding_ids, actor) if one.assigned_to_id != (owner.pk if owner else None)]
     if any(finding.resolved_at is not None for finding in moved):
@@ -60,7 +62,7 @@ def assign(finding_ids: Iterable[UUID], owner: Owner | None, *, actor: Actor, re
     names = dict(Owner.objects.filter(pk__in={one.assigned_to_id for one in moved}).values_list("pk", "name"))
     for finding in moved:
         before = names.get(finding.assigned_to_id) if finding.assigned_to_id else None
-        said = {"from": before, "to": str(owner) if owner else None, "reason": reason.strip()}
+        said = {"from": before, "to": str(owner) if owner else None, "reason": reason}
         record(Event.FINDING_ASSIGNED, actor=actor, subject=finding, detail={**about(finding), **said})
         finding.assigned_to = owner
     Finding.objects.bulk_update(moved, ["assigned_to"], batch_size=1_000)
@@ -74,7 +76,7 @@ def comment(finding_ids: Iterable[UUID], text: str, *, actor: Actor, now: dateti
     Refuses a text in which a secret stands. The audit entry names the comment and its digest: the text itself is
     for those who see the finding.
     """
-    text = text.strip().replace("\r\n", "\n")
+    text = as_seen(text)
     if not text:
         raise CommentEmpty
     if len(text) > LONGEST_COMMENT:
@@ -157,6 +159,11 @@ def about(finding: Finding) -> dict[str, str]:
 def key_of(actor: Actor) -> str:
     """Who somebody is, whatever they are called."""
     return f"{actor.kind.value}:{actor.id}"
+
+
+def as_seen(text: str) -> str:
+    """What somebody wrote, as people will read it: an order that turns the direction of writing is marked."""
+    return seen(text.strip().replace("\r\n", "\n"))
 
 
 def refuse_secrets(*texts: str) -> None:

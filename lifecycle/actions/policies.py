@@ -17,9 +17,12 @@ from access.roles import Role
 from audit.actions import action, record
 from audit.events import Event
 from inventory import tags
+from inventory.discovery.prose import holds_secret
 from inventory.models import Environment, Owner
 from inventory.states import CredentialKind, Logged, ServerRole, Severity, TrustModel
+from lifecycle.actions.findings import as_seen, refuse_secrets
 from lifecycle.errors import (
+    HoldsSecret,
     NotAReviewer,
     NothingWouldChange,
     PolicyChangedMeanwhile,
@@ -276,9 +279,10 @@ class _Refused(Exception):
 def _decided(actor: Actor, reason: str) -> str:
     if not actor.has(Role.REVIEWER):
         raise NotAReviewer
-    said = reason.strip()
+    said = as_seen(reason)
     if not said or len(said) > LONGEST_REASON:
         raise ReasonMissing
+    refuse_secrets(said)
     return said
 
 
@@ -286,9 +290,13 @@ def _text(longest: int, *, is_needed: bool = False) -> Callable[[Any], str]:
     def clean(value: Any) -> str:
         if not isinstance(value, str) or "\0" in value:
             raise _Refused("This is to be text.")
-        said = value.strip()
+        said = as_seen(value)
         if is_needed and not said:
             raise _Refused("A policy needs a name.")
+        if is_needed and not said.isprintable():
+            raise _Refused("A name is one line.")
+        if holds_secret(said):
+            raise _Refused(str(HoldsSecret()))
         if len(said) > longest:
             raise _Refused(f"At most {thousands(longest)} characters; these are {thousands(len(said))}.")
         return said

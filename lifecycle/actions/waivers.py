@@ -16,7 +16,7 @@ from audit.actions import action, in_order, record
 from audit.events import Event
 from inventory.models import Owner
 from lifecycle.actions.evaluation import LOCKED, recount
-from lifecycle.actions.findings import about, key_of, locked, refuse_secrets
+from lifecycle.actions.findings import about, as_seen, key_of, locked, refuse_secrets
 from lifecycle.errors import (
     CapRefused,
     FindingResolved,
@@ -39,6 +39,7 @@ from lifecycle.models.waivers import MOST_ACTIVE, WaiverQuerySet, total_of
 from lifecycle.states import WAITING, FindingState, WaiverState
 
 LONGEST_TOTAL = timedelta(days=3_650)
+COMES_BACK_WITHIN = timedelta(days=365)  # of its end a finding that opens anew is the same risk
 TIME_WAS_UP = "its time was up"
 
 
@@ -58,7 +59,7 @@ def request_waiver(
 
     `extends` names the active waiver that it is to follow; it then begins when that one ends.
     """
-    reason, compensating_control = reason.strip(), compensating_control.strip()
+    reason, compensating_control = as_seen(reason), as_seen(compensating_control)
     (found,) = locked([finding.pk], actor)
     if found.resolved_at is not None:
         raise FindingResolved
@@ -80,7 +81,7 @@ def request_waiver(
         raise WaiverEndsTooSoon
     if ends_at > begins_at + Waiver.longest(found.severity):
         raise WaiverEndsTooLate
-    _within_total(found, ends_at - begins_at)
+    _within_total(found, ends_at - begins_at, now)
     waiver = Waiver(
         finding=found,
         state=WaiverState.REQUESTED,
@@ -135,6 +136,7 @@ def approve_waivers(waivers: Iterable[Waiver], *, reason: str, actor: Actor, now
     Only now are their findings waived. An extension begins when the waiver that it names ends. Caps are looked at
     under a lock, so two approvals at once cannot pass them together.
     """
+    reason = as_seen(reason)
     decided = _to_decide(waivers, reason, actor)
     if not decided:
         return 0
@@ -150,18 +152,18 @@ def approve_waivers(waivers: Iterable[Waiver], *, reason: str, actor: Actor, now
             raise WaiverEndsTooSoon
         if waiver.ends_at > begins_at + Waiver.longest(finding.severity):
             raise WaiverEndsTooLate
-        _within_total(finding, waiver.ends_at - begins_at)
+        _within_total(finding, waiver.ends_at - begins_at, now)
         _within_count(finding)
         waiver.state = WaiverState.SCHEDULED if active is not None else WaiverState.ACTIVE
         waiver.severity = finding.severity
         waiver.approved_by, waiver.approved_by_key = actor.label[:200], key_of(actor)
-        waiver.granted_at, waiver.begins_at, waiver.decision = now, begins_at, reason.strip()
+        waiver.granted_at, waiver.begins_at, waiver.decision = now, begins_at, reason
         waiver.save()
         if active is None:
             begun.append(finding)
         detail = {
             **_of(waiver, finding),
-            "reason": reason.strip(),
+            "reason": reason,
             "begins_at": begins_at.isoformat(),
             "ends_at": waiver.ends_at.isoformat(),
             "requested_by": waiver.requested_by,
@@ -175,13 +177,14 @@ def approve_waivers(waivers: Iterable[Waiver], *, reason: str, actor: Actor, now
 @action
 def decline_waivers(waivers: Iterable[Waiver], *, reason: str, actor: Actor, now: datetime) -> int:
     """Refuse what somebody else asked for, all of it or nothing; how many."""
+    reason = as_seen(reason)
     decided = _to_decide(waivers, reason, actor)
     for finding, waiver in decided:
         waiver.state = WaiverState.DECLINED
         waiver.declined_by, waiver.declined_by_key = actor.label[:200], key_of(actor)
-        waiver.declined_at, waiver.decision = now, reason.strip()
+        waiver.declined_at, waiver.decision = now, reason
         waiver.save()
-        detail = {**_of(waiver, finding), "reason": reason.strip(), "requested_by": waiver.requested_by}
+        detail = {**_of(waiver, finding), "reason": reason, "requested_by": waiver.requested_by}
         record(Event.WAIVER_DECLINED, actor=actor, subject=finding, detail=detail)
     return len(decided)
 
@@ -190,7 +193,7 @@ def _to_decide(waivers: Iterable[Waiver], reason: str, actor: Actor) -> list[tup
     """The requests with their findings, locked; the actor is a reviewer and asked for none of them."""
     if actor.kind is not ActorKind.USER or not actor.has(Role.REVIEWER):
         raise WaiverByNobody
-    if not reason.strip():
+    if not reason:
         raise WaiverDecisionWithoutReason
     refuse_secrets(reason)
     wanted = {waiver.pk: waiver.finding_id for waiver in waivers}
@@ -210,6 +213,7 @@ def withdraw_waiver(waiver: Waiver, *, actor: Actor, now: datetime, reason: str 
 
     Its finding is open again unless it was resolved meanwhile.
     """
+    reason = as_seen(reason)
     refuse_secrets(reason)
     (finding,) = locked([waiver.finding_id], actor)
     unfinished = {row.pk: row for row in in_order(_unfinished([finding]))}
@@ -219,7 +223,7 @@ def withdraw_waiver(waiver: Waiver, *, actor: Actor, now: datetime, reason: str 
     for row in unfinished.values() if was_active else [unfinished[waiver.pk]]:
         row.state, row.withdrawn_at, row.withdrawn_by = WaiverState.WITHDRAWN, now, actor.label[:200]
         row.save(update_fields=["state", "withdrawn_at", "withdrawn_by"])
-        detail = {**_of(row, finding), "reason": reason.strip()}
+        detail = {**_of(row, finding), "reason": reason}
         record(Event.WAIVER_WITHDRAWN, actor=actor, subject=finding, detail=detail)
     if was_active:
         _reopen([finding])
@@ -292,15 +296,16 @@ def set_cap(
 
     Without an owner and not the default it is for what nobody answers for. What was granted stays.
     """
+    reason = as_seen(reason)
     is_sane = 0 <= most_active <= MOST_ACTIVE and timedelta(0) <= longest_total <= LONGEST_TOTAL
-    if not actor.has(Role.ADMINISTRATOR) or not is_sane or not reason.strip() or (is_default and owner is not None):
+    if not actor.has(Role.ADMINISTRATOR) or not is_sane or not reason or (is_default and owner is not None):
         raise CapRefused
     refuse_secrets(reason)
     in_order(WaiverCap.objects.filter(is_default=True))
     cap = WaiverCap.objects.filter(is_default=is_default, owner=owner).first()
     before = {} if cap is None else {"from": _said(cap)}
     cap = cap or WaiverCap(is_default=is_default, owner=owner)
-    cap.most_active, cap.longest_total, cap.reason = most_active, longest_total, reason.strip()
+    cap.most_active, cap.longest_total, cap.reason = most_active, longest_total, reason
     cap.changed_by, cap.changed_at = actor.label[:200], now
     cap.save()
     detail = {**before, "to": _said(cap), "reason": cap.reason}
@@ -311,11 +316,12 @@ def set_cap(
 @action
 def remove_cap(cap: WaiverCap, *, reason: str, actor: Actor) -> None:
     """Take a team's own cap away; the default holds for it again."""
-    if not actor.has(Role.ADMINISTRATOR) or not reason.strip() or cap.is_default:
+    reason = as_seen(reason)
+    if not actor.has(Role.ADMINISTRATOR) or not reason or cap.is_default:
         raise CapRefused
     refuse_secrets(reason)
     in_order(WaiverCap.objects.filter(is_default=True))
-    detail = {"from": _said(cap), "to": "the default", "reason": reason.strip()}
+    detail = {"from": _said(cap), "to": "the default", "reason": reason}
     record(Event.WAIVER_CAP_REMOVED, actor=actor, subject=cap, detail=detail)
     WaiverCap.objects.filter(pk=cap.pk).delete()
 
@@ -334,10 +340,16 @@ def _within_count(finding: Finding) -> None:
         raise WaiverCapReached(team, cap.most_active)
 
 
-def _within_total(finding: Finding, length: timedelta) -> None:
-    """Refuse what would waive the finding for longer than its cap, whether or not days lie between its waivers."""
+def _within_total(finding: Finding, length: timedelta, now: datetime) -> None:
+    """Refuse what would waive the finding for longer than its cap, whether or not days lie between its waivers.
+
+    What was found and resolved before of the same subject by the same rule is counted too, or a tag that is taken away
+    for an hour would begin the time anew.
+    """
     cap = WaiverCap.objects.of(finding.owner_id)
-    so_far = total_of(Waiver.objects.filter(finding=finding, granted_at__isnull=False))
+    subject = {f"finding__{finding.subject_kind.value}": finding.subject_id, "finding__rule": finding.rule}
+    is_recent = Q(finding=finding) | Q(finding__resolved_at__gte=now - COMES_BACK_WITHIN)
+    so_far = total_of(Waiver.objects.filter(is_recent, granted_at__isnull=False, **subject))
     if so_far + length > cap.longest_total:
         raise WaivedTooLong(cap.longest_total.days, (cap.longest_total - so_far).days)
 

@@ -22,6 +22,7 @@ from inventory.models import Credential
 from inventory.views.questions import go
 from lifecycle.actions.policies import change_policy, create_policy, draft, retire_policy
 from lifecycle.errors import (
+    HoldsSecret,
     LifecycleError,
     NothingWouldChange,
     PolicyChangedMeanwhile,
@@ -387,7 +388,7 @@ def _save(editor: Editor, actor: Actor, now: datetime) -> Policy | None:
         _explain_conflict(editor, actor)
     except PolicyRefused as exc:
         form.refuse(exc.problems)
-    except ReasonMissing as exc:
+    except (ReasonMissing, HoldsSecret) as exc:
         form.add_error("reason", str(exc))
     except (NothingWouldChange, PolicyRetired) as exc:
         form.add_error(None, str(exc))

@@ -162,6 +162,11 @@ def test_a_comment_is_audited_by_its_digest_and_not_by_its_text(full, operator):
     assert len(detail["digest"]) == 64
 
 
+def test_an_order_that_turns_the_direction_of_writing_is_marked(full, operator):
+    comment([a_finding(full).pk], "Owned by \u202eabc\u202c.\r\nReally.", actor=operator, now=NOW)
+    assert FindingComment.objects.get().text == "Owned by \ufffdabc\ufffd.\nReally."
+
+
 @pytest.mark.parametrize(
     ("text", "error"), [(" ", CommentEmpty), ("x" * 4_001, CommentTooLong)], ids=["empty", "too long"]
 )

@@ -12,6 +12,7 @@ from audit.models import AuditEntry
 from inventory.states import Severity
 from lifecycle.actions.policies import change_policy, create_policy, draft, retire_policy, set_rule, unset_rule
 from lifecycle.errors import (
+    HoldsSecret,
     NotAReviewer,
     NothingWouldChange,
     PolicyChangedMeanwhile,
@@ -24,6 +25,7 @@ from lifecycle.errors import (
 from lifecycle.models import Obligation, Policy, PolicyVersion, RuleSetting
 from tests import factories
 from tests.factories import NOW
+from tests.inventory.discovery_samples import github_token
 
 pytestmark = pytest.mark.django_db
 DAY = timedelta(days=1)
@@ -136,6 +138,9 @@ def test_a_change_needs_a_reason(reviewer, reason):
         ("name", " ", "needs a name"),
         ("name", "a" * 101, "At most 100 characters"),
         ("name", "API keys", "in force already"),
+        ("name", "a\nb", "one line"),
+        ("name", "a\u200bb", "one line"),
+        ("description", f"As agreed: password={github_token()}", "secret"),
         ("priority", 0, "whole number from 1"),
         ("kinds", ["house_key"], "house_key"),
         ("kinds", "api_key", "a list"),
@@ -164,6 +169,11 @@ def test_what_cannot_be_asked_is_refused_by_field(field, value, said):
     with pytest.raises(PolicyRefused) as refused:
         draft({**VALUES, field: value})
     assert said in refused.value.problems[field]
+
+
+def test_a_reason_repeats_no_secret(reviewer):
+    with pytest.raises(HoldsSecret):
+        create_policy(VALUES, actor=reviewer, now=NOW, reason=f"The key is {github_token()}.")
 
 
 def test_automation_without_a_maximum_age_is_refused():

@@ -57,7 +57,8 @@ ADMINISTRATOR = Actor(ActorKind.USER, "1", "Ada", frozenset({Role.ADMINISTRATOR}
 def a_finding(severity: Severity = Severity.MEDIUM, **values) -> Finding:
     """Made without an evaluation, which these tests are not about."""
     said = {"opened_at": NOW, "refreshed_at": NOW, "due_at": NOW + 30 * DAY, "severity": severity}
-    return Finding.objects.create(credential=factories.credential(), **{"rule": "no-owner", **said, **values})
+    subject = values.pop("credential", None) or factories.credential()
+    return Finding.objects.create(credential=subject, **{"rule": "no-owner", **said, **values})
 
 
 def events(finding: Finding) -> list[str]:
@@ -385,6 +386,18 @@ def test_a_finding_is_waived_so_long_altogether_whether_or_not_days_lie_between(
     active = waived(found, **again, ends_at=NOW + 45 * DAY)
     with pytest.raises(WaivedTooLong, match="10 days are left"):
         requested(found, extends=active, ends_at=NOW + 56 * DAY)
+
+
+def test_a_finding_that_comes_back_within_a_year_is_the_same_risk():
+    cap(9, days=50)
+    found = a_finding()
+    waived(found)
+    Finding.objects.filter(pk=found.pk).update(state="resolved", resolved_at=NOW + 30 * DAY, resolution="met")
+    expire_waivers(NOW + 30 * DAY, actor=Actor.system("test"))
+    again = a_finding(credential=found.credential)
+    with pytest.raises(WaivedTooLong, match="20 days are left"):
+        requested(again, now=NOW + 31 * DAY, ends_at=NOW + 60 * DAY)
+    assert requested(again, now=NOW + 396 * DAY, ends_at=NOW + 440 * DAY).state == WaiverState.REQUESTED
 
 
 def test_a_cap_is_looked_at_again_when_a_request_is_approved():
