@@ -140,7 +140,7 @@ def test_a_change_needs_a_reason(reviewer, reason):
         ("name", "API keys", "in force already"),
         ("name", "a\nb", "one line"),
         ("name", "a\u200bb", "one line"),
-        ("description", f"As agreed: password={github_token()}", "secret"),
+        pytest.param("description", f"As agreed: password={github_token()}", "secret", id="description-secret"),
         ("priority", 0, "whole number from 1"),
         ("kinds", ["house_key"], "house_key"),
         ("kinds", "api_key", "a list"),
