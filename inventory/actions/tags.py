@@ -25,7 +25,7 @@ def tag_credentials(
     a reviewer gives or takes away.
     """
     changed = []
-    held = set() if actor.has(Role.REVIEWER) else {tag for _, tags in tagging.send(Credential) for tag in tags}
+    held = set() if actor.has(Role.REVIEWER) else {tag for _, tags in tagging.send(Credential) for tag in tags or ()}
     for row in chosen(credentials, actor):
         gained = sorted(set(add) - set(row.tags))
         lost = sorted(set(remove) & set(row.tags))

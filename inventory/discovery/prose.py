@@ -20,7 +20,8 @@ _SCHEME = re.compile(
 )
 # `the password is …`, which a value must look like, or each such sentence would hold one; and `curl -u name:…`.
 _SAID = re.compile(
-    r"(?:\b(?i:password|passphrase|passwd|secret|token|key)\s+is\s+[\"'`]?(?=\S{0,80}[0-9])(?=\S{0,80}[a-z])(?=\S{0,80}[A-Z])"
+    r"(?:\b(?i:password|passphrase|passwd|secret|token|key)\s+is\s+[\"'`]?"
+    r"(?=[^\s-]{10})(?=[^\s-]{0,80}[0-9])(?=[^\s-]{0,80}[a-z])(?=[^\s-]{0,80}[A-Z])"
     r"|(?<![\w-])(?:-u|--user)[\s=]\s*[\"']?[^\s:\"']{1,80}:)(?P<value>[^\s\"'`]{8,})"
 )
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{1,30}://[^\s\"'<>`]+")

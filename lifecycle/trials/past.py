@@ -387,6 +387,8 @@ def _unknown(draft: Policy, rows: Rows) -> Iterator[Unknown]:
 _CHANGEABLE = {
     "environments": Event.CREDENTIAL_ENVIRONMENT_ASSIGNED,
     "owners": Event.CREDENTIAL_OWNER_ASSIGNED,
+    "tags": Event.CREDENTIAL_TAGS_CHANGED,
+    "server_roles": Event.SERVER_ROLE_ASSIGNED,  # of a server that it is used on
 }
 _FITS = {
     "kinds": "c.kind = ANY (%({0})s)",
@@ -444,8 +446,14 @@ class _Binding:
             f"""
             SELECT count(*) FROM inventory_credential c
             WHERE {steady} AND (c.gone_at IS NULL OR c.gone_at > %(since)s) AND c.id IN (
-              SELECT a.subject_id::uuid FROM audit_auditentry a
-              WHERE a.event = ANY (%(events)s) AND a.subject_kind = 'credential' AND a.at >= %(since)s)
+              WITH changed AS (
+                SELECT a.subject_kind, a.subject_id::uuid AS id FROM audit_auditentry a
+                WHERE a.event = ANY (%(events)s) AND a.subject_kind IN ('credential', 'mcpserver')
+                  AND a.at >= %(since)s)
+              SELECT id FROM changed WHERE subject_kind = 'credential'
+              UNION ALL
+              SELECT u.credential_id FROM changed JOIN inventory_use u ON u.server_id = changed.id
+              WHERE subject_kind = 'mcpserver' AND u.credential_id IS NOT NULL)
             """,
             events=read,
             **self.values,
@@ -455,6 +463,6 @@ class _Binding:
                 "binding_changed",
                 None,
                 number,
-                f"{plural(number, 'credential')} whose owner or environment somebody changed since: another policy may"
-                " have bound them then.",
+                f"{plural(number, 'credential')} whose owner, environment, tags or server's role somebody changed"
+                " since: another policy may have bound them then.",
             )

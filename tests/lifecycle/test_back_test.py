@@ -9,8 +9,10 @@ import pytest
 from access.actors import Actor
 from audit.actions import action, record
 from audit.events import Event
-from inventory.models import CredentialVersion
-from inventory.states import CredentialKind, CredentialStatus, Storage
+from inventory.actions.ownership import classify_servers
+from inventory.actions.tags import tag_credentials
+from inventory.models import Credential, CredentialVersion, McpServer
+from inventory.states import CredentialKind, CredentialStatus, ServerRole, Storage
 from lifecycle.errors import PeriodRefused, TrialTookTooLong
 from lifecycle.models import Finding, Policy
 from lifecycle.trials import back_test, dry_run
@@ -197,6 +199,16 @@ def test_who_changed_hands_within_the_period_is_unknown_to_a_policy_by_owner():
     hand_over(mine)
     assert reasons(tried(owners=[mine.owner.pk], max_age=500 * DAY)) == {"binding_changed": 1}
     assert reasons(tried(max_age=500 * DAY)) == {}
+
+
+def test_a_tag_or_a_role_that_somebody_changed_within_the_period_is_unknown_to_a_policy_by_it():
+    mine = seen()
+    place = factories.use(mine).server
+    seen()
+    classify_servers(McpServer.objects.filter(pk=place.pk), ServerRole.MIXED, actor=Actor.system("test"))
+    assert reasons(tried(server_roles=["mixed"], max_age=500 * DAY)) == {"binding_changed": 1}
+    tag_credentials(Credential.objects.filter(pk=mine.pk), add=["pci"], remove=[], actor=Actor.system("test"))
+    assert reasons(tried(tags=["pci"], max_age=500 * DAY)) == {"binding_changed": 1}
 
 
 # ── As a whole ─────────────────────────────────────────────────────────────────────────────────
