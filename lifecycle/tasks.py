@@ -10,6 +10,7 @@ from django.utils import timezone
 from kombu.exceptions import OperationalError
 
 from access.actors import Actor
+from audit.actions import despite_deadlocks
 from lifecycle.actions import evaluation, notices, snapshots, waivers
 from lifecycle.errors import EvaluationUnderWay
 from notifications.actions.recipients import keep_recipients
@@ -20,7 +21,8 @@ logger = logging.getLogger(__name__)
 @shared_task
 def evaluate_findings() -> dict[str, int] | None:
     try:
-        done = evaluation.evaluate(timezone.now(), actor=Actor.system("evaluation"))
+        # Should it meet somebody the other way round all the same, it is the evaluation that begins again.
+        done = despite_deadlocks(lambda: evaluation.evaluate(timezone.now(), actor=Actor.system("evaluation")))
     except EvaluationUnderWay:
         logger.info("another evaluation is under way")  # what it overlooks the next one finds
         return None
