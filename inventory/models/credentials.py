@@ -10,7 +10,7 @@ from django.db.models.functions import Coalesce
 
 from access.actors import Actor
 from access.roles import Role
-from inventory.models.base import Row, prefix_query, words
+from inventory.models.base import AnyOf, Row, prefix_query, words
 from inventory.models.connections import Connection
 from inventory.models.owners import Environment, Owner
 from inventory.states import ENDED, CredentialKind, CredentialStatus, Severity, Storage, TrustModel
@@ -20,8 +20,8 @@ class CredentialQuerySet(models.QuerySet["Credential"]):
     def visible_to(self, actor: Actor) -> Self:
         if actor.sees_everything:
             return self
-        mine = Owner.objects.visible_to(actor).values("pk")
-        return self.filter(models.Q(owner__in=mine) | models.Q(custodian__in=mine))
+        mine = Owner.objects.visible_to(actor)
+        return self.filter(models.Q(AnyOf("owner_id", mine)) | models.Q(AnyOf("custodian_id", mine)))
 
     def confirmable_by(self, actor: Actor) -> Self:
         """Of which this person may say that it is still needed: a reviewer of any, an owner of what is theirs."""

@@ -8,7 +8,7 @@ from django.db import models
 from django.db.models.functions import Coalesce
 
 from access.actors import Actor
-from inventory.models.base import Row, prefix_query, words
+from inventory.models.base import AnyOf, Row, prefix_query, words
 from inventory.models.connections import Connection
 from inventory.models.owners import Environment, Owner
 from inventory.states import Authentication, ServerRole, Severity, Transport
@@ -48,17 +48,17 @@ class McpServerQuerySet(models.QuerySet["McpServer"]):
     def visible_to(self, actor: Actor) -> Self:
         if actor.sees_everything:
             return self
-        mine = Owner.objects.visible_to(actor).values("pk")
-        return self.filter(
-            models.Q(iam_owner__in=mine) | models.Q(platform_owner__in=mine) | models.Q(application_owner__in=mine)
-        )
+        return self._owned_by(Owner.objects.visible_to(actor))
 
     def answered_for_by(self, actor: Actor) -> Self:
         """Servers of which this person is one of the three owners."""
-        mine = Owner.objects.being(actor).values("pk")
-        return self.filter(
-            models.Q(iam_owner__in=mine) | models.Q(platform_owner__in=mine) | models.Q(application_owner__in=mine)
-        )
+        return self._owned_by(Owner.objects.being(actor))
+
+    def _owned_by(self, owners: models.QuerySet[Owner]) -> Self:
+        mine = models.Q()
+        for column in ("iam_owner_id", "platform_owner_id", "application_owner_id"):
+            mine |= models.Q(AnyOf(column, owners))
+        return self.filter(mine)
 
     def present(self) -> Self:
         return self.filter(gone_at=None)

@@ -8,11 +8,11 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import F, Q, Value
 from django.db.models.functions import Coalesce
-from django.db.models.lookups import Exact, In
+from django.db.models.lookups import Exact
 
 from access.actors import Actor
 from inventory.models import Connection, Credential, McpClient, McpServer, Owner
-from inventory.models.base import Row
+from inventory.models.base import AnyOf, Row
 from inventory.states import Severity
 from lifecycle.models.jobs import ScheduledJob
 from lifecycle.rules import RULES, Rule, Subject
@@ -52,20 +52,24 @@ def _about_exactly_one() -> Q:
 
 class FindingQuerySet(models.QuerySet["Finding"]):
     def visible_to(self, actor: Actor) -> Self:
+        """What is about a subject of theirs, whichever of its owners they are, or assigned to them.
+
+        By the subject as it is owned now: the finding's own copy of the owner is as old as the last evaluation, and
+        of a resolved one as old as its end. Connections and jobs are for those who see everything.
+        """
         if actor.sees_everything:
             return self
         return self.filter(
-            Q(credential__in=Credential.objects.visible_to(actor).values("pk"))
-            | Q(server__in=McpServer.objects.visible_to(actor).values("pk"))
-            | Q(client__in=McpClient.objects.visible_to(actor).values("pk"))
-            | Q(connection__in=Connection.objects.visible_to(actor).values("pk"))
-            | Q(assigned_to__in=Owner.objects.being(actor).values("pk"))
+            Q(AnyOf("credential_id", Credential.objects.visible_to(actor)))
+            | Q(AnyOf("server_id", McpServer.objects.visible_to(actor)))
+            | Q(AnyOf("client_id", McpClient.objects.visible_to(actor)))
+            | Q(AnyOf("assigned_to_id", Owner.objects.being(actor)))
         )
 
     def mine(self, actor: Actor) -> Self:
         """What this person answers for or works on, whatever else they may see: two ranges of two indexes."""
-        me = list(Owner.objects.being(actor).values_list("pk", flat=True))
-        return self.filter(In(owner_key(), me) | Q(assigned_to__in=me)) if me else self.none()
+        me = Owner.objects.being(actor)
+        return self.filter(Q(AnyOf(owner_key(), me)) | Q(AnyOf("assigned_to_id", me)))
 
     def owned_by(self, owner: Owner | None) -> Self:
         """What this owner answers for, or nobody does, as the queue's index has it."""
@@ -242,7 +246,7 @@ class Finding(Row):
             models.Index(place_key(), "due_at", "id", condition=Q(resolved_at=None), name="finding_by_place"),
             models.Index(
                 fields=["assigned_to", "due_at", "id"],
-                condition=Q(resolved_at=None, assigned_to__isnull=False),
+                condition=Q(assigned_to__isnull=False),  # resolved ones too: the assignee still sees them
                 name="finding_by_assignee",
             ),
             models.Index(
