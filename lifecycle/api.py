@@ -27,7 +27,7 @@ from lifecycle.models import (
     Snapshot,
     Waiver,
 )
-from lifecycle.models.findings import owner_key, place_key
+from lifecycle.models.findings import mildness, owner_key, place_key
 from lifecycle.models.scores import scores_of
 from lifecycle.rules import RULES, Rule
 from web.api import ARRIVAL, ReadOnlyViewSet, as_body, cleaned
@@ -88,7 +88,7 @@ class FindingViewSet(ReadOnlyViewSet):
         ARRIVAL,
         Ordering("severity", ("severity",)),
         Ordering("due_at", ("due_at",)),
-        Ordering("rule", ("rule",)),
+        Ordering("rule", ("rule", mildness())),
         Ordering("owner", (owner_key(), "due_at")),
         Ordering("at_server", (place_key(), "due_at")),
     )

@@ -178,21 +178,8 @@ class FindingFilter(FilterSet):  # type: ignore[misc]
             wanted |= Q(pk__in=asked[each].order_by().values("finding"))
         return rows.filter(wanted)
 
-    # Findings of each kind of subject found by its own index: an OR of conditions would read every finding.
     def in_environment(self, rows: Rows, name: str, value: Environment) -> Rows:
-        return self._of_subjects(
-            rows,
-            credential=Credential.objects.filter(environment=value),
-            server=McpServer.objects.filter(environment=value),
-            connection=Connection.objects.filter(environment=value),
-        )
-
-    def _of_subjects(self, rows: Rows, **subjects: Rows) -> Rows:
-        first, *others = (
-            Finding.objects.filter(**{f"{name}__in": of.values("pk")}).order_by().values("pk")
-            for name, of in subjects.items()
-        )
-        return rows.filter(pk__in=first.union(*others, all=True))
+        return rows.within(value)  # type: ignore[attr-defined,no-any-return]
 
 
 class WaiverFilter(FilterSet):  # type: ignore[misc]

@@ -8,8 +8,8 @@ from access.actors import Actor
 from audit.actions import action
 from inventory.models import Credential, Exposure, McpClient, McpServer
 from inventory.states import ENDED, Severity
-from lifecycle.models import Snapshot
-from lifecycle.models.breakdowns import breakdown
+from lifecycle.models import Finding, Obligation, Snapshot
+from lifecycle.models.breakdowns import breakdown, by_policy
 from lifecycle.rules import RULES
 from lifecycle.states import COUNTED
 
@@ -85,7 +85,10 @@ def take_snapshot(now: datetime) -> Snapshot:
             "in_policy": in_policy,
             "out_of_policy": out_of_policy,
             "policy_unknown": policy_unknown,
-            "breakdown": breakdown(Actor.system("snapshot"), now),
+            "breakdown": {
+                **breakdown(Actor.system("snapshot"), now),
+                "policies": by_policy(Obligation.objects.all(), Finding.objects.all()),
+            },
             **dict(zip(_NAMES, numbers, strict=True)),
         },
     )

@@ -5,16 +5,18 @@ A small estate is counted when somebody looks; of a large one the last snapshot 
 
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
-from django.db.models import Count, F, Q, QuerySet, Value
+from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet, Subquery, Value
 from django.db.models.functions import TruncDate
 
 from access.actors import Actor
 from inventory.models import Credential
 from inventory.states import ENDED
-from lifecycle.models.findings import Finding
+from lifecycle.models.findings import Finding, FindingQuerySet
 from lifecycle.models.policies import Obligation
 from lifecycle.models.waivers import Waiver
+from lifecycle.states import COUNTED
 
 DAYS_AHEAD = 14
 AGES = (timedelta(days=1), timedelta(days=7), timedelta(days=30))  # edges between the ages of findings
@@ -83,6 +85,63 @@ def rotation_by_kind(actor: Actor, now: datetime) -> list[dict[str, Any]]:
         .order_by("-late", "-total")
     )
     return [dict(row) for row in rows]
+
+
+def policy_binds(actor: Actor) -> QuerySet[Obligation]:
+    """Obligations of what the actor may see. Whoever sees everything needs no join to count them."""
+    if actor.sees_everything:
+        return Obligation.objects.all()
+    return Obligation.objects.filter(credential__in=Credential.objects.visible_to(actor).values("pk"))
+
+
+# Of each limit that a policy may set: the rule that holds a credential against it, and when nobody can tell.
+LIMITS_UNKNOWN = {
+    "unrotated": Q(credential__issued_at=None),
+    "stale": Q(credential__last_used_at=None),
+    "no-expiry": Q(credential__expires_at=None),
+    "lifetime-too-long": Q(credential__expires_at=None) | Q(credential__issued_at=None),
+    "review-overdue": Q(credential__reviewed_at=None),
+}
+
+
+def by_policy(bound: QuerySet[Obligation], findings: FindingQuerySet) -> dict[str, dict[str, Any]]:
+    """Policy (none: "") → how many it binds, and by rule how many are open, unresolved, and unknown among them.
+
+    Two passes for all policies together. Unknown are those of limits alone, whether or not the policy sets them.
+    """
+    found = Finding.objects.unresolved().filter(credential=OuterRef("credential"))
+    unknown = {
+        slug: Count("pk", filter=condition & ~Q(Exists(found.filter(rule=slug))))
+        for slug, condition in LIMITS_UNKNOWN.items()
+    }
+    policies: dict[str, dict[str, Any]] = {}
+    rows: list[dict[str, Any]] = [
+        dict(row) for row in bound.order_by().values("policy").annotate(number=Count("pk"), **unknown)
+    ]
+    for row in rows:
+        policies[_key(row["policy"])] = {
+            "bound": row["number"],
+            "unknown": {slug: row[slug] for slug in LIMITS_UNKNOWN},
+            "open": {},
+            "unresolved": {},
+        }
+    violated = (
+        findings.unresolved()
+        .filter(credential__isnull=False)
+        .order_by()
+        .annotate(policy=Subquery(bound.order_by().filter(credential=OuterRef("credential")).values("policy")[:1]))
+        .values("policy", "rule")
+        .annotate(number=Count("pk"), counted=Count("pk", filter=Q(state__in=COUNTED)))
+    )
+    for row_of_rule in violated:
+        if of := policies.get(_key(row_of_rule["policy"])):
+            of["unresolved"][row_of_rule["rule"]] = row_of_rule["number"]
+            of["open"][row_of_rule["rule"]] = row_of_rule["counted"]
+    return policies
+
+
+def _key(policy: UUID | None) -> str:
+    return str(policy) if policy else ""
 
 
 def breakdown(actor: Actor, now: datetime) -> dict[str, Any]:

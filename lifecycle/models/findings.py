@@ -7,11 +7,12 @@ from uuid import UUID
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import F, Q, Value
+from django.db.models.expressions import CombinedExpression
 from django.db.models.functions import Coalesce
 from django.db.models.lookups import Exact
 
 from access.actors import Actor
-from inventory.models import Connection, Credential, McpClient, McpServer, Owner
+from inventory.models import Connection, Credential, Environment, McpClient, McpServer, Owner
 from inventory.models.base import AnyOf, Row
 from inventory.states import Severity
 from lifecycle.models.jobs import ScheduledJob
@@ -24,11 +25,14 @@ from lifecycle.states import (
     Raised,
     Resolution,
 )
+from web.paging import capped_counts
 
 SEVERITIES = [severity for severity in Severity if severity is not Severity.NONE]
 
 # After every key: where nobody answers, and where there is no server. NULL would be no key of a keyset page.
 NOBODY = UUID(int=2**128 - 1)
+
+FEW = 1_000  # subjects whose findings are looked up one by one
 
 
 def owner_key() -> Coalesce:
@@ -38,6 +42,12 @@ def owner_key() -> Coalesce:
 
 def place_key() -> Coalesce:
     return Coalesce("at_server_id", Value(NOBODY, models.UUIDField()))
+
+
+def mildness() -> CombinedExpression:
+    """The severity as the findings of a rule are sorted by, the most severe first: all keys of a page rise."""
+    most = Value(Severity.CRITICAL.value)
+    return CombinedExpression(most, "-", F("severity"), output_field=models.PositiveSmallIntegerField())
 
 
 SubjectRow = Credential | McpServer | McpClient | Connection | ScheduledJob
@@ -107,13 +117,33 @@ class FindingQuerySet(models.QuerySet["Finding"]):
     def matching(self, text: str) -> Self:
         """Whose subject or rule is named like that."""
         named = [slug for slug, rule in RULES.items() if text.strip() and text.strip().lower() in rule.name.lower()]
-        return self.filter(
-            Q(credential__in=Credential.objects.matching(text).values("pk"))
-            | Q(server__in=McpServer.objects.matching(text).values("pk"))
-            | Q(client__in=McpClient.objects.matching(text).values("pk"))
-            | Q(connection__in=Connection.objects.filter(name__icontains=text.strip()).values("pk"))
-            | Q(rule__in=named)
+        return self._about(
+            Q(rule__in=named),
+            credential=Credential.objects.matching(text),
+            server=McpServer.objects.matching(text),
+            client=McpClient.objects.matching(text),
+            connection=Connection.objects.filter(name__icontains=text.strip()),
         )
+
+    def within(self, environment: Environment) -> Self:
+        """Whose subject is in that environment."""
+        return self._about(
+            Q(),
+            credential=Credential.objects.filter(environment=environment),
+            server=McpServer.objects.filter(environment=environment),
+            connection=Connection.objects.filter(environment=environment),
+        )
+
+    def _about(self, others: Q, **subjects: models.QuerySet[Any]) -> Self:
+        """What is about any of these, or fits `others`.
+
+        Findings of few subjects are looked up by them. Of many, a page is full before it has read much of the queue in
+        its order. The wrong one of the two reads every finding, so the subjects are counted first, as far as needed.
+        """
+        is_few = not any(count.more for count in capped_counts(subjects.values(), FEW))
+        for kind, rows in subjects.items():
+            others |= Q(AnyOf(f"{kind}_id", rows)) if is_few else Q(**{f"{kind}__in": rows.order_by().values("pk")})
+        return self.filter(others)
 
 
 class Finding(Row):
@@ -234,7 +264,7 @@ class Finding(Row):
         indexes: ClassVar = [
             models.Index(fields=["severity", "id"], condition=Q(resolved_at=None), name="finding_by_severity"),
             models.Index(fields=["due_at", "id"], condition=Q(resolved_at=None), name="finding_by_due_date"),
-            models.Index(fields=["rule", "id"], condition=Q(resolved_at=None), name="finding_by_rule"),
+            models.Index("rule", mildness(), "id", condition=Q(resolved_at=None), name="finding_by_rule"),
             models.Index(fields=["id"], condition=Q(state="waived"), name="finding_waived"),
             models.Index(fields=["resolved_at", "id"], condition=~Q(resolved_at=None), name="finding_by_resolution"),
             models.Index(fields=["credential", "-id"], condition=~Q(credential=None), name="finding_by_credential"),

@@ -30,7 +30,7 @@ from lifecycle.errors import LifecycleError
 from lifecycle.filters import FindingFilter
 from lifecycle.forms import AssignmentForm, CommentForm, LinkForm
 from lifecycle.models import Finding, FindingLink, ScheduledJob, Waiver
-from lifecycle.models.findings import FindingQuerySet, SubjectRow, owner_key, place_key
+from lifecycle.models.findings import FindingQuerySet, SubjectRow, mildness, owner_key, place_key
 from lifecycle.rules import Subject
 from lifecycle.rules.explained import EXPLAINED
 from lifecycle.rules.wording import length
@@ -84,7 +84,7 @@ SERVER = Ordering(
 )
 SEVERITY = Ordering("severity", ("severity",), True, "least severe first", "most severe first")
 DUE = Ordering("due", ("due_at",), False, "soonest due first", "latest due first")
-RULE = Ordering("rule", ("rule",), False, "by rule", "by rule, backwards")
+RULE = Ordering("rule", ("rule", mildness()), False, "by rule, most severe first", "by rule, backwards")
 OPENED = Ordering("opened", (), True, "oldest first", "newest first")
 RESOLVED = Ordering("resolved", ("resolved_at",), True, "resolved longest ago first", "resolved last first")
 

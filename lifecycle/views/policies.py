@@ -1,6 +1,6 @@
 """What is asked of credentials: policies in order, their versions, and the editor that tries before it saves."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import zip_longest
@@ -8,7 +8,6 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
-from django.db.models import Count, Exists, OuterRef, Q, Subquery
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
@@ -18,7 +17,6 @@ from django.views.decorators.http import require_GET, require_http_methods
 from access.actors import Actor
 from access.permissions import requires, requires_reader
 from access.roles import Role
-from inventory.models import Credential
 from inventory.views.questions import go
 from lifecycle.actions.policies import change_policy, create_policy, draft, retire_policy
 from lifecycle.errors import (
@@ -30,7 +28,8 @@ from lifecycle.errors import (
     PolicyRetired,
     ReasonMissing,
 )
-from lifecycle.models import Finding, Obligation, Policy, PolicyVersion
+from lifecycle.models import Finding, Policy, PolicyVersion, Snapshot
+from lifecycle.models.breakdowns import by_policy, policy_binds
 from lifecycle.models.policies import asked_of
 from lifecycle.policy_forms import PolicyForm, RetirementForm, WindowForm
 from lifecycle.rules import RULES, Subject
@@ -40,6 +39,7 @@ from lifecycle.trials import back_test, dry_run, dry_run_of_retirement
 from lifecycle.views import policy_words as words
 from lifecycle.views import trying
 from web.pages import render_page_or_fragment
+from web.paging import capped_count
 
 MOST = 200  # policies on one page; nobody keeps so many in mind
 VERSIONS = 30
@@ -54,8 +54,8 @@ OWN_RULES = tuple(
 @dataclass(frozen=True)
 class Row:
     policy: Policy
-    bound: int
-    findings: int
+    bound: int | None  # nobody counted it yet
+    findings: int | None
     latest: PolicyVersion | None
 
 
@@ -72,17 +72,14 @@ def policy_list(request: HttpRequest) -> HttpResponse:
     )
     policies = words.named(chosen[: MOST + 1], actor)
     keys = [policy.pk for policy in policies[:MOST]]
-    bound, findings = bound_by(keys, actor), findings_under(keys, actor)
+    counted = counts(actor)
     latest = {
         version.policy_id: version
         for version in PolicyVersion.objects.filter(policy__in=keys)
         .order_by("policy_id", "-number")
         .distinct("policy_id")
     }
-    rows = [
-        Row(policy, bound.get(policy.pk, 0), findings.get(policy.pk, 0), latest.get(policy.pk))
-        for policy in policies[:MOST]
-    ]
+    rows = [_row(policy, counted.of(policy.pk), latest.get(policy.pk)) for policy in policies[:MOST]]
     return render(
         request,
         "lifecycle/policy_list.html",
@@ -91,7 +88,8 @@ def policy_list(request: HttpRequest) -> HttpResponse:
             "is_cut": len(policies) > MOST,
             "most": MOST,
             "is_retired": is_retired,
-            "unbound": unbound(actor) if not is_retired else 0,
+            "unbound": (counted.of(None) or NOTHING)["bound"] if not is_retired else 0,
+            "counted_at": counted.counted_at,
             "may_change": actor.has(Role.REVIEWER),
             "sees_everything": actor.sees_everything,
             "now": timezone.now(),
@@ -99,29 +97,40 @@ def policy_list(request: HttpRequest) -> HttpResponse:
     )
 
 
-def _bound(actor: Actor) -> Any:
-    """Obligations of what the actor may see. Whoever sees everything needs no join to count them."""
-    if actor.sees_everything:
-        return Obligation.objects.all()
-    return Obligation.objects.filter(credential__in=Credential.objects.visible_to(actor).values("pk"))
+def _row(policy: Policy, of: Mapping[str, Any] | None, latest: PolicyVersion | None) -> Row:
+    if of is None:
+        return Row(policy, None, None, latest)
+    return Row(policy, of["bound"], sum(of["open"].get(slug, 0) for slug in OWN_RULES), latest)
 
 
-def bound_by(policies: Sequence[UUID], actor: Actor) -> dict[UUID, int]:
-    rows = _bound(actor).filter(policy__in=policies).order_by().values("policy").annotate(number=Count("pk"))
-    return {row["policy"]: row["number"] for row in rows}
+@dataclass(frozen=True)
+class Counts:
+    """What is counted of policies: now, or of a large estate with the last snapshot, which was at `counted_at`."""
+
+    policies: Mapping[str, Mapping[str, Any]]
+    counted_at: datetime | None = None
+
+    def of(self, policy: UUID | None) -> Mapping[str, Any] | None:
+        """Nothing of a policy that no snapshot has counted yet."""
+        return self.policies.get(str(policy) if policy else "", None if self.counted_at and policy else NOTHING)
 
 
-def unbound(actor: Actor) -> int:
-    return int(_bound(actor).filter(policy=None).count())
+NOTHING: Mapping[str, Any] = {"bound": 0, "unknown": {}, "open": {}, "unresolved": {}}
 
 
-def findings_under(policies: Sequence[UUID], actor: Actor) -> dict[UUID, int]:
-    """Open findings of what each binds, of the rules that hold a credential against its policy; one pass for all."""
-    of = dict.fromkeys(policies, 0)
-    binding = Obligation.objects.filter(credential=OuterRef("credential")).values("policy")[:1]
-    own = Finding.objects.visible_to(actor).open().filter(rule__in=OWN_RULES, credential__isnull=False)
-    grouped = own.order_by().annotate(policy=Subquery(binding)).values("policy").annotate(number=Count("pk"))
-    return {**of, **{row["policy"]: row["number"] for row in grouped if row["policy"] in of}}
+def counts(actor: Actor, policies: Sequence[UUID] | None = None) -> Counts:
+    """Of these policies, or of all. Counting walks everything that they bind, so a large estate is not counted here."""
+    bound = policy_binds(actor)
+    if policies is not None:
+        bound = bound.filter(policy__in=policies)
+    if actor.sees_everything and capped_count(bound).more:
+        snapshot = Snapshot.objects.filter(breakdown__has_key="policies").first()
+        if snapshot is not None:
+            return Counts(snapshot.breakdown["policies"], snapshot.taken_at)
+    findings = Finding.objects.visible_to(actor)
+    if policies is not None:
+        findings = findings.filter(credential__in=bound.values("credential"))
+    return Counts(by_policy(bound, findings))
 
 
 # ── One policy ────────────────────────────────────────────────────────────────────────────────
@@ -135,8 +144,9 @@ def policy_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
     asked = asked_of(policy)
     names = words.Names.of([asked, *(version.asked for version in versions)], actor)
     words.name([policy], names)
-    bound = bound_by([pk], actor).get(pk, 0)
-    answers = population(policy, bound, actor)
+    counted = counts(actor, [pk])
+    of = counted.of(pk)
+    answers = population(policy, of or NOTHING)
     return render(
         request,
         "lifecycle/policy_detail.html",
@@ -148,9 +158,11 @@ def policy_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
             "logged": [names.said("logging", each) for each in policy.logging],
             "overrides": words.overrides(asked),
             "tied": list(Policy.objects.tied_with(policy)[:3]) if policy.retired_at is None else [],
-            "bound": bound,
+            "bound": of["bound"] if of else 0,
+            "is_counted": of is not None,
+            "counted_at": counted.counted_at,
             "population": answers,
-            "others": other_findings(policy, actor, {answer.slug for answer in answers}),
+            "others": other_findings(of or NOTHING, {answer.slug for answer in answers}),
             "versions": [
                 Past(version, words.differences(before.asked if before else None, version.asked, names))
                 for version, before in _with_earlier(versions)
@@ -193,60 +205,31 @@ class Answer:
         return f"{self.name}: {self.violated} violated, {self.unknown} unknown, {self.met} met"
 
 
-def population(policy: Policy, bound: int, actor: Actor) -> list[Answer]:
+def population(policy: Policy, of: Mapping[str, Any]) -> list[Answer]:
     """Of each limit that the policy sets, how many of those it binds violate it and of how many nobody can tell.
 
     What is violated are the findings; what is unknown is read off the dates that the rule reads.
     """
-    wanted = [
-        (slug, unknown)
-        for slug, is_asked, unknown in (
-            ("unrotated", policy.max_age, Q(credential__issued_at=None)),
-            ("stale", policy.max_idle, Q(credential__last_used_at=None)),
-            ("no-expiry", policy.requires_expiry, Q(credential__expires_at=None)),
-            ("lifetime-too-long", policy.max_lifetime, Q(credential__expires_at=None) | Q(credential__issued_at=None)),
-            ("review-overdue", policy.review_interval, Q(credential__reviewed_at=None)),
-        )
-        if is_asked and slug in RULES and policy.overrides.get(slug) != OFF
-    ]
-    if not wanted or not bound:
-        return []
-    of = _bound(actor).filter(policy=policy)
-    found = Finding.objects.unresolved().filter(credential=OuterRef("credential"))
-    counted = of.aggregate(
-        **{
-            name: Count("pk", filter=condition)
-            for slug, unknown in wanted
-            for name, condition in (
-                (f"{slug}:violated", Q(Exists(found.filter(rule=slug)))),
-                (f"{slug}:unknown", unknown & ~Q(Exists(found.filter(rule=slug)))),
-            )
-        }
-    )
-    return [
-        Answer(
-            slug,
-            RULES[slug].name,
-            max(bound - counted[f"{slug}:violated"] - counted[f"{slug}:unknown"], 0),
-            counted[f"{slug}:violated"],
-            counted[f"{slug}:unknown"],
-        )
-        for slug, _ in wanted
-    ]
+    asked = {
+        "unrotated": policy.max_age,
+        "stale": policy.max_idle,
+        "no-expiry": policy.requires_expiry,
+        "lifetime-too-long": policy.max_lifetime,
+        "review-overdue": policy.review_interval,
+    }
+    answers = []
+    for slug, is_asked in asked.items():
+        if is_asked and of["bound"] and slug in RULES and policy.overrides.get(slug) != OFF:
+            violated, unknown = of["unresolved"].get(slug, 0), of["unknown"].get(slug, 0)
+            met = max(of["bound"] - violated - unknown, 0)
+            answers.append(Answer(slug, RULES[slug].name, met, violated, unknown))
+    return answers
 
 
-def other_findings(policy: Policy, actor: Actor, told: set[str]) -> list[tuple[str, str, int]]:
+def other_findings(of: Mapping[str, Any], told: set[str]) -> list[tuple[str, str, int]]:
     """What is found at what it binds by rules other than those `told` of: slug, name and how many, most first."""
-    rows = (
-        Finding.objects.unresolved()
-        .filter(credential__in=_bound(actor).filter(policy=policy).values("credential"))
-        .exclude(rule__in=told)
-        .order_by()
-        .values("rule")
-        .annotate(number=Count("pk"))
-        .order_by("-number")
-    )
-    return [(row["rule"], words.rule_name(row["rule"]), row["number"]) for row in rows]
+    others = sorted(((number, slug) for slug, number in of["unresolved"].items() if slug not in told), reverse=True)
+    return [(slug, words.rule_name(slug), number) for number, slug in others]
 
 
 # ── The editor ────────────────────────────────────────────────────────────────────────────────

@@ -23,6 +23,7 @@ from lifecycle.actions.policies import set_rule
 from lifecycle.errors import LifecycleError, ReasonMissing
 from lifecycle.models import Finding, Policy, RuleDay, RuleSetting, RuleState
 from lifecycle.models.evaluations import Verdicts, rule_series
+from lifecycle.models.findings import mildness
 from lifecycle.policy_forms import RuleSettingForm
 from lifecycle.rules import RULES, Rule, Subject
 from lifecycle.rules.controls import by_framework
@@ -42,7 +43,7 @@ DAYS = 90  # of a rule's trend
 LEAST_COUNTED = 2  # of them, or there is no trend
 WORST = 10
 OWNERS = 8
-COUNTED_UP_TO = 20_000  # findings of a rule; more of them are grouped on their own list
+COUNTED_UP_TO = 10_000  # findings of a rule; more of them are grouped on their own list
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,7 @@ def rule_detail(request: HttpRequest, slug: str) -> HttpResponse:
     state = RuleState.objects.filter(rule=slug).first() if actor.sees_everything else None
     now = timezone.now()
     unresolved = Finding.objects.visible_to(actor).unresolved().filter(rule=slug)
-    worst = list(listed(actor).unresolved().filter(rule=slug).order_by("-severity", "due_at")[:WORST])
+    worst = list(listed(actor).unresolved().filter(rule=slug).order_by("rule", mildness(), "id")[:WORST])
     count = capped_count(unresolved, COUNTED_UP_TO)
     return render(
         request,

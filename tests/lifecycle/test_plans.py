@@ -11,7 +11,8 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.test.utils import CaptureQueriesContext
 
-from access.actors import Actor
+from access.actors import Actor, ActorKind
+from access.roles import Role
 from bench.evaluation import ESTATE
 from inventory.models import Connection, Credential, McpServer, Owner
 from lifecycle.actions import evaluation
@@ -19,7 +20,7 @@ from lifecycle.actions.evaluation import evaluate
 from lifecycle.actions.judging import judged
 from lifecycle.models import Finding
 from lifecycle.models.asked import asked_now
-from lifecycle.models.findings import owner_key
+from lifecycle.models.findings import mildness, owner_key
 from lifecycle.rules import Subject
 from lifecycle.rules.facts import facts, parameters
 from tests import factories
@@ -179,7 +180,7 @@ OPEN = Finding.objects.unresolved()
 LISTS: dict[str, tuple[Callable[[], QuerySet[Any]], str]] = {
     "findings by severity": (lambda: OPEN.order_by("-severity", "-id"), "finding_by_severity"),
     "findings by due date": (lambda: OPEN.order_by("due_at", "id"), "finding_by_due_date"),
-    "findings of a rule": (lambda: OPEN.filter(rule="no-owner").order_by("-id"), "finding_by_rule"),
+    "findings of a rule": (lambda: OPEN.filter(rule="no-owner").order_by("rule", mildness(), "id"), "finding_by_rule"),
     "findings by owner": (lambda: OPEN.order_by(owner_key(), "due_at", "id"), "finding_by_owner"),
     "queue of an owner": (lambda: OPEN.owned_by(_first(Owner)).order_by("due_at", "id"), "finding_by_owner"),
     "queue at a server": (
@@ -201,3 +202,22 @@ def test_a_page_of_a_list_is_read_from_an_index_in_its_order(name):
     assert index in indexes(taken)
     assert not scanned(taken)
     assert name.startswith("queue") or not is_sorted(taken)  # of a few findings of one owner, sorting costs less
+
+
+# ── What an owner sees, and what is searched for ───────────────────────────────────────────────
+def test_what_an_owner_sees_is_found_by_the_indexes_of_its_subjects():
+    mine = Finding.objects.visible_to(Actor(ActorKind.USER, "1", "Somebody", frozenset({Role.OWNER}), user_id=1))
+    statement, values = mine.order_by("due_at", "id")[:51].query.sql_with_params()
+    taken = plan_of(statement, values)
+    assert indexes(taken) >= {
+        "finding_by_credential",
+        "finding_by_server",
+        "finding_by_assignee",
+        "credential_by_owner",
+    }
+    assert not scanned(taken)
+
+
+def test_findings_of_the_few_that_are_called_so_are_looked_up():
+    statement, values = OPEN.matching("nobody-is-called-so").order_by("due_at", "id")[:51].query.sql_with_params()
+    assert not scanned(plan_of(statement, values))
