@@ -43,6 +43,7 @@ class Judged:
         values: dict[str, Any],
         *,
         is_full: bool,
+        listed_in: str = "",
     ) -> None:
         self.cursor = cursor
         self.subject = subject
@@ -50,6 +51,7 @@ class Judged:
         self.asked = asked
         self.column = f"{subject.value}_id"
         self.is_full = is_full
+        self.listed_in = listed_in
         self.values = values
 
     def execute(self, statement: str, **values: Any) -> list[tuple[Any, ...]]:
@@ -62,6 +64,8 @@ class Judged:
         return number
 
     def within(self, column: str) -> str:
+        if self.listed_in:
+            return f"AND {column} IN (SELECT listed.id FROM {self.listed_in} listed)"
         return "" if self.is_full else f"AND {column} = ANY (%(scope)s)"
 
     def applies(self, rule: Rule) -> str:
@@ -111,12 +115,13 @@ def judged(
     now: datetime,
     *,
     ids: Sequence[UUID] | None = None,
+    listed_in: str = "",
     rules: Sequence[str] | None = None,
     is_graded: bool = True,
 ) -> Iterator[Judged]:
     """Gather the facts of `subject` and what violates the rules under `asked` at `now`; see `Judged`.
 
-    `ids` limits it to those subjects. `rules` names the only ones to judge, and then only the facts that they read
+    `ids` limits it to those subjects, or where they are many `listed_in` to those whose `id` that table has. `rules` names the only ones to judge, and then only the facts that they read
     are gathered, which takes a fraction of the time; beside these there are always the id and, of credentials,
     `policy_id` (null where none binds) and the dates of an obligation. What grades findings reads nearly everything:
     without `is_graded`, `violations` has but `rule, id, evidence`.
@@ -126,8 +131,8 @@ def judged(
     """
     chosen = [rule for rule in RULES.values() if rule.subject is subject and (rules is None or rule.slug in rules)]
     values = {"now": now, "scope": None if ids is None else list(ids), **parameters(asked)}
-    found = Judged(cursor, subject, chosen, asked, values, is_full=ids is None)
-    select = facts(subject, asked, within_scope=ids is not None)
+    found = Judged(cursor, subject, chosen, asked, values, is_full=ids is None, listed_in=listed_in)
+    select = facts(subject, asked, within_scope=ids is not None, listed_in=listed_in)
     violations = [_violations(rule, asked, is_graded=is_graded) for rule in chosen if _is_on(rule, asked) != "false"]
     violated = " UNION ALL ".join(violations) or _nothing(is_graded=is_graded)
     if rules is not None:
@@ -139,6 +144,19 @@ def judged(
     yield found
     # After an error the transaction is over, and the tables with it.
     found.execute("DROP TABLE violations, subject_facts")
+
+
+def bind(cursor: CursorWrapper, asked: Asked, now: datetime, *, into: str) -> None:
+    """Make a temporary table `id, policy_id` of what binds each live credential under `asked`, null where none does.
+
+    Needs a transaction. Nothing else about them is gathered.
+    """
+    select = facts(Subject.CREDENTIAL, asked, within_scope=False)
+    cursor.execute(
+        f"CREATE TEMPORARY TABLE {into} ON COMMIT DROP AS SELECT f.id, f.policy_id FROM ({select}) f",
+        {"now": now, **parameters(asked)},
+    )
+    cursor.execute(f"ANALYZE {into}")
 
 
 @contextmanager

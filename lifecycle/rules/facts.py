@@ -545,12 +545,15 @@ _ROLES = """,
            FILTER (WHERE s.role = ANY (%(selected_server_roles)s::text[])) AS roles"""
 
 
-def facts(subject: Subject, asked: Asked, *, within_scope: bool) -> str:
-    """The SELECT of one subject's facts, of every live one or of those in the parameter `scope`.
+def facts(subject: Subject, asked: Asked, *, within_scope: bool, listed_in: str = "") -> str:
+    """The SELECT of one subject's facts, of every live one or of those in the parameter `scope`, or of those whose `id`
+    the table `listed_in` has: many are joined and not compared.
 
     Its other parameters are those of `parameters` for the same `asked`, and `now`.
     """
-    limits = {name: f"AND {column} = ANY (%(scope)s)" if within_scope else "" for name, column in _WITHIN.items()}
+    scope = f"IN (SELECT listed.id FROM {listed_in} listed)" if listed_in else "= ANY (%(scope)s)"
+    is_limited = within_scope or bool(listed_in)
+    limits = {name: f"AND {column} {scope}" if is_limited else "" for name, column in _WITHIN.items()}
     limits["checked"] = _CHECKED if within_scope else ""
     limits["used_on"] = _USED_ON if within_scope else ""
     if subject is Subject.CREDENTIAL:

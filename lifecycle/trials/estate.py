@@ -7,7 +7,7 @@ while nobody can tell, as in an evaluation.
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -16,12 +16,12 @@ from uuid import UUID
 from django.db.backends.utils import CursorWrapper
 
 from inventory.states import Severity
-from lifecycle.actions.judging import Judged, at_full_speed, judged
+from lifecycle.actions.judging import Judged, at_full_speed, bind, judged
 from lifecycle.errors import RuleUnknown
 from lifecycle.models import EvaluationMark, Policy
 from lifecycle.models.asked import as_asked, asked_now
 from lifecycle.rules import RULES, Rule, Subject
-from lifecycle.rules.asked import OFF, Asked
+from lifecycle.rules.asked import Asked, AskedPolicy
 from lifecycle.states import DUE_WITHIN, ESCALATED_AFTER, FindingState
 from lifecycle.trials.rehearsal import as_plain, rehearsal
 from web.wording import plural
@@ -36,9 +36,22 @@ _OF_POLICY = (
     "requires_expiry", "requires_reference", "allowed_scopes", "rotate_by", "stale_at", "review_by",
 )  # fmt: skip
 
+# Rules that apply only where the policy asks for this.
+_ASKED_BY = {
+    "unrotated": "max_age",
+    "stale": "max_idle",
+    "lifetime-too-long": "max_lifetime",
+    "review-overdue": "review_interval",
+    "no-expiry": "requires_expiry",
+    "kept-as-literal": "requires_reference",
+    "scope-not-allowed": "allowed_scopes",
+}
+
 # Facts of a server that come from the policies that bind the credentials used on it.
 _OF_LOGGING = ("happenings", "unlogged", "unrecorded")
 _FACT = re.compile(r"\bv\.([a-z_]+)")
+
+Pair = tuple[AskedPolicy | None, AskedPolicy | None]  # what binds a credential before and after
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,39 +151,64 @@ def dry_run_of_setting(slug: str, is_on: bool, severity: Severity | None, now: d
     before = asked_now()
     after = before.with_setting(slug, is_on=is_on, severity=severity)
     with rehearsal() as cursor, at_full_speed(cursor):
-        trial = _Trial(cursor, before, after, now, is_graded=True)
-        trial.judge(RULES[slug].subject, [RULES[slug]])
+        trial = _Trial(cursor, before, after, now)
+        is_regraded = before.setting(slug).severity != severity
+        trial.judge(RULES[slug].subject, [RULES[slug]], regraded={slug} if is_regraded else set())
         return trial.result("setting")
 
 
 def _of_policy(
     kind: str, before: Asked, after: Asked, policy_id: UUID, now: datetime, *, ties: tuple[str, ...] = ()
 ) -> DryRun:
-    is_graded = any(
-        word != OFF for asked in (before, after) for policy in asked.policies for _, word in policy.overrides
-    )
     with rehearsal() as cursor, at_full_speed(cursor):
-        trial = _Trial(cursor, before, after, now, is_graded=is_graded)
-        trial.bind(policy_id)
-        trial.judge(Subject.CREDENTIAL, _rules_under_policies(before, after))
+        trial = _Trial(cursor, before, after, now)
+        pairs = trial.bind(policy_id)
+        regraded = {rule for was, would in pairs for rule in _said_otherwise(was, would)}
+        trial.judge(Subject.CREDENTIAL, _rules_under_policies(before, after, pairs, regraded), regraded=regraded)
         if any(policy.logging for asked in (before, after) for policy in asked.policies):
             trial.judge(Subject.SERVER, [rule for rule in RULES.values() if _reads(rule, _OF_LOGGING)])
         return replace(trial.result(kind), ties=ties)
 
 
-def _rules_under_policies(*asked: Asked) -> list[Rule]:
-    """Rules about credentials that may say something else under another policy."""
-    overridden = {slug for each in asked for policy in each.policies for slug, _ in policy.overrides}
-    return [
-        rule
-        for rule in RULES.values()
-        if rule.subject is Subject.CREDENTIAL and (rule.slug in overridden or _reads(rule, _OF_POLICY))
-    ]
+def _said_otherwise(was: AskedPolicy | None, would: AskedPolicy | None) -> set[str]:
+    """Rules that the one policy overrides in another way than the other."""
+    both = [policy for policy in (was, would) if policy]
+    slugs = {slug for policy in both for slug, _ in policy.overrides}
+    return {
+        slug
+        for slug in slugs
+        if (was.override(slug) if was else None) != (would.override(slug) if would else None)
+    }
+
+
+def _rules_under_policies(
+    before: Asked, after: Asked, pairs: Sequence[Pair], regraded: Collection[str]
+) -> list[Rule]:
+    """Rules about credentials that may say something else of those that go from one policy to the other, or of whom
+    nobody can tell."""
+    overridden = {slug for each in (before, after) for policy in each.policies for slug, _ in policy.overrides}
+    bound = [policy for pair in pairs for policy in pair if policy]
+
+    def counts(rule: Rule) -> bool:
+        if (field := _ASKED_BY.get(rule.slug)) and not any(getattr(policy, field) for policy in bound):
+            return False  # none of them asks it, so it applies to nothing, before or after
+        if rule.slug in regraded or _conditions_read(rule, _OF_POLICY):
+            return True
+        # It says the same of them before and after, which is still worth telling of whom nobody can tell.
+        return rule.unknown != "false" and (rule.slug in overridden or _reads(rule, _OF_POLICY))
+
+    return [rule for rule in RULES.values() if rule.subject is Subject.CREDENTIAL and counts(rule)]
+
+
+def _conditions_read(rule: Rule, facts: Sequence[str]) -> bool:
+    conditions = (rule.applies, rule.violated, rule.unknown, rule.raised, rule.graded, rule.kept)
+    return any(fact in facts for fact in _FACT.findall(" ".join(conditions)))
 
 
 def _reads(rule: Rule, facts: Sequence[str]) -> bool:
-    conditions = (rule.applies, rule.violated, rule.unknown, rule.raised, rule.graded, rule.kept)
-    return any(fact in facts for fact in _FACT.findall(" ".join((*conditions, *rule.evidence.values()))))
+    return _conditions_read(rule, facts) or any(
+        fact in facts for fact in _FACT.findall(" ".join(rule.evidence.values()))
+    )
 
 
 # ── Twice ──────────────────────────────────────────────────────────────────────────────────────
@@ -190,14 +228,12 @@ _KINDS = ("opened", "closed", "raised", "lowered")
 class _Trial:
     """The statements of one dry run; its temporary tables end with the rehearsal."""
 
-    def __init__(self, cursor: CursorWrapper, before: Asked, after: Asked, now: datetime, *, is_graded: bool) -> None:
+    def __init__(self, cursor: CursorWrapper, before: Asked, after: Asked, now: datetime) -> None:
         self.cursor = cursor
         self.asked = {"before": before, "after": after}
         self.now = now
-        self.is_graded = is_graded
         self.rules: list[Rule] = []
         self.unknown: dict[str, list[int]] = {"before": [], "after": []}
-        self.ids: list[UUID] | None = None
         self.is_of_policy = False
         self._rows(
             """
@@ -210,12 +246,12 @@ class _Trial:
         self.cursor.execute(statement, values)
         return self.cursor.fetchall() if self.cursor.description else []
 
-    def bind(self, policy_id: UUID) -> None:
-        """Find out what the policy binds before and after: nothing else can change."""
+    def bind(self, policy_id: UUID) -> list[Pair]:
+        """Find out what the policy binds before and after: nothing else can change. Returns from which policy to which
+        they go, each pair once."""
         self.is_of_policy = True
         for when, asked in self.asked.items():
-            with judged(self.cursor, Subject.CREDENTIAL, asked, self.now, rules=[], is_graded=False) as found:
-                found.gather(f"bound_{when}", "SELECT v.id, v.policy_id FROM subject_facts v", keys="id")
+            bind(self.cursor, asked, self.now, into=f"bound_{when}")
         self._rows(
             """
             CREATE TEMPORARY TABLE trial_bound ON COMMIT DROP AS
@@ -226,17 +262,45 @@ class _Trial:
             """,
             policy=policy_id,
         )
-        self._rows("ANALYZE trial_bound (id)")
-        ids = [key for (key,) in self._rows(f"SELECT t.id FROM trial_bound t LIMIT {NARROW + 1}")]
-        self.ids = ids if len(ids) <= NARROW else None
+        self._rows("ANALYZE trial_bound")
+        was, would = ({policy.id: policy for policy in asked.policies} for asked in self.asked.values())
+        pairs = self._rows("SELECT DISTINCT t.from_id, t.to_id FROM trial_bound t ORDER BY 1, 2")
+        return [(was.get(old), would.get(new)) for old, new in pairs]
 
-    def judge(self, subject: Subject, rules: Sequence[Rule]) -> None:
-        """Judge the subject by these rules before and after, and keep what differs."""
+    def judge(self, subject: Subject, rules: Sequence[Rule], *, regraded: Collection[str] = ()) -> None:
+        """Judge the subject by these rules before and after, and keep what differs.
+
+        What opens and closes shows without grading it, which reads nearly everything about a subject. So only those
+        are graded whose severity may differ: of the `regraded` rules, and where a finding is only kept on one side.
+        """
         if not rules:
             return
         self.rules += rules
+        is_limited = self.is_of_policy and subject is Subject.CREDENTIAL
+        self._judge_twice(subject, rules, "trial_bound" if is_limited else "", is_graded=False)
+        self._keep(subject, "a.id IS NULL OR b.id IS NULL")
+        self._rows(
+            """
+            CREATE TEMPORARY TABLE trial_regraded ON COMMIT DROP AS
+            SELECT a.id, a.rule FROM trial_before b JOIN trial_after a ON a.rule = b.rule AND a.id = b.id
+            WHERE a.is_kept <> b.is_kept OR a.rule = ANY (%(regraded)s)
+            """,
+            regraded=sorted(regraded),
+        )
+        self._rows("DROP TABLE trial_before, trial_after")
+        self._rows("ANALYZE trial_regraded")
+        slugs = {slug for (slug,) in self._rows("SELECT DISTINCT t.rule FROM trial_regraded t")}
+        if slugs:
+            again = [rule for rule in rules if rule.slug in slugs]
+            self._judge_twice(subject, again, "trial_regraded", is_graded=True)
+            self._keep(subject, "a.severity <> b.severity")
+            self._rows("DROP TABLE trial_before, trial_after")
+        self._rows("DROP TABLE trial_regraded")
+
+    def _judge_twice(self, subject: Subject, rules: Sequence[Rule], listed_in: str, *, is_graded: bool) -> None:
+        """Make `trial_before` and `trial_after` of what is left unresolved; of the table's subjects, or of all."""
         slugs = [rule.slug for rule in rules]
-        ids = self.ids if subject is Subject.CREDENTIAL else None
+        ids = self._few(listed_in) if listed_in else None
         for when, asked in self.asked.items():
             if self.is_of_policy and subject is Subject.SERVER:
                 # Servers are judged by what binds the credentials used on them, which an evaluation has written by
@@ -248,11 +312,29 @@ class _Trial:
                     """
                 )
                 self._rows("ANALYZE pg_temp.lifecycle_obligation (credential_id, policy_id)")
-            with judged(self.cursor, subject, asked, self.now, ids=ids, rules=slugs, is_graded=self.is_graded) as found:
-                found.gather(f"trial_{when}", self._unresolved(found), keys="id, rule")
-                self.unknown[when] += self._unknown(found)
+            with judged(
+                self.cursor,
+                subject,
+                asked,
+                self.now,
+                ids=ids,
+                listed_in=listed_in if ids is None and subject is Subject.CREDENTIAL else "",
+                rules=slugs,
+                is_graded=is_graded,
+            ) as found:
+                found.gather(f"trial_{when}", self._unresolved(found, is_graded=is_graded), keys="id, rule")
+                if not is_graded:
+                    self.unknown[when] += self._unknown(found)
             if self.is_of_policy and subject is Subject.SERVER:
                 self._rows("DROP TABLE pg_temp.lifecycle_obligation")
+
+    def _few(self, table: str) -> list[UUID] | None:
+        """The ids of a table, or None where they are too many to be looked up one by one."""
+        ids = [key for (key,) in self._rows(f"SELECT DISTINCT t.id FROM {table} t LIMIT {NARROW + 1}")]
+        return ids if len(ids) <= NARROW else None
+
+    def _keep(self, subject: Subject, condition: str) -> None:
+        """Keep what differs in this way."""
         table, owner = _NAMES[subject]
         self._rows(
             f"""
@@ -264,33 +346,27 @@ class _Trial:
                    coalesce(a.id IS NULL AND b.state = '{FindingState.WAIVED.value}', false)
             FROM trial_before b FULL JOIN trial_after a ON a.rule = b.rule AND a.id = b.id
             JOIN {table} s ON s.id = coalesce(a.id, b.id)
-            WHERE a.id IS NULL OR b.id IS NULL OR a.severity <> b.severity
+            WHERE {condition}
             """,
             subject=subject.value,
         )
-        self._rows("DROP TABLE trial_before, trial_after")
 
-    def _within(self, found: Judged, column: str) -> str:
-        is_narrow = self.is_of_policy and found.subject is Subject.CREDENTIAL
-        return f"AND {column} IN (SELECT t.id FROM trial_bound t)" if is_narrow else ""
-
-    def _unresolved(self, found: Judged) -> str:
+    def _unresolved(self, found: Judged, *, is_graded: bool) -> str:
         """The findings that an evaluation leaves unresolved: what is violated, and what was and nobody can tell now."""
-        severity = f"j.severity + coalesce({_ESCALATED}, false)::integer" if self.is_graded else "NULL::integer"
+        severity = f"j.severity + coalesce({_ESCALATED}, false)::integer" if is_graded else "NULL::integer"
         slugs = ", ".join(f"'{rule.slug}'" for rule in found.rules)
         return f"""
-            SELECT j.rule, j.id, {severity} AS severity, j.evidence, f.state
+            SELECT j.rule, j.id, {severity} AS severity, j.evidence, f.state, false AS is_kept
             FROM violations j
             LEFT JOIN lifecycle_finding f
               ON f.{found.column} = j.id AND f.rule = j.rule AND f.resolved_at IS NULL
-            WHERE true {self._within(found, "j.id")}
             UNION ALL
-            SELECT f.rule, f.{found.column}, {"f.severity" if self.is_graded else "NULL"}, f.evidence, f.state
+            SELECT f.rule, f.{found.column}, {"f.severity" if is_graded else "NULL"}, f.evidence, f.state, true
             FROM lifecycle_finding f
             LEFT JOIN violations j ON j.id = f.{found.column} AND j.rule = f.rule
             LEFT JOIN ({found.ends}) e ON e.id = f.id
             WHERE f.resolved_at IS NULL AND f.{found.column} IS NOT NULL AND f.rule IN ({slugs})
-              AND j.id IS NULL AND e.id IS NULL {self._within(found, f"f.{found.column}")}
+              AND j.id IS NULL AND e.id IS NULL {found.within(f"f.{found.column}")}
         """
 
     def _unknown(self, found: Judged) -> list[int]:
@@ -300,7 +376,7 @@ class _Trial:
             f"count(*) FILTER (WHERE {found.applies(rule)} AND ({rule.violated}) IS NOT TRUE AND ({rule.unknown}))"
             for rule in found.rules
         )
-        return list(found.execute(f"SELECT {counts} FROM subject_facts v WHERE true {self._within(found, 'v.id')}")[0])
+        return list(found.execute(f"SELECT {counts} FROM subject_facts v")[0])
 
     # ── What differs ───────────────────────────────────────────────────────────────────────────
     def result(self, kind: str) -> DryRun:
