@@ -98,6 +98,27 @@ class Judged:
         """
 
     @property
+    def kept(self) -> str:
+        """A SELECT of the unresolved findings that stay although nobody can tell: `id` is that of the subject."""
+        is_on = _by_rule(
+            [(rule, on) for rule in self.rules if (on := _is_on(rule, self.asked)) != "true"], others="true"
+        )
+        kept = _by_rule([(rule, rule.kept or rule.unknown) for rule in self.rules], others="false")
+        applies = _by_rule([(rule, rule.applies) for rule in self.rules], others="false")
+        return f"""
+            SELECT o.rule, v.id, o.severity, o.evidence, o.state
+            FROM lifecycle_finding o
+            JOIN subject_facts v ON v.id = o.{self.column}
+            LEFT JOIN violations j ON j.id = o.{self.column} AND j.rule = o.rule
+            WHERE o.resolved_at IS NULL AND j.id IS NULL AND o.rule IN ({self.slugs})
+              AND {is_on} AND {applies} AND {kept} {self.within(f"o.{self.column}")}
+        """
+
+    @property
+    def slugs(self) -> str:
+        return ", ".join(f"'{rule.slug}'" for rule in self.rules)
+
+    @property
     def is_of_all_rules(self) -> bool:
         return len(self.rules) == sum(rule.subject is self.subject for rule in RULES.values())
 
@@ -121,10 +142,11 @@ def judged(
 ) -> Iterator[Judged]:
     """Gather the facts of `subject` and what violates the rules under `asked` at `now`; see `Judged`.
 
-    `ids` limits it to those subjects, or where they are many `listed_in` to those whose `id` that table has. `rules` names the only ones to judge, and then only the facts that they read
-    are gathered, which takes a fraction of the time; beside these there are always the id and, of credentials,
-    `policy_id` (null where none binds) and the dates of an obligation. What grades findings reads nearly everything:
-    without `is_graded`, `violations` has but `rule, id, evidence`.
+    `ids` limits it to those subjects; where they are many credentials, `listed_in` to those whose `id` that table has.
+    `rules` names the only ones to judge, and then only the facts that they read are gathered, which takes a fraction of
+    the time; beside these there are always the id and, of credentials, `policy_id` (null where none binds) and the
+    dates of an obligation. What grades findings reads nearly everything: without `is_graded`, `violations` has but
+    `rule, id, evidence`.
 
     Needs a transaction, holds no lock, and writes nothing that outlives the context. One subject at a time. Over a
     whole estate call it within `at_full_speed`.

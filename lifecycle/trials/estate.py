@@ -7,7 +7,8 @@ while nobody can tell, as in an evaluation.
 
 import json
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -166,7 +167,8 @@ def _of_policy(
         regraded = {rule for was, would in pairs for rule in _said_otherwise(was, would)}
         trial.judge(Subject.CREDENTIAL, _rules_under_policies(before, after, pairs, regraded), regraded=regraded)
         if any(policy.logging for asked in (before, after) for policy in asked.policies):
-            trial.judge(Subject.SERVER, [rule for rule in RULES.values() if _reads(rule, _OF_LOGGING)])
+            differs = any((was.logging if was else ()) != (would.logging if would else ()) for was, would in pairs)
+            trial.judge(Subject.SERVER, [rule for rule in RULES.values() if _reads(rule, _OF_LOGGING)], differs=differs)
         return replace(trial.result(kind), ties=ties)
 
 
@@ -175,15 +177,11 @@ def _said_otherwise(was: AskedPolicy | None, would: AskedPolicy | None) -> set[s
     both = [policy for policy in (was, would) if policy]
     slugs = {slug for policy in both for slug, _ in policy.overrides}
     return {
-        slug
-        for slug in slugs
-        if (was.override(slug) if was else None) != (would.override(slug) if would else None)
+        slug for slug in slugs if (was.override(slug) if was else None) != (would.override(slug) if would else None)
     }
 
 
-def _rules_under_policies(
-    before: Asked, after: Asked, pairs: Sequence[Pair], regraded: Collection[str]
-) -> list[Rule]:
+def _rules_under_policies(before: Asked, after: Asked, pairs: Sequence[Pair], regraded: Collection[str]) -> list[Rule]:
     """Rules about credentials that may say something else of those that go from one policy to the other, or of whom
     nobody can tell."""
     overridden = {slug for each in (before, after) for policy in each.policies for slug, _ in policy.overrides}
@@ -267,8 +265,11 @@ class _Trial:
         pairs = self._rows("SELECT DISTINCT t.from_id, t.to_id FROM trial_bound t ORDER BY 1, 2")
         return [(was.get(old), would.get(new)) for old, new in pairs]
 
-    def judge(self, subject: Subject, rules: Sequence[Rule], *, regraded: Collection[str] = ()) -> None:
-        """Judge the subject by these rules before and after, and keep what differs.
+    def judge(
+        self, subject: Subject, rules: Sequence[Rule], *, regraded: Collection[str] = (), differs: bool = True
+    ) -> None:
+        """Judge the subject by these rules before and after, and keep what differs. Where nothing can, only those are
+        counted of whom nobody can tell.
 
         What opens and closes shows without grading it, which reads nearly everything about a subject. So only those
         are graded whose severity may differ: of the `regraded` rules, and where a finding is only kept on one side.
@@ -276,6 +277,11 @@ class _Trial:
         if not rules:
             return
         self.rules += rules
+        if not differs:
+            with self._judged("after", subject, rules, None, "", is_graded=False) as found:
+                unknown = self._unknown(found)
+            self.unknown = {when: [*counts, *unknown] for when, counts in self.unknown.items()}
+            return
         is_limited = self.is_of_policy and subject is Subject.CREDENTIAL
         self._judge_twice(subject, rules, "trial_bound" if is_limited else "", is_graded=False)
         self._keep(subject, "a.id IS NULL OR b.id IS NULL")
@@ -299,34 +305,49 @@ class _Trial:
 
     def _judge_twice(self, subject: Subject, rules: Sequence[Rule], listed_in: str, *, is_graded: bool) -> None:
         """Make `trial_before` and `trial_after` of what is left unresolved; of the table's subjects, or of all."""
-        slugs = [rule.slug for rule in rules]
         ids = self._few(listed_in) if listed_in else None
-        for when, asked in self.asked.items():
-            if self.is_of_policy and subject is Subject.SERVER:
-                # Servers are judged by what binds the credentials used on them, which an evaluation has written by
-                # then. A temporary table comes before the table of its name.
-                self._rows(
-                    f"""
-                    CREATE TEMPORARY TABLE lifecycle_obligation ON COMMIT DROP AS
-                    SELECT b.id AS credential_id, b.policy_id FROM bound_{when} b
-                    """
-                )
-                self._rows("ANALYZE pg_temp.lifecycle_obligation (credential_id, policy_id)")
-            with judged(
-                self.cursor,
-                subject,
-                asked,
-                self.now,
-                ids=ids,
-                listed_in=listed_in if ids is None and subject is Subject.CREDENTIAL else "",
-                rules=slugs,
-                is_graded=is_graded,
-            ) as found:
+        for when in self.asked:
+            with self._judged(when, subject, rules, ids, listed_in, is_graded=is_graded) as found:
                 found.gather(f"trial_{when}", self._unresolved(found, is_graded=is_graded), keys="id, rule")
                 if not is_graded:
                     self.unknown[when] += self._unknown(found)
-            if self.is_of_policy and subject is Subject.SERVER:
-                self._rows("DROP TABLE pg_temp.lifecycle_obligation")
+
+    @contextmanager
+    def _judged(
+        self,
+        when: str,
+        subject: Subject,
+        rules: Sequence[Rule],
+        ids: Sequence[UUID] | None,
+        listed_in: str,
+        *,
+        is_graded: bool,
+    ) -> Iterator[Judged]:
+        reads_bound = self.is_of_policy and subject is Subject.SERVER
+        if reads_bound:
+            # Servers are judged by what binds the credentials used on them, which an evaluation has written by then. A
+            # temporary table comes before the table of its name.
+            self._rows(
+                f"""
+                CREATE TEMPORARY TABLE lifecycle_obligation ON COMMIT DROP AS
+                SELECT b.id AS credential_id, b.policy_id FROM bound_{when} b
+                """
+            )
+            self._rows("ANALYZE pg_temp.lifecycle_obligation (credential_id, policy_id)")
+        with judged(
+            self.cursor,
+            subject,
+            self.asked[when],
+            self.now,
+            ids=ids,
+            # The facts of other subjects are limited by nothing but a few ids.
+            listed_in=listed_in if ids is None and subject is Subject.CREDENTIAL else "",
+            rules=[rule.slug for rule in rules],
+            is_graded=is_graded,
+        ) as found:
+            yield found
+        if reads_bound:
+            self._rows("DROP TABLE pg_temp.lifecycle_obligation")
 
     def _few(self, table: str) -> list[UUID] | None:
         """The ids of a table, or None where they are too many to be looked up one by one."""
@@ -354,19 +375,14 @@ class _Trial:
     def _unresolved(self, found: Judged, *, is_graded: bool) -> str:
         """The findings that an evaluation leaves unresolved: what is violated, and what was and nobody can tell now."""
         severity = f"j.severity + coalesce({_ESCALATED}, false)::integer" if is_graded else "NULL::integer"
-        slugs = ", ".join(f"'{rule.slug}'" for rule in found.rules)
         return f"""
             SELECT j.rule, j.id, {severity} AS severity, j.evidence, f.state, false AS is_kept
             FROM violations j
             LEFT JOIN lifecycle_finding f
-              ON f.{found.column} = j.id AND f.rule = j.rule AND f.resolved_at IS NULL
+              ON f.{found.column} = j.id AND f.rule = j.rule AND f.resolved_at IS NULL AND f.rule IN ({found.slugs})
             UNION ALL
-            SELECT f.rule, f.{found.column}, {"f.severity" if is_graded else "NULL"}, f.evidence, f.state, true
-            FROM lifecycle_finding f
-            LEFT JOIN violations j ON j.id = f.{found.column} AND j.rule = f.rule
-            LEFT JOIN ({found.ends}) e ON e.id = f.id
-            WHERE f.resolved_at IS NULL AND f.{found.column} IS NOT NULL AND f.rule IN ({slugs})
-              AND j.id IS NULL AND e.id IS NULL {found.within(f"f.{found.column}")}
+            SELECT k.rule, k.id, {"k.severity" if is_graded else "NULL"}, k.evidence, k.state, true
+            FROM ({found.kept}) k
         """
 
     def _unknown(self, found: Judged) -> list[int]:

@@ -25,6 +25,8 @@ def rehearsal(longest: timedelta = LONGEST) -> Iterator[CursorWrapper]:
     try:
         with transaction.atomic(), database.cursor() as cursor:
             cursor.execute(f"SET LOCAL statement_timeout = {longest // timedelta(milliseconds=1)}")
+            # Statements of this size look expensive enough to be compiled, which costs more than it ever saves here.
+            cursor.execute("SET LOCAL jit = off")
             yield cursor
             transaction.set_rollback(True)
     except OperationalError as exc:
