@@ -29,7 +29,7 @@ from django.http.response import HttpResponseBase
 from django.utils import timezone
 
 from web.csvfiles import CHUNK, Field, csv_response
-from web.narrowing import only
+from web.narrowing import fill_menus, only
 from web.pages import render_page_or_fragment
 from web.paging import COUNT_LIMIT, BadCursor, Capped, Ordering, Page, capped_count, capped_counts, page
 
@@ -323,9 +323,12 @@ class Listing:
         queries = [QueryDict(view.query) for view in views]
         counted = [i for i, view in enumerate(views) if view.is_counted]
         tabs = [self._left_by(queries[i]) for i in counted]
-        if self.rows and self.page.group_rows is None:
-            # The pager below asks for the list's own count, which is one more part of the same statement.
-            self._count, *found = capped_counts([self.queryset, *tabs], COUNT_LIMIT, TAB_LIMIT)
+        if self.rows:
+            # The pager below asks for the list's own count, and heads for their groups': parts of the same statement.
+            parts = self._parts
+            limits = COUNT_LIMIT, *(GROUP_LIMIT for _ in parts), TAB_LIMIT
+            self._count, *found = capped_counts([self.queryset, *parts, *tabs], *limits)
+            self._part_counts, found = found[: len(parts)], found[len(parts) :]
         else:
             found = capped_counts(tabs, TAB_LIMIT)
         counts = dict(zip(counted, found, strict=True))
@@ -420,6 +423,7 @@ class Listing:
     def filter_fields(self) -> list[Any]:
         if self.filters is None:
             return []
+        fill_menus(self.filters.form)
         return [bound for bound in self.filters.form if bound.name != "q"]
 
     @property
@@ -454,16 +458,25 @@ class Listing:
     def is_grouped(self) -> bool:
         return self.page.group is not None
 
+    def _grouped(self) -> list[tuple[Hashable, list[Any]]]:
+        return [(key, list(rows)) for key, rows in groupby(self.rows, key=self.page.group)]
+
+    @property
+    def _parts(self) -> list[QuerySet[Any]]:
+        """All rows of each group on the page, where an index finds them."""
+        narrow = self.page.group_rows
+        return [] if narrow is None else [narrow(self.queryset, key) for key, _ in self._grouped()]
+
     @property
     def groups(self) -> list[Group]:
         if self.page.group is None:
             return [Group(None, self.rows)]
-        found = [(key, list(rows)) for key, rows in groupby(self.rows, key=self.page.group)]
-        narrow, named = self.page.group_rows, self.page.group_filter
+        found, named = self._grouped(), self.page.group_filter
         counts: Sequence[Capped | None] = [None] * len(found)
-        if narrow is not None:
-            parts = [narrow(self.queryset, key) for key, _ in found]
-            self._count, *counts = capped_counts([self.queryset, *parts], COUNT_LIMIT, GROUP_LIMIT)
+        if found and self.page.group_rows is not None:
+            if not hasattr(self, "_part_counts"):  # a fragment, which has no tabs
+                self._count, *self._part_counts = capped_counts([self.queryset, *self._parts], COUNT_LIMIT, GROUP_LIMIT)
+            counts = self._part_counts
         urls = [
             self.url(self._changed(keep_cursor=False, **named(key))) if named is not None else "" for key, _ in found
         ]

@@ -1,13 +1,13 @@
 """Filters that narrow a list, for pages and the API alike. None of them joins, so none needs DISTINCT."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, ClassVar
 
 import django_filters
 from django import forms
 from django.core.exceptions import ValidationError
-from django.db.models import Model, QuerySet
+from django.db.models import Model, QuerySet, Value
 from django.forms.utils import flatatt
 from django.utils.safestring import SafeString
 from django_filters import FilterSet
@@ -173,6 +173,16 @@ def only(filterset: type[FilterSet], names: frozenset[str]) -> type[FilterSet]:
     return narrowed
 
 
+def once(request: Any, key: Hashable, look: Callable[[], Any]) -> Any:
+    """What `look` finds, once for a request: a page applies one filter to the list, to its tabs and to its chips."""
+    if request is None:
+        return look()
+    known = request.__dict__.setdefault("looked_up_by_filters", {})
+    if key not in known:
+        known[key] = look()
+    return known[key]
+
+
 def rows_of(model: type[Model]) -> Callable[[Any], QuerySet[Any]]:
     """What may be named in a filter: what the asker may see."""
 
@@ -190,6 +200,9 @@ class FirstRows(ModelChoiceIterator):  # type: ignore[misc]
     def __iter__(self) -> Iterator[Any]:
         if self.field.empty_label is not None:
             yield "", self.field.empty_label
+        if self.field.first_rows is not None:
+            yield from self.field.first_rows
+            return
         yield from self.queryset.order_by("name", "pk").values_list("pk", "name")[:OFFERED]
 
 
@@ -206,13 +219,34 @@ class RowSelect(Menu):
 
     def _row(self, key: Any) -> Any:
         try:
-            return self.choices.queryset.filter(pk=key).first()  # type: ignore[attr-defined]
-        except (ValueError, ValidationError):  # no key at all; the form says so
+            return self.choices.field.to_python(key)  # type: ignore[attr-defined]
+        except ValidationError:  # no key at all, or nobody's; the form says so
             return None
 
 
 class RowField(ModelChoiceField):  # type: ignore[misc]
     iterator = FirstRows
+    request: Any = None
+    first_rows: list[Choice] | None = None  # once they have been read with those of the form's other menus
+
+    def to_python(self, value: Any) -> Any:
+        key = (self.queryset.model, str(value))
+        return once(self.request, key, lambda: super(RowField, self).to_python(value))
+
+
+def fill_menus(form: forms.Form) -> None:
+    """Read what the menus of a form offer, all of them in one statement."""
+    menus = [each for each in form.fields.values() if isinstance(each, RowField) and isinstance(each.widget, RowSelect)]
+    if len(menus) < 2 or menus[0].first_rows is not None:
+        return
+    first, *others = (
+        menu.queryset.order_by("name", "pk").values_list(Value(i), "pk", "name")[:OFFERED]
+        for i, menu in enumerate(menus)
+    )
+    for menu in menus:
+        menu.first_rows = []
+    for i, key, name in first.union(*others, all=True).order_by():
+        menus[i].first_rows.append((key, name))
 
 
 @extend_schema_field(OpenApiTypes.UUID)
@@ -237,3 +271,9 @@ class RowFilter(django_filters.ModelChoiceFilter):  # type: ignore[misc]
                 **kwargs,
             },
         )
+
+    @property
+    def field(self) -> Any:
+        found = super().field
+        found.request = self.get_request()
+        return found

@@ -115,35 +115,44 @@ class FindingQuerySet(models.QuerySet["Finding"]):
         return self.filter(client=client)
 
     def matching(self, text: str) -> Self:
-        """Whose subject or rule is named like that."""
-        named = [slug for slug, rule in RULES.items() if text.strip() and text.strip().lower() in rule.name.lower()]
-        return self._about(
-            Q(rule__in=named),
-            credential=Credential.objects.matching(text),
-            server=McpServer.objects.matching(text),
-            client=McpClient.objects.matching(text),
-            connection=Connection.objects.filter(name__icontains=text.strip()),
-        )
+        return self.filter(named_like(text))
 
     def within(self, environment: Environment) -> Self:
-        """Whose subject is in that environment."""
-        return self._about(
-            Q(),
-            credential=Credential.objects.filter(environment=environment),
-            server=McpServer.objects.filter(environment=environment),
-            connection=Connection.objects.filter(environment=environment),
-        )
+        return self.filter(placed_in(environment))
 
-    def _about(self, others: Q, **subjects: models.QuerySet[Any]) -> Self:
-        """What is about any of these, or fits `others`.
 
-        Findings of few subjects are looked up by them. Of many, a page is full before it has read much of the queue in
-        its order. The wrong one of the two reads every finding, so the subjects are counted first, as far as needed.
-        """
-        is_few = not any(count.more for count in capped_counts(subjects.values(), FEW))
-        for kind, rows in subjects.items():
-            others |= Q(AnyOf(f"{kind}_id", rows)) if is_few else Q(**{f"{kind}__in": rows.order_by().values("pk")})
-        return self.filter(others)
+def named_like(text: str) -> Q:
+    """Of findings whose subject or rule is named like that. Asks the database how many subjects are."""
+    named = [slug for slug, rule in RULES.items() if text.strip() and text.strip().lower() in rule.name.lower()]
+    return _about(
+        Q(rule__in=named),
+        credential=Credential.objects.matching(text),
+        server=McpServer.objects.matching(text),
+        client=McpClient.objects.matching(text),
+        connection=Connection.objects.filter(name__icontains=text.strip()),
+    )
+
+
+def placed_in(environment: Environment) -> Q:
+    """Of findings whose subject is in that environment. Asks the database how many subjects are."""
+    return _about(
+        Q(),
+        credential=Credential.objects.filter(environment=environment),
+        server=McpServer.objects.filter(environment=environment),
+        connection=Connection.objects.filter(environment=environment),
+    )
+
+
+def _about(others: Q, **subjects: models.QuerySet[Any]) -> Q:
+    """What is about any of these, or fits `others`.
+
+    Findings of few subjects are looked up by them. Of many, a page is full before it has read much of the queue in
+    its order. The wrong one of the two reads every finding, so the subjects are counted first, as far as needed.
+    """
+    is_few = not any(count.more for count in capped_counts(subjects.values(), FEW))
+    for kind, rows in subjects.items():
+        others |= Q(AnyOf(f"{kind}_id", rows)) if is_few else Q(**{f"{kind}__in": rows.order_by().values("pk")})
+    return others
 
 
 class Finding(Row):

@@ -27,7 +27,7 @@ from inventory.states import Severity
 from inventory.views.questions import Question, ask, go, is_decided, nothing_picked, way_back
 from lifecycle.actions.findings import acknowledge, add_link, assign, comment, key_of, remove_link
 from lifecycle.errors import LifecycleError
-from lifecycle.filters import FindingFilter
+from lifecycle.filters import IS_OWNER, FindingFilter
 from lifecycle.forms import AssignmentForm, CommentForm, LinkForm
 from lifecycle.models import Finding, FindingLink, ScheduledJob, Waiver
 from lifecycle.models.findings import FindingQuerySet, SubjectRow, mildness, owner_key, place_key
@@ -37,6 +37,7 @@ from lifecycle.rules.wording import length
 from lifecycle.states import COUNTED, ENDS_SOON, LinkKind, Raised, WaiverState
 from lifecycle.views.history import history_of
 from web.lists import TAB_LIMIT, Bulk, Column, Empty, ListPage, View
+from web.narrowing import once
 from web.paging import Ordering, capped_counts
 from web.wording import plural, some
 
@@ -195,6 +196,7 @@ def finding_list(request: HttpRequest) -> HttpResponseBase:
     """The queue: what is unresolved, by owner and due date, unless something else is asked for."""
     actor: Actor = request.actor  # type: ignore[attr-defined]
     is_owner, waivers = _standing(actor)
+    once(request, IS_OWNER, lambda: is_owner)
     if not request.GET:
         return redirect(f"{reverse('finding_list')}?{MINE.query if is_owner else OPEN}")
     rows = listed(actor)

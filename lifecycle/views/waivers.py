@@ -303,8 +303,13 @@ def teams(actor: Actor) -> list[dict[str, Any]]:
     by_team = {cap.owner_id: cap for cap in caps if not cap.is_default}
     default = next(cap for cap in caps if cap.is_default)
     used = _used()
-    keys = list(dict.fromkeys([*by_team, *used, None]))[:TEAMS]
-    owners = {owner.pk: owner for owner in Owner.objects.visible_to(actor).filter(pk__in=[k for k in keys if k])}
+    seen = Owner.objects.visible_to(actor)
+    keys = list(dict.fromkeys([*by_team, *used, None]))
+    if actor.sees_everything:
+        keys = keys[:TEAMS]
+        seen = seen.filter(pk__in=[key for key in keys if key])
+    # An owner's own are few, and may stand anywhere among everybody's: they are looked up before anything is cut.
+    owners = {owner.pk: owner for owner in seen[:TEAMS]}
     everybody = {"team": "Every team without a cap of its own", "cap": default, "used": None, "key": "default"}
     return [
         everybody,

@@ -18,6 +18,7 @@ from inventory.models import Connection, Credential, McpServer, Owner
 from lifecycle.actions import evaluation
 from lifecycle.actions.evaluation import evaluate
 from lifecycle.actions.judging import judged
+from lifecycle.filters import FindingFilter
 from lifecycle.models import Finding
 from lifecycle.models.asked import asked_now
 from lifecycle.models.findings import mildness, owner_key
@@ -215,6 +216,15 @@ def test_what_an_owner_sees_is_found_by_the_indexes_of_its_subjects():
         "finding_by_assignee",
         "credential_by_owner",
     }
+    assert not scanned(taken)
+
+
+@pytest.mark.parametrize("waiver", ["requested", "active", "ending", "outgrown"])
+def test_findings_with_a_waiver_like_that_are_looked_up_from_the_waivers(waiver):
+    asked = FindingFilter({"waiver": [waiver]}, queryset=OPEN).qs
+    statement, values = asked.order_by(owner_key(), "due_at", "id")[:51].query.sql_with_params()
+    taken = plan_of(statement, values)
+    assert "lifecycle_finding_pkey" in indexes(taken)
     assert not scanned(taken)
 
 

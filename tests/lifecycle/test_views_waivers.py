@@ -14,6 +14,7 @@ from lifecycle.actions.findings import acknowledge, add_link, comment
 from lifecycle.actions.waivers import decline_waivers, withdraw_waiver
 from lifecycle.models import Finding, FindingChange, Waiver, WaiverCap
 from lifecycle.states import LinkKind
+from lifecycle.views.waivers import TEAMS, teams
 from tests import factories
 from tests.inventory.discovery_samples import github_token
 from tests.lifecycle.waived import MIRA, OTTO, approved, requested, waived
@@ -86,12 +87,26 @@ def test_a_head_leads_to_its_part_alone():
     assert "theirs" not in alone
 
 
-def test_the_queue_asks_few_questions_of_the_database(django_assert_max_num_queries: Any):
+@pytest.mark.parametrize(
+    ("query", "most"),
+    [
+        ("group=owner", 10),
+        ("owner={owner}", 11),
+        ("environment={environment}", 12),
+        ("q=nothing-is-called-so", 12),
+        ("assigned_to={nobody}", 12),
+        ("mine=true", 11),
+    ],
+)
+def test_the_queue_asks_few_questions_of_the_database(query: str, most: int, django_assert_max_num_queries: Any):
+    owner, environment = factories.owner(), factories.environment()
     for _ in range(3):
-        a_finding(owner=factories.owner(), at_server=factories.server(), assigned_to=factories.owner())
-    auditor = browser(Role.REVIEWER)
-    with django_assert_max_num_queries(12):
-        auditor.get("/findings/?state=open&group=owner")
+        key = factories.credential(environment=environment)
+        a_finding(credential=key, owner=owner, at_server=factories.server(), assigned_to=factories.owner())
+    given = {"owner": owner.pk, "environment": environment.pk, "nobody": factories.owner().pk}
+    reviewer = browser(Role.REVIEWER)
+    with django_assert_max_num_queries(most):
+        assert reviewer.get(f"/findings/?state=open&{query.format(**given)}").status_code == 200
 
 
 def test_resolved_findings_are_listed_by_when_that_was():
@@ -260,6 +275,15 @@ def test_an_administrator_changes_a_cap_on_the_page_and_takes_it_away():
     assert "Agreed with the auditors." in page
     admin.post(f"/waivers/caps/{team.pk}/remove/", {"decided": "yes", "reason": "No longer needed."})
     assert WaiverCap.objects.get().is_default
+
+
+def test_an_owner_sees_their_cap_after_those_of_many_teams():
+    cap = {"most_active": 3, "longest_total": 60 * DAY, "changed_by": "Otto Brandt", "changed_at": timezone.now()}
+    WaiverCap.objects.bulk_create(WaiverCap(owner=factories.owner(), **cap) for _ in range(TEAMS + 1))
+    mine, me = owners_browser()
+    waived(a_finding(owner=me, credential=factories.credential(owner=me)), **soon())
+    assert [row["team"] for row in teams(me.user.as_actor())][1:] == [me.name]
+    assert me.name in text(mine.get("/waivers/?is_active=true"))
 
 
 def test_a_waiver_of_one_person_says_so():
