@@ -52,7 +52,18 @@ BARE: Mapping[str, str] = {
     "finding": """SELECT r.*, c.name, o.name FROM lifecycle_finding r LEFT JOIN inventory_credential c
       ON c.id = r.credential_id LEFT JOIN inventory_owner o ON o.id = c.owner_id""",
     "audit": "SELECT r.* FROM audit_auditentry r",
+    "waiver": """SELECT r.*, c.name, o.name FROM lifecycle_waiver r JOIN lifecycle_finding f ON f.id = r.finding_id
+      LEFT JOIN inventory_credential c ON c.id = f.credential_id LEFT JOIN inventory_owner o ON o.id = f.owner_id""",
+    "rule": "SELECT r.* FROM lifecycle_rulestate r",
+    "policy": "SELECT r.* FROM lifecycle_policy r",
+    "job": "SELECT r.* FROM lifecycle_scheduledjob r",
 }
+# As the indexes of the queue have them, which put what nobody answers for last.
+BY_OWNER, BY_SERVER = (
+    f"COALESCE(r.{column}, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)" for column in ("owner_id", "at_server_id")
+)
+WAIVED = """r.id IN (SELECT w.finding_id FROM lifecycle_waiver w JOIN lifecycle_finding f ON f.id = w.finding_id
+  WHERE w.state = 'active' AND f.severity > w.severity)"""
 OPEN = "r.resolved_at IS NULL AND r.state IN ('open', 'acknowledged')"
 RISK = "r.risk DESC, r.score DESC, r.id DESC"
 WORDS = """to_tsvector('simple'::regconfig, coalesce(r.name, '') || ' ' || coalesce(r.issuer, '') || ' '
@@ -68,6 +79,7 @@ class Question:
     table: str
     order: str
     where: str = "true"
+    role: Role = Role.AUDITOR  # of whoever looks at the page
 
     @property
     def is_page(self) -> bool:
@@ -112,6 +124,29 @@ QUESTIONS: Sequence[Question] = (
     Question("finding_list", "unresolved=true", "finding", "r.severity DESC, r.id DESC", "r.resolved_at IS NULL"),
     Question("finding_list", "overdue=true", "finding", "r.severity DESC, r.id DESC", f"{OPEN} AND r.due_at < now()"),
     Question("finding_list", "owner={owner}", "finding", "r.severity DESC, r.id DESC", "c.owner_id = %(owner)s"),
+    Question(
+        "finding_list", "state=open&state=acknowledged&group=owner", "finding", f"{BY_OWNER}, r.due_at, r.id", OPEN,
+    ),
+    Question(
+        "finding_list", "state=open&state=acknowledged&owner={owner}", "finding", "r.due_at, r.id",
+        f"{OPEN} AND {BY_OWNER} = %(owner)s",
+    ),
+    Question(
+        "finding_list", "state=open&state=acknowledged&group=server", "finding", f"{BY_SERVER}, r.due_at, r.id", OPEN,
+    ),
+    Question(
+        "finding_list", "state=open&state=acknowledged&at_server={server}", "finding", "r.due_at, r.id",
+        f"{OPEN} AND {BY_SERVER} = %(server)s",
+    ),
+    Question(
+        "finding_list", "state=open&state=acknowledged&mine=true", "finding", "r.due_at, r.id",
+        f"{OPEN} AND {BY_OWNER} = %(mine)s", role=Role.OWNER,
+    ),
+    Question("finding_list", "waiver=outgrown", "finding", "r.due_at, r.id", WAIVED),
+    Question("waiver_list", "is_active=true", "waiver", "r.id DESC", "r.state = 'active'"),
+    Question("rule_list", "", "rule", "r.rule"),
+    Question("policy_list", "", "policy", "r.priority, r.id", "r.retired_at IS NULL"),
+    Question("job_list", "", "job", "r.name"),
     Question("audit_list", "", "audit", "r.seq DESC"),
     Question("overview", "", "finding", "r.severity DESC, r.due_at", f"{OPEN} AND r.severity = 4"),
     # What a program asks for.
@@ -239,12 +274,20 @@ FILL: Sequence[str] = (
     SELECT id, connections[1 + n %% 20], 'host-' || n %% 900, '/home/u' || n %% 900 || '/.config/' || n || '.json',
       '/env/TOKEN', now()
     FROM made, place WHERE n %% 3 = 0""",
-    """INSERT INTO lifecycle_finding (rule, credential_id, owner_id, severity, state, evidence, opened_at,
+    """INSERT INTO lifecycle_finding (rule, credential_id, owner_id, at_server_id, severity, state, evidence, opened_at,
       refreshed_at, due_at, acknowledged_by, resolved_at, resolution)
-    SELECT rule, id, owner_id, 1 + n::bigint * 7919 %% 4, CASE n %% 10 WHEN 9 THEN 'resolved' ELSE 'open' END, '{}',
+    SELECT rule, made.id, owner_id, server.id, 1 + n::bigint * 7919 %% 4,
+      CASE n %% 10 WHEN 9 THEN 'resolved' ELSE 'open' END, '{}',
       now() - n %% 90 * interval '1 day', now(), now() + (n * 3 %% 120 - 40) * interval '1 day', '',
       CASE n %% 10 WHEN 9 THEN now() END, CASE n %% 10 WHEN 9 THEN 'met' ELSE '' END
-    FROM made, unnest(CASE n %% 2 WHEN 0 THEN ARRAY['no-owner', 'unrotated'] ELSE ARRAY['stale'] END) rule""",
+    FROM made CROSS JOIN unnest(CASE n %% 2 WHEN 0 THEN ARRAY['no-owner', 'unrotated'] ELSE ARRAY['stale'] END) rule
+    LEFT JOIN server ON server.i = n %% (SELECT servers FROM ends) AND n %% 3 <> 0""",
+    """INSERT INTO lifecycle_waiver (finding_id, state, reason, compensating_control, severity, requested_by,
+      requested_by_key, requested_at, approved_by, approved_by_key, granted_at, begins_at, ends_at)
+    SELECT f.id, 'active', 'Until the move.', 'Reachable from one network.', 1 + n %% 3, 'Mira Aksoy', 'user:1', now(),
+      'Otto Brandt', 'user:2', now(), now(), now() + (1 + n %% 29) * interval '1 day'
+    FROM made JOIN lifecycle_finding f ON f.credential_id = made.id AND f.rule = 'stale' AND f.resolved_at IS NULL
+    WHERE n %% 20 = 1""",
     """INSERT INTO lifecycle_obligation (credential_id, policy_id, rotate_by, stale_at)
     SELECT id, (SELECT id FROM lifecycle_policy ORDER BY priority, id LIMIT 1),
       now() + (n %% 300 - 100) * interval '1 day', NULL
@@ -348,25 +391,34 @@ def fill(first: int, last: int) -> None:
 
 
 def requests() -> Iterator[Asked]:
-    """As an auditor: programs with a token, people with a session."""
+    """Programs with an auditor's token, people with a session: an auditor's, or an owner's."""
     named = _named()
-    browser = Client(SERVER_NAME=HOST)
-    browser.force_login(_auditor(), backend="django.contrib.auth.backends.ModelBackend")
+    browsers = {role: _browser(role) for role in (Role.AUDITOR, Role.OWNER)}
+    user = User.objects.get(username=_name(Role.OWNER))
+    Owner.objects.filter(pk=named["mine"]).update(user=user)
     token = issue_token("benchmark", Role.AUDITOR, life=timedelta(days=1), actor=Actor.system("benchmark"))
     program = Client(SERVER_NAME=HOST)
     for question in QUESTIONS:
         query = question.query.format(**named)
         if question.is_page:
-            yield Asked(question, f"{reverse(question.address)}?{query}", browser, {}, named)
+            url = f"{reverse(question.address)}?{query}"
+            yield Asked(question, url, browsers[question.role], {}, named)
         else:
             url = f"/api/v1/{question.address}?{query}"
             yield Asked(question, url, program, {"Authorization": f"Token {token}"}, named)
 
 
-def _auditor() -> User:
-    user, _ = User.objects.get_or_create(username="benchmark", email="benchmark@keyreeve.invalid")
-    user.groups.set(Group.objects.filter(name=Role.AUDITOR))
-    return user
+def _browser(role: Role) -> Client:
+    name = _name(role)
+    user, _ = User.objects.get_or_create(username=name, email=f"{name}@keyreeve.invalid")
+    user.groups.set(Group.objects.filter(name=role))
+    browser = Client(SERVER_NAME=HOST)
+    browser.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
+    return browser
+
+
+def _name(role: Role) -> str:
+    return f"benchmark-{role}"
 
 
 def _named() -> dict[str, Any]:
@@ -375,6 +427,7 @@ def _named() -> dict[str, Any]:
     by_risk = Ordering("risk", ("risk", "score"), descending=True)
     return {
         "owner": Owner.objects.filter(is_active=True).order_by("id")[4].pk,
+        "mine": Owner.objects.filter(is_active=True).order_by("id")[5].pk,
         "environment": Environment.objects.order_by("id")[0].pk,
         "server": McpServer.objects.order_by("id")[McpServer.objects.count() // 2].pk,
         "credential": credential.pk,
