@@ -100,7 +100,9 @@ class CredentialObjectSerializer(CredentialSerializer):
 
 
 _NEWEST_SENTENCE = Coalesce(
-    Subquery(PolicyVersion.objects.filter(policy=OuterRef("pk")).order_by("-number").values("sentence")[:1]), Value("")
+    Subquery(PolicyVersion.objects.filter(policy=OuterRef("pk")).order_by("-number").values("sentence")[:1]),
+    Value(""),
+    output_field=TextField(),
 )
 
 
@@ -136,7 +138,7 @@ class PolicyWithoutNamesSerializer(PolicySerializer):
     """The same without the sentence where that names owners."""
 
     sentence = Text(
-        Case(When(owners=[], then=_NEWEST_SENTENCE), default=Value("")),
+        Case(When(owners=[], then=_NEWEST_SENTENCE), default=Value(""), output_field=TextField()),
         help_text="As its newest version says it; empty where that would name others.",
     )
 

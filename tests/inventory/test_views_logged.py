@@ -90,7 +90,7 @@ def test_the_page_of_a_server_shows_what_is_asked_and_what_was_seen():
     panel = page[page.index('id="logging"') :].partition("</section>")[0]
     assert "asked by Service keys" in panel
     assert "index=mcp revoked" in panel
-    assert panel.count("nobody has recorded it") == 1
+    assert panel.count("Nobody has recorded it") == 1
     assert "Record…" not in panel
 
 

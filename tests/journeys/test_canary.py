@@ -190,9 +190,13 @@ def urls(patterns: list[URLPattern | URLResolver], prefix: str = "") -> Iterator
 
 def subjects() -> list[str]:
     found = [
-        row
-        for model in (Credential, McpServer, McpClient, Owner, Connection, Finding, Exposure)
-        for row in model.objects.all()
+        *(
+            row
+            for model in (Credential, McpServer, McpClient, Owner, Connection, Exposure)
+            for row in model.objects.all()
+        ),
+        # One of each rule: what a finding shows of its subject stands on that one's pages too.
+        *Finding.objects.order_by("rule", "pk").distinct("rule"),
     ]
     return [str(row.pk) for row in found]
 

@@ -64,7 +64,7 @@ def test_a_waived_finding_that_would_close_counts_and_is_named(full):
 
 
 def test_a_finding_of_what_nobody_can_tell_stays_open(full):
-    mine = factories.credential(last_used_at=NOW - 100 * DAY)
+    mine = factories.credential(last_used_at=NOW - 100 * DAY, reviewed_at=NOW)
     full()
     Credential.objects.filter(pk=mine.pk).update(last_used_at=None)
     found = tried(max_idle=30 * DAY)
