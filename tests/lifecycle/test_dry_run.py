@@ -1,6 +1,7 @@
 """The dry run: it says what saving and then evaluating does, and leaves nothing behind."""
 
 import json
+import re
 from collections import Counter
 from datetime import timedelta
 from typing import Any
@@ -16,8 +17,10 @@ from inventory.states import CredentialKind, Severity, Storage
 from lifecycle.actions.policies import change_policy, create_policy, draft, retire_policy, set_rule
 from lifecycle.errors import RuleUnknown
 from lifecycle.models import Finding, Obligation, Policy
+from lifecycle.rules import RULES
 from lifecycle.states import FindingState
 from lifecycle.trials import dry_run, dry_run_of_retirement, dry_run_of_setting
+from lifecycle.trials.estate import _ASKED_BY
 from tests import factories
 from tests.examples import examples
 from tests.factories import NOW
@@ -131,6 +134,13 @@ def test_a_policy_over_everything_is_tried_as_one_over_a_few(full, monkeypatch):
     narrow = tried(max_age=20 * DAY, max_idle=DAY / 2)
     monkeypatch.setattr("lifecycle.trials.estate.NARROW", 0)
     assert tried(max_age=20 * DAY, max_idle=DAY / 2) == narrow
+
+
+@pytest.mark.parametrize(("slug", "field"), sorted(_ASKED_BY.items()))
+def test_what_is_left_out_where_no_policy_asks_it_applies_to_nothing_then(slug, field):
+    conditions = RULES[slug].applies.split(" AND ")
+    assert conditions[0] in (f"v.{field}", f"v.{field} IS NOT NULL")
+    assert " OR " not in re.sub(r"\([^()]*\)", "", RULES[slug].applies)
 
 
 # ── Whatever the estate ────────────────────────────────────────────────────────────────────────
