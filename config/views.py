@@ -55,7 +55,9 @@ def overview(request: HttpRequest) -> HttpResponse:
     if not any(figure.value for figure in figures) and not parts.has_estate():
         return render(request, "overview_empty.html", {"runs": last_runs(), "now": now})
     job, evaluated_at = parts.evaluation()
-    facts, counted_at = parts.facts(actor, now, is_large=any(figure.value.more for figure in figures))
+    facts, counted_at = parts.facts(
+        actor, now, is_large=any(figure.value.more for figure in figures), snapshots=snapshots
+    )
     heat_rows = parts.heat(facts["findings_by_age"], now)
     exposures = Exposure.objects.visible_to(actor).present().select_related("credential").order_by("-id")[:6]
     upcoming = parts.upcoming(facts["due_by_day"], now)

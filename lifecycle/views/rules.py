@@ -78,10 +78,15 @@ def standings() -> dict[str, Standing]:
 
 def standing_of(slug: str) -> Standing:
     """The rule of that address, or 404."""
+    return _standing(slug, settings_of(slug, 1))
+
+
+def _standing(slug: str, settings: Sequence[RuleSetting]) -> Standing:
+    """As the first of its settings says, the newest."""
     rule = RULES.get(slug)
     if rule is None:
         raise Http404
-    return Standing(rule, RuleSetting.objects.filter(rule=slug).order_by("-number").first())
+    return Standing(rule, settings[0] if settings else None)
 
 
 @dataclass(frozen=True)
@@ -133,7 +138,8 @@ def rule_list(request: HttpRequest) -> HttpResponse:
 def rule_detail(request: HttpRequest, slug: str) -> HttpResponse:
     """A rule explains itself, with its population as the last full evaluation counted it."""
     actor: Actor = request.actor  # type: ignore[attr-defined]
-    standing = standing_of(slug)
+    settings = settings_of(slug)
+    standing = _standing(slug, settings)
     state = RuleState.objects.filter(rule=slug).first() if actor.sees_everything else None
     now = timezone.now()
     unresolved = Finding.objects.visible_to(actor).unresolved().filter(rule=slug)
@@ -155,7 +161,7 @@ def rule_detail(request: HttpRequest, slug: str) -> HttpResponse:
             "count": count,
             "owners": [] if count.more else owners_of(unresolved),
             "findings": [(finding, finding.title_now(now)) for finding in worst],
-            "settings": settings_of(slug) if actor.sees_everything else [],
+            "settings": [(each, setting_in_words(each)) for each in settings] if actor.sees_everything else [],
             "overriding": [
                 (policy, policy.overrides[slug]) for policy in Policy.objects.in_order().filter(overrides__has_key=slug)
             ],
@@ -223,9 +229,9 @@ def owners_of(findings: Any) -> list[tuple[Any, int]]:
     return [({"pk": row["owner"], "name": row["owner__name"]}, row["number"]) for row in rows[:OWNERS]]
 
 
-def settings_of(slug: str) -> list[tuple[RuleSetting, str]]:
-    """Newest first, each with what it said."""
-    return [(setting, setting_in_words(setting)) for setting in RuleSetting.objects.filter(rule=slug)[:20]]
+def settings_of(slug: str, most: int = 20) -> list[RuleSetting]:
+    """Newest first."""
+    return list(RuleSetting.objects.filter(rule=slug).order_by("-number")[:most])
 
 
 def setting_in_words(setting: RuleSetting) -> str:

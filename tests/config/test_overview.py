@@ -138,5 +138,18 @@ def test_the_overview_takes_a_fixed_number_of_statements(estate: None, django_as
     heartbeats.declare()
     take_snapshot(timezone.now())
     auditor = browser(Role.AUDITOR)
-    with django_assert_max_num_queries(15):  # of a large estate two fewer: its last snapshot has three of them
+    with django_assert_max_num_queries(15):  # of a large estate three fewer: its last snapshot has them
         assert auditor.get("/").status_code == 200
+
+
+def test_the_pictures_of_a_large_estate_are_those_of_its_newest_snapshot(
+    estate: None, django_assert_num_queries: Any
+) -> None:
+    now = timezone.now()
+    take_snapshot(now - timedelta(days=1))
+    take_snapshot(now)
+    snapshots = overview.recent(ACTOR, now)
+    with django_assert_num_queries(0):
+        facts, at = overview.facts(ACTOR, now, is_large=True, snapshots=snapshots)
+    assert at == now
+    assert facts["findings_by_age"]
