@@ -42,8 +42,16 @@ from inventory.models import (
     Tool,
     Use,
 )
-from inventory.states import Admission, ConnectionKind, Registration, Severity, Transport, TrustModel
-from lifecycle.actions.judging import Judged, at_full_speed, judged
+from inventory.states import Admission, ConnectionKind, Registration, Transport, TrustModel
+from lifecycle.actions.judging import (
+    DUE_AFTER,
+    IS_ESCALATED,
+    WORSE_AFTER,
+    Judged,
+    at_full_speed,
+    judged,
+    never_compiled,
+)
 from lifecycle.errors import EvaluationUnderWay
 from lifecycle.models import EvaluationMark, Finding, Obligation, RuleState, ScheduledJob
 from lifecycle.models.asked import asked_now
@@ -62,7 +70,7 @@ from lifecycle.rules.facts import (
     facts,
 )
 from lifecycle.rules.jobs import FAILURES
-from lifecycle.states import COUNTED, DUE_WITHIN, ESCALATED_AFTER, Change, FindingState, Raised
+from lifecycle.states import COUNTED, Change, FindingState, Raised
 
 FULL_EVERY = timedelta(days=1)
 LARGEST_SCOPE = 5_000  # subjects; from there on one pass over everything is the cheaper way
@@ -495,8 +503,7 @@ def _evaluate_scope(
 
     subjects = [subject for subject in Subject if any(rule.subject is subject for rule in RULES.values())]
     counts: list[RuleState] = []
-    # Statements of this size look expensive enough to be compiled, which costs more than it ever saves here.
-    cursor.execute("SET LOCAL jit = off")
+    never_compiled(cursor)
     with at_full_speed(cursor) if scope is None else nullcontext():
         cursor.execute(_FOUND)
         for subject in subjects:
@@ -625,7 +632,7 @@ def _open(found: Judged) -> list[tuple[Any, ...]]:
                                        evidence, opened_at, refreshed_at, due_at, escalates_at, acknowledged_by,
                                        resolution)
         SELECT j.rule, j.id, j.owner_id, j.at_server_id, j.severity, r.raised_by, '{FindingState.OPEN.value}',
-               j.evidence, %(now)s, %(now)s, %(now)s + {_DUE}, %(now)s + {_ESCALATED_AFTER}, '', ''
+               j.evidence, %(now)s, %(now)s, %(now)s + {DUE_AFTER}, %(now)s + {WORSE_AFTER}, '', ''
         FROM violations j
         JOIN {_REASONS} ON r.reasons = j.reasons
         WHERE NOT EXISTS (
@@ -660,16 +667,12 @@ def _compare(found: Judged) -> None:
         FROM lifecycle_finding f
         JOIN violations j ON f.{found.column} = j.id AND f.rule = j.rule AND f.resolved_at IS NULL
         CROSS JOIN LATERAL (
-          SELECT f.opened_at + {_DUE} AS due_at, f.opened_at + {_ESCALATED_AFTER} AS escalates_at
+          SELECT f.opened_at + {DUE_AFTER} AS due_at, f.opened_at + {WORSE_AFTER} AS escalates_at,
+                 {IS_ESCALATED} AS is_escalated
         ) d
         CROSS JOIN LATERAL (
-          -- What is waived does not grow worse meanwhile; what had before stays so.
-          SELECT (d.escalates_at <= %(now)s AND (f.state <> '{FindingState.WAIVED.value}'
-                                                 OR f.escalated_at IS NOT NULL)) IS TRUE AS is_escalated
-        ) e
-        CROSS JOIN LATERAL (
-          SELECT e.is_escalated, j.severity + e.is_escalated::integer AS severity,
-                 CASE WHEN NOT e.is_escalated THEN d.escalates_at END AS escalates_at
+          SELECT d.is_escalated, j.severity + d.is_escalated::integer AS severity,
+                 CASE WHEN NOT d.is_escalated THEN d.escalates_at END AS escalates_at
         ) a
         JOIN {_REASONS} ON r.reasons = j.reasons + a.is_escalated::integer * {REASONS[Raised.PAST_DUE]}
         WHERE (f.severity, f.raised_by, f.owner_id, f.at_server_id, f.escalates_at, f.evidence)
@@ -683,12 +686,15 @@ def _compare(found: Judged) -> None:
 def _lock_found(cursor: CursorWrapper) -> None:
     """Lock what will be written of the findings. People lock them in the same order."""
     cursor.execute("ANALYZE differences (id), ends (id)")
+    _lock(cursor, Finding._meta.db_table, "SELECT id FROM differences UNION ALL SELECT id FROM ends")
+
+
+def _lock(cursor: CursorWrapper, table: str, keys: str) -> None:
+    """Lock the rows whose keys the SELECT gives, in the order of keys. Nothing is fetched."""
     cursor.execute(
-        """
+        f"""
         SELECT count(*) FROM (
-          SELECT f.id FROM lifecycle_finding f
-          WHERE f.id = ANY (ARRAY(SELECT id FROM differences UNION ALL SELECT id FROM ends))
-          ORDER BY f.id FOR NO KEY UPDATE
+          SELECT id FROM {table} WHERE id = ANY (ARRAY({keys})) ORDER BY id FOR NO KEY UPDATE
         ) locked
         """
     )
@@ -749,7 +755,7 @@ def _tally(found: Judged, now: datetime) -> list[RuleState]:
     columns = ", ".join(
         f"count(*) FILTER (WHERE {found.applies(rule)}),"
         f"count(*) FILTER (WHERE {found.applies(rule)} AND ({rule.violated})),"
-        f"count(*) FILTER (WHERE {found.applies(rule)} AND ({rule.violated}) IS NOT TRUE AND ({rule.unknown}))"
+        f"count(*) FILTER (WHERE {found.unknown(rule)})"
         for rule in found.rules
     )
     (numbers,) = found.execute(f"SELECT {columns} FROM subject_facts v")
@@ -767,18 +773,6 @@ def _tally(found: Judged, now: datetime) -> list[RuleState]:
     ]
 
 
-def _after(times: int) -> str:
-    """So many times what the severity of `j` allows; null where nothing is more severe."""
-    allowed = (
-        f"WHEN {severity.value} THEN interval '{times * int(time.total_seconds())} s'"
-        for severity, time in DUE_WITHIN.items()
-        if times == 1 or severity is not Severity.CRITICAL
-    )
-    return f"(CASE j.severity {' '.join(allowed)} END)"
-
-
-_DUE = _after(1)
-_ESCALATED_AFTER = _after(ESCALATED_AFTER)
 # What a sum of reasons says, as the findings keep it.
 _REASONS = "(VALUES {}) AS r (reasons, raised_by)".format(
     ", ".join(
@@ -808,13 +802,7 @@ def _recount(cursor: CursorWrapper, subject: Subject, ids: list[UUID] | None) ->
     cursor.execute(f"CREATE TEMPORARY TABLE recounted ON COMMIT DROP AS {select}", {"scope": ids})
     if cursor.rowcount:
         cursor.execute("ANALYZE recounted (id)")
-        cursor.execute(
-            f"""
-            SELECT count(*) FROM (
-              SELECT id FROM {table} WHERE id = ANY (ARRAY(SELECT r.id FROM recounted r)) ORDER BY id FOR NO KEY UPDATE
-            ) locked
-            """
-        )
+        _lock(cursor, table, "SELECT r.id FROM recounted r")
         values = ", ".join(f"{name} = r.{name}" for name in columns)
         cursor.execute(f"UPDATE {table} s SET {values} FROM recounted r WHERE r.id = s.id")
     cursor.execute("DROP TABLE recounted")

@@ -13,12 +13,30 @@ from inventory.states import Severity
 from lifecycle.rules import RULES, Rule, Subject
 from lifecycle.rules.asked import OFF, Asked, severity_named
 from lifecycle.rules.facts import REASONS, facts, parameters
-from lifecycle.states import Raised, Resolution
+from lifecycle.states import DUE_WITHIN, ESCALATED_AFTER, FindingState, Raised, Resolution
 
-_FACT = re.compile(r"\bv\.([a-z_]+)")
+FACT = re.compile(r"\bv\.([a-z_]+)")  # in a condition over a row `v` of the facts
 # What those who read the tables need of a credential's facts, whatever the rules read.
 _ALWAYS = {Subject.CREDENTIAL: {"policy_id", "rotate_by", "stale_at", "expires_at", "review_by"}}
 _CRITICAL = Severity.CRITICAL.value
+
+
+def _after(times: int) -> str:
+    """So many times what the severity of `j` allows; null where nothing is more severe."""
+    allowed = (
+        f"WHEN {severity.value} THEN interval '{times * int(time.total_seconds())} s'"
+        for severity, time in DUE_WITHIN.items()
+        if times == 1 or severity is not Severity.CRITICAL
+    )
+    return f"(CASE j.severity {' '.join(allowed)} END)"
+
+
+# Of a violation `j`: how long after it was opened its finding is due, and grows worse by age.
+DUE_AFTER = _after(1)
+WORSE_AFTER = _after(ESCALATED_AFTER)
+# Of its finding `f`. What is waived does not grow worse meanwhile; what had before stays so.
+IS_ESCALATED = f"""(f.opened_at + {WORSE_AFTER} <= %(now)s
+    AND (f.state <> '{FindingState.WAIVED.value}' OR f.escalated_at IS NOT NULL)) IS TRUE"""
 
 
 class Judged:
@@ -73,14 +91,21 @@ class Judged:
         is_on = _is_on(rule, self.asked)
         return f"({rule.applies})" if is_on == "true" else f"({is_on}) AND ({rule.applies})"
 
+    def unknown(self, rule: Rule) -> str:
+        """The condition that nobody can tell whether such a subject violates it."""
+        return f"{self.applies(rule)} AND ({rule.violated}) IS NOT TRUE AND ({rule.unknown})"
+
+    def _of_findings(self) -> tuple[str, str, str]:
+        """Of a finding `o` and its subject `v`: that its rule is on, that it applies, and that nobody can tell."""
+        switched = [(rule, on) for rule in self.rules if (on := _is_on(rule, self.asked)) != "true"]
+        applies = [(rule, rule.applies) for rule in self.rules]
+        kept = [(rule, rule.kept or rule.unknown) for rule in self.rules]
+        return _by_rule(switched, others="true"), _by_rule(applies, others="false"), _by_rule(kept, others="false")
+
     @property
     def ends(self) -> str:
-        is_on = _by_rule(
-            [(rule, on) for rule in self.rules if (on := _is_on(rule, self.asked)) != "true"], others="true"
-        )
-        kept = _by_rule([(rule, rule.kept or rule.unknown) for rule in self.rules], others="false")
-        applies = _by_rule([(rule, rule.applies) for rule in self.rules], others="false")
-        chosen = "" if self.is_of_all_rules else f"AND o.rule IN ({', '.join(repr(rule.slug) for rule in self.rules)})"
+        is_on, applies, kept = self._of_findings()
+        chosen = "" if self.is_of_all_rules else f"AND o.rule IN ({self.slugs})"
         return f"""
             SELECT e.id, e.rule, e.resolution FROM (
               SELECT o.id, o.rule,
@@ -100,11 +125,7 @@ class Judged:
     @property
     def kept(self) -> str:
         """A SELECT of the unresolved findings that stay although nobody can tell: `id` is that of the subject."""
-        is_on = _by_rule(
-            [(rule, on) for rule in self.rules if (on := _is_on(rule, self.asked)) != "true"], others="true"
-        )
-        kept = _by_rule([(rule, rule.kept or rule.unknown) for rule in self.rules], others="false")
-        applies = _by_rule([(rule, rule.applies) for rule in self.rules], others="false")
+        is_on, applies, kept = self._of_findings()
         return f"""
             SELECT o.rule, v.id, o.severity, o.evidence, o.state
             FROM lifecycle_finding o
@@ -159,7 +180,7 @@ def judged(
     violated = " UNION ALL ".join(violations) or _nothing(is_graded=is_graded)
     if rules is not None:
         ends = " ".join(f"{rule.violated} {rule.unknown} {rule.applies} {rule.kept}" for rule in chosen)
-        read = {"id", *_ALWAYS.get(subject, ()), *_FACT.findall(f"{violated} {ends}")}
+        read = {"id", *_ALWAYS.get(subject, ()), *FACT.findall(f"{violated} {ends}")}
         select = f"SELECT {', '.join(sorted(read))} FROM ({select}) f"
     found.gather("subject_facts", select, keys="id")
     found.gather("violations", violated, keys="id, rule")
@@ -179,6 +200,11 @@ def bind(cursor: CursorWrapper, asked: Asked, now: datetime, *, into: str) -> No
         {"now": now, **parameters(asked)},
     )
     cursor.execute(f"ANALYZE {into}")
+
+
+def never_compiled(cursor: CursorWrapper) -> None:
+    """Statements of this size look expensive enough to be compiled, which costs more than it ever saves here."""
+    cursor.execute("SET LOCAL jit = off")
 
 
 @contextmanager

@@ -43,22 +43,21 @@ SOON = timedelta(days=7)
 FIGURES_FROM = 7  # o'clock, UTC
 OPEN_QUERY = "&".join(f"state={state.value}" for state in COUNTED)
 
-_ANY_UNTOLD = """
-SELECT EXISTS (SELECT 1 FROM lifecycle_finding
-               WHERE resolved_at IS NULL AND severity >= 3 AND told_severity < severity
-                 AND severity >= %(least)s AND state = ANY (%(counted)s))
+# As the index of the untold has it, and of what is at least so severe.
+_UNTOLD = """
+resolved_at IS NULL AND severity >= 3 AND told_severity < severity
+AND severity >= %(least)s AND state = ANY (%(counted)s)
 """
+_ANY_UNTOLD = f"SELECT EXISTS (SELECT 1 FROM lifecycle_finding WHERE {_UNTOLD})"
 _TOLD = """
 CREATE TEMPORARY TABLE finding_told (
     id uuid, severity smallint, before smallint, opened_at timestamptz, owner_id uuid, assigned_to_id uuid
 ) ON COMMIT DROP
 """
 # What another worker is telling this moment is skipped; what an evaluation changes this moment is told the next time.
-_TELL = """
+_TELL = f"""
 WITH untold AS (
-    SELECT id, told_severity FROM lifecycle_finding
-    WHERE resolved_at IS NULL AND severity >= 3 AND told_severity < severity
-      AND severity >= %(least)s AND state = ANY (%(counted)s)
+    SELECT id, told_severity FROM lifecycle_finding WHERE {_UNTOLD}
     FOR NO KEY UPDATE SKIP LOCKED
 ), told AS (
     UPDATE lifecycle_finding f SET told_severity = f.severity FROM untold u WHERE f.id = u.id

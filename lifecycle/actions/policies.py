@@ -36,7 +36,7 @@ from lifecycle.errors import (
 from lifecycle.models import Policy, PolicyVersion, RuleSetting
 from lifecycle.models.policies import ASKED, LIMITS, asked_of, names_of
 from lifecycle.rules import RULES, Subject
-from lifecycle.rules.asked import OFF
+from lifecycle.rules.asked import GRADES, OFF
 from lifecycle.rules.asking import NAMELESS
 from lifecycle.rules.wording import exact_length
 from lifecycle.states import Automation
@@ -47,7 +47,6 @@ LARGEST_PRIORITY = 1_000_000
 MOST_VALUES = 100  # of one selector or of the allowed scopes
 LONGEST_LIMIT = timedelta(days=3_650)
 SHORTEST_REVIEW = timedelta(days=1)  # people review, and not more often than that
-GRADES = {severity.name.lower(): severity for severity in Severity if severity}
 OVERRIDABLE = tuple(slug for slug, rule in RULES.items() if rule.subject is Subject.CREDENTIAL)
 
 Values = Mapping[str, Any]

@@ -15,6 +15,7 @@ from inventory.states import Severity
 
 UNSAVED = UUID(int=2**128 - 1)  # of a policy without a row: like every new one behind those of the same priority
 OFF = "off"  # in the overrides of a policy, beside the names of severities
+GRADES = {severity.name.lower(): severity for severity in Severity if severity}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,8 +107,7 @@ class Asked:
 
 def severity_named(name: str | None) -> Severity | None:
     """`high` and the like; None for what is no severity of a finding."""
-    known = {severity.name.lower(): severity for severity in Severity if severity}
-    return known.get(name or "")
+    return GRADES.get(name or "")
 
 
 def _plain(value: Any) -> Any:

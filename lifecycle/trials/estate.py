@@ -6,7 +6,6 @@ while nobody can tell, as in an evaluation.
 """
 
 import json
-import re
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -17,13 +16,14 @@ from uuid import UUID
 from django.db.backends.utils import CursorWrapper
 
 from inventory.states import Severity
-from lifecycle.actions.judging import Judged, at_full_speed, bind, judged
+from lifecycle.actions.evaluation import TABLES
+from lifecycle.actions.judging import FACT, IS_ESCALATED, Judged, at_full_speed, bind, judged
 from lifecycle.errors import RuleUnknown
 from lifecycle.models import EvaluationMark, Policy
 from lifecycle.models.asked import as_asked, asked_now
 from lifecycle.rules import RULES, Rule, Subject
 from lifecycle.rules.asked import Asked, AskedPolicy
-from lifecycle.states import DUE_WITHIN, ESCALATED_AFTER, FindingState
+from lifecycle.states import FindingState
 from lifecycle.trials.rehearsal import as_plain, rehearsal
 from web.wording import plural
 
@@ -50,7 +50,6 @@ _ASKED_BY = {
 
 # Facts of a server that come from the policies that bind the credentials used on it.
 _OF_LOGGING = ("happenings", "unlogged", "unrecorded")
-_FACT = re.compile(r"\bv\.([a-z_]+)")
 
 Pair = tuple[AskedPolicy | None, AskedPolicy | None]  # what binds a credential before and after
 
@@ -200,25 +199,21 @@ def _rules_under_policies(before: Asked, after: Asked, pairs: Sequence[Pair], re
 
 def _conditions_read(rule: Rule, facts: Sequence[str]) -> bool:
     conditions = (rule.applies, rule.violated, rule.unknown, rule.raised, rule.graded, rule.kept)
-    return any(fact in facts for fact in _FACT.findall(" ".join(conditions)))
+    return any(fact in facts for fact in FACT.findall(" ".join(conditions)))
 
 
 def _reads(rule: Rule, facts: Sequence[str]) -> bool:
     return _conditions_read(rule, facts) or any(
-        fact in facts for fact in _FACT.findall(" ".join(rule.evidence.values()))
+        fact in facts for fact in FACT.findall(" ".join(rule.evidence.values()))
     )
 
 
 # ── Twice ──────────────────────────────────────────────────────────────────────────────────────
-_NAMES = {
-    Subject.CREDENTIAL: ("inventory_credential", "s.owner_id"),
-    Subject.SERVER: (
-        "inventory_mcpserver",
-        "coalesce(s.iam_owner_id, s.platform_owner_id, s.application_owner_id)",
-    ),
-    Subject.CLIENT: ("inventory_mcpclient", "s.owner_id"),
-    Subject.CONNECTION: ("inventory_connection", "NULL::uuid"),
-    Subject.JOB: ("lifecycle_scheduledjob", "NULL::uuid"),
+# Who answers for one, as its row `s` has it; nobody for the others.
+_OWNERS = {
+    Subject.CREDENTIAL: "s.owner_id",
+    Subject.SERVER: "coalesce(s.iam_owner_id, s.platform_owner_id, s.application_owner_id)",
+    Subject.CLIENT: "s.owner_id",
 }
 _KINDS = ("opened", "closed", "raised", "lowered")
 
@@ -356,7 +351,7 @@ class _Trial:
 
     def _keep(self, subject: Subject, condition: str) -> None:
         """Keep what differs in this way."""
-        table, owner = _NAMES[subject]
+        table, owner = TABLES[subject], _OWNERS.get(subject, "NULL::uuid")
         self._rows(
             f"""
             INSERT INTO trial_changes
@@ -374,7 +369,7 @@ class _Trial:
 
     def _unresolved(self, found: Judged, *, is_graded: bool) -> str:
         """The findings that an evaluation leaves unresolved: what is violated, and what was and nobody can tell now."""
-        severity = f"j.severity + coalesce({_ESCALATED}, false)::integer" if is_graded else "NULL::integer"
+        severity = f"j.severity + ({IS_ESCALATED})::integer" if is_graded else "NULL::integer"
         return f"""
             SELECT j.rule, j.id, {severity} AS severity, j.evidence, f.state, false AS is_kept
             FROM violations j
@@ -388,10 +383,7 @@ class _Trial:
     def _unknown(self, found: Judged) -> list[int]:
         if not found.rules:
             return []
-        counts = ", ".join(
-            f"count(*) FILTER (WHERE {found.applies(rule)} AND ({rule.violated}) IS NOT TRUE AND ({rule.unknown}))"
-            for rule in found.rules
-        )
+        counts = ", ".join(f"count(*) FILTER (WHERE {found.unknown(rule)})" for rule in found.rules)
         return list(found.execute(f"SELECT {counts} FROM subject_facts v")[0])
 
     # ── What differs ───────────────────────────────────────────────────────────────────────────
@@ -489,18 +481,6 @@ class _Trial:
             """
         )
         return tuple(Example(Subject.CREDENTIAL.value, key, name) for key, name in rows)
-
-
-# As an evaluation escalates: a finding `f` that nobody resolved in so many times what the severity of `j` allows.
-_ESCALATED = """(f.opened_at + CASE j.severity {} END <= %(now)s
-                 AND (f.state <> '{}' OR f.escalated_at IS NOT NULL))""".format(
-    " ".join(
-        f"WHEN {severity.value} THEN interval '{ESCALATED_AFTER * int(time.total_seconds())} s'"
-        for severity, time in DUE_WITHIN.items()
-        if severity is not Severity.CRITICAL
-    ),
-    FindingState.WAIVED.value,
-)
 
 
 def _says_something(rule: RuleChange) -> bool:

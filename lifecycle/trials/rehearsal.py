@@ -11,6 +11,7 @@ from django.db import connection as database
 from django.db.backends.utils import CursorWrapper
 from psycopg.errors import QueryCanceled
 
+from lifecycle.actions.judging import never_compiled
 from lifecycle.errors import TrialTookTooLong
 
 LONGEST = timedelta(seconds=60)  # of one statement
@@ -25,8 +26,7 @@ def rehearsal(longest: timedelta = LONGEST) -> Iterator[CursorWrapper]:
     try:
         with transaction.atomic(), database.cursor() as cursor:
             cursor.execute(f"SET LOCAL statement_timeout = {longest // timedelta(milliseconds=1)}")
-            # Statements of this size look expensive enough to be compiled, which costs more than it ever saves here.
-            cursor.execute("SET LOCAL jit = off")
+            never_compiled(cursor)
             yield cursor
             transaction.set_rollback(True)
     except OperationalError as exc:

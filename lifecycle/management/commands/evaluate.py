@@ -18,15 +18,14 @@ from django.db.models import Count
 from django.utils import timezone
 
 from access.actors import Actor
-from inventory.states import Severity
 from lifecycle.actions.evaluation import Evaluation, evaluate
 from lifecycle.errors import EvaluationUnderWay
 from lifecycle.models import EvaluationMark, Finding, RuleState
 from lifecycle.rules import RULES
+from lifecycle.rules.asked import GRADES
 from web.wording import plural, thousands
 
 FOUND, FAILURE = 1, 3  # exit codes; 2 is a wrong call
-LEVELS = {severity.name.lower(): severity for severity in Severity if severity is not Severity.NONE}
 # The first words of PostgreSQL's states for a wrong schema: an undefined table or column.
 OTHER_SCHEMA = ("42P01", "42703")
 
@@ -43,7 +42,7 @@ class Command(BaseCommand):
         parser.add_argument("--format", choices=["text", "json"], default="text")
         parser.add_argument(
             "--fail-on",
-            choices=list(LEVELS),
+            choices=list(GRADES),
             help="Exit with 1 when a finding of this severity or worse is open. Without it no finding does that.",
         )
         parser.add_argument(
@@ -123,11 +122,11 @@ def _posture(fail_on: str | None) -> dict[str, Any]:
     by_severity = dict(opened.values_list("severity").annotate(Count("pk")))
     by_rule = dict(opened.values_list("rule").annotate(Count("pk")))
     states = {state.rule: state for state in RuleState.objects.all()}
-    worst = LEVELS[fail_on] if fail_on else None
+    worst = GRADES[fail_on] if fail_on else None
     return {
         "open": {
             "total": sum(by_severity.values()),
-            "by_severity": {name: by_severity.get(level, 0) for name, level in reversed(LEVELS.items())},
+            "by_severity": {name: by_severity.get(level, 0) for name, level in reversed(GRADES.items())},
             "by_rule": {rule: by_rule.get(rule, 0) for rule in sorted({*RULES, *by_rule})},
         },
         "waived": Finding.objects.waived().count(),
