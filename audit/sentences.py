@@ -18,6 +18,8 @@ PAGES = {
     "finding": "finding_detail",
     "scheduledjob": "job_detail",
     "policy": "policy_detail",
+    "operation": "operation_detail",
+    "batch": "batch_detail",
 }
 NOUNS = {
     "mcpserver": "server",
@@ -27,6 +29,9 @@ NOUNS = {
     "chainhead": "chain head",
     "scheduledjob": "scheduled job",
     "waivercap": "waiver cap",
+    "changefreeze": "change freeze",
+    "maintenancewindow": "maintenance window",
+    "operatinglimits": "operating limits",
 }
 NAMES = ("tools", "scopes", "resources")  # what others called them: said as they wrote it
 HOLDERS = ("changed", "changes", "settings", "dates")

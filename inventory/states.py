@@ -25,6 +25,7 @@ class ConnectionKind(TextChoices):
     AWS = "aws", "AWS account"
     POSTGRES = "postgres", "PostgreSQL"
     FEED = "feed", "Feed"
+    PLUG_IN = "plug_in", "Plug-in"
 
 
 class RunState(TextChoices):

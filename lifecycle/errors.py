@@ -163,3 +163,47 @@ class WaivedTooLong(LifecycleError):
 
 class CapRefused(LifecycleError):
     """A cap is 0 to 1 000 waivers and 0 to 3 650 days, set by an administrator with a reason."""
+
+
+class NotAnOperator(LifecycleError):
+    """Operations on this credential are for operators, and for whoever owns it; ask one of them."""
+
+
+class CredentialEnded(LifecycleError):
+    """This credential has ended already; there is nothing left to rotate or revoke."""
+
+
+class OperationAlreadyOpen(LifecycleError):
+    """Another operation on this credential is still open; wait for it or cancel it."""
+
+
+class OperationClosed(LifecycleError):
+    """This operation has ended already."""
+
+
+class OperationRunning(LifecycleError):
+    """A worker is taking a step of this operation at this moment; try again in a few seconds."""
+
+
+class OperationNotProposed(LifecycleError):
+    """This operation was decided already."""
+
+
+class OperationNotStalled(LifecycleError):
+    """This operation goes on by itself; only a stalled one is resumed."""
+
+
+class PastTheWayBack(LifecycleError):
+    """What this operation has begun cannot be undone any more; it goes on to its end."""
+
+
+class NoDelivery(LifecycleError):
+    """Say first where the new secret goes: set a place of delivery for this credential."""
+
+
+class NothingOperable(LifecycleError):
+    """No provider can be asked about this credential; it can only be rotated or revoked by hand."""
+
+
+class ProposedByRequester(LifecycleError):
+    """You asked for this, so somebody else approves it."""

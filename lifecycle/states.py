@@ -109,3 +109,105 @@ class LinkKind(TextChoices):
     REVIEW_ITEM = "review_item", "Review item"
     TICKET = "ticket", "Ticket"
     CHANGE = "change", "Change"
+
+
+# ── Operations ─────────────────────────────────────────────────────────────────────────────────
+
+
+class OperationKind(TextChoices):
+    ROTATION = "rotation", "Rotation"
+    REVOCATION = "revocation", "Revocation"
+
+
+class OperationState(TextChoices):
+    """Running is none of them: it is a lease that has not run out, so no crash leaves a row that lies."""
+
+    PROPOSED = "proposed", "Proposed"
+    PENDING = "pending", "Pending"
+    WAITING = "waiting", "Waiting"
+    STALLED = "stalled", "Stalled"
+    COMPLETED = "completed", "Completed"
+    CANCELLED = "cancelled", "Cancelled"
+    SUPERSEDED = "superseded", "Superseded"
+
+
+# Never left again.
+CLOSED = (OperationState.COMPLETED, OperationState.CANCELLED, OperationState.SUPERSEDED)
+# A worker goes on with these by itself once they are due.
+TIMED = (OperationState.PENDING, OperationState.WAITING)
+
+
+class Step(TextChoices):
+    """What an operation is at. `lifecycle.plans` has their order."""
+
+    ISSUE = "issue", "Issue and deliver"
+    VERIFY_NEW = "verify_new", "See the new version work"
+    PROMOTE = "promote", "Let consumers read it"
+    OVERLAP = "overlap", "Overlap"
+    SUSPEND_OLD = "suspend_old", "Suspend the old version"
+    QUIET = "quiet", "Quiet period"
+    DESTROY_OLD = "destroy_old", "Destroy the old version"
+    VERIFY_GONE = "verify_gone", "See the old version gone"
+    SNAPSHOT = "snapshot", "Look at what it reaches"
+    SUSPEND = "suspend", "Suspend"
+    VERIFY_REFUSED = "verify_refused", "See it refused"
+    SETTLE = "settle", "Settling time"
+    DESTROY = "destroy", "Destroy"
+    RESTORE_OLD = "restore_old", "Let consumers read the old version"
+    DESTROY_NEW = "destroy_new", "Destroy the new version"
+    VERIFY_BACK = "verify_back", "See the new version gone"
+
+
+class Proof(TextChoices):
+    """How it is known that an old secret is refused. A provider's word alone is `executed`."""
+
+    NONE = "none", "Nothing yet"
+    EXECUTED = "executed", "The provider says it did"
+    VERIFIED = "verified", "Seen refused"
+    UNVERIFIABLE = "unverifiable", "Nobody can tell"
+
+
+class Trigger(TextChoices):
+    """What asked for an operation."""
+
+    PERSON = "person", "A person"
+    SCHEDULE = "schedule", "The schedule"
+    KILL_SWITCH = "kill_switch", "The kill switch"
+    LEAVER = "leaver", "An owner left"
+    REVIEW = "review", "A review"
+
+
+class AttemptOutcome(TextChoices):
+    """What came of one try at a step. Without one, nobody knows: its worker died, or is at it."""
+
+    DONE = "done", "Done"
+    WAITS = "waits", "Waits"
+    RETRIES = "retries", "Tries again"
+    STALLED = "stalled", "Gave up"
+    LOST = "lost", "Its worker died"
+
+
+class Acknowledged(TextChoices):
+    """How it is known that a consumer uses the new version."""
+
+    API = "api", "It said so"
+    SEEN = "seen", "Seen using it"
+    PERSON = "person", "Somebody said so"
+
+
+class BatchKind(TextChoices):
+    BULK = "bulk", "Chosen by hand"
+    KILL_SWITCH = "kill_switch", "Kill switch"
+    LEAVER = "leaver", "An owner left"
+
+
+class BatchState(TextChoices):
+    REQUESTED = "requested", "Waits for a second person"
+    RUNNING = "running", "Running"
+    HALTED = "halted", "Halted"
+    COMPLETED = "completed", "Completed"
+    DECLINED = "declined", "Declined"
+    CANCELLED = "cancelled", "Cancelled"
+
+
+BATCH_CLOSED = (BatchState.COMPLETED, BatchState.DECLINED, BatchState.CANCELLED)

@@ -25,3 +25,7 @@ class Denied(Permanent):
 
 class Refused(Permanent):
     """We refuse: the address is not one that Keyreeve may reach, or the reference not one it may read."""
+
+
+class NoRoom(Permanent):
+    """The place holds as many versions of a credential as it may; one must go before another is issued."""
