@@ -66,3 +66,14 @@ def home() -> Iterator[Path]:
     folder = short_folder()
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
+
+
+# What takes seconds each, because it starts programs and waits for them.
+LONG = ("journeys", "browser", "config/test_up.py", "demo")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The long ones first: begun last they would run on one process while the other has nothing left to take."""
+    folder = Path(__file__).parent
+    items.sort(key=lambda item: not item.path.relative_to(folder).as_posix().startswith(LONG))
