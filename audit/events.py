@@ -78,6 +78,7 @@ class Event(StrEnum):
     OPERATION_RESUMED = "operation.resumed"
     OPERATION_ASSIGNED = "operation.assigned"
     OPERATION_EXTENDED = "operation.extended"
+    OPERATION_OVERLAP_ENDED = "operation.overlap_ended"
     OPERATION_ROLLED_BACK = "operation.rolled_back"
     OPERATION_CANCELLED = "operation.cancelled"
     OPERATION_SUPERSEDED = "operation.superseded"

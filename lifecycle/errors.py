@@ -207,3 +207,19 @@ class NothingOperable(LifecycleError):
 
 class ProposedByRequester(LifecycleError):
     """You asked for this, so somebody else approves it."""
+
+
+class NothingToAcknowledge(LifecycleError):
+    """Consumers cannot read the new version yet, so nobody can have moved to it."""
+
+
+class ConsumerUnknown(LifecycleError):
+    """Say who uses the new version: a name of at most 300 characters."""
+
+
+class OverlapEnded(LifecycleError):
+    """This operation is not in its overlap, so there are no consumers to wait for."""
+
+
+class ExtendedTooFar(LifecycleError):
+    """An overlap is extended to a moment to come, 90 days ahead at most; choose another one."""

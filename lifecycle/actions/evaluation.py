@@ -96,6 +96,10 @@ WITHOUT_EFFECT = {
     Event.POLICY_CHANGED,
     Event.POLICY_RETIRED,
     Event.RULE_SET,
+    # Consumers and their overlap change nothing that a rule reads.
+    Event.OPERATION_ACKNOWLEDGED,
+    Event.OPERATION_EXTENDED,
+    Event.OPERATION_OVERLAP_ENDED,
     Event.FINDINGS_EVALUATED,
     Event.FINDING_ASSIGNED,
     Event.FINDING_COMMENTED,

@@ -82,6 +82,9 @@ class Operation(Row):
     old_version = models.ForeignKey(CredentialVersion, models.PROTECT, null=True, blank=True, related_name="+")
     new_version = models.ForeignKey(CredentialVersion, models.PROTECT, null=True, blank=True, related_name="+")
     overlap = models.DurationField(help_text="How long both work, at least while consumers have not moved.")
+    extended_until = models.DateTimeField(
+        null=True, blank=True, help_text="Until when a person gave consumers time; somebody is asked again then."
+    )
     quiet = models.DurationField(help_text="How long the old version is suspended before it is destroyed.")
     step_at = models.DateTimeField(help_text="At this step since.")
     due_at = models.DateTimeField(null=True, blank=True)

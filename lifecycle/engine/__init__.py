@@ -1,0 +1,1 @@
+"""Runs operations, one step at a time."""

@@ -1,0 +1,203 @@
+"""Who uses a credential, and which of them were seen to have moved to the new version of a rotation."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from django.db.models import Q
+
+from inventory.models import Credential, CredentialVersion, Use
+from inventory.states import Admission
+from lifecycle.models.operations import Acknowledgement, Delivery, Operation, StepAttempt
+from lifecycle.states import Acknowledged, AttemptOutcome, OperationKind, Step
+
+NAMES_IT = "Its configuration names the new version."
+LEFT_IT = "Its configuration names the old version no longer."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Consumer:
+    """One that uses a credential, and how it is known that it uses the new version: not at all where `how` is None.
+
+    Without a `client_id` it is nobody whom the inventory knows: it called itself so, or somebody did.
+    """
+
+    name: str
+    client_id: UUID | None = None
+    how: Acknowledged | None = None
+    at: datetime | None = None
+    said_by: str = ""
+    evidence: str = ""
+
+    @property
+    def has_moved(self) -> bool:
+        return self.how is not None
+
+    @property
+    def is_known(self) -> bool:
+        return self.client_id is not None
+
+
+def promoted_at(operation: Operation) -> datetime | None:
+    """Since when consumers can read the new version; None while they cannot."""
+    if operation.kind != OperationKind.ROTATION:
+        return None
+    done = StepAttempt.objects.filter(operation=operation, step=Step.PROMOTE, outcome=AttemptOutcome.DONE)
+    at = done.order_by("-number").values_list("ended_at", flat=True).first()
+    return at or (operation.step_at if operation.step == Step.OVERLAP else None)
+
+
+def consumers_of(operation: Operation) -> tuple[Consumer, ...]:
+    """Everybody known to use the credential, by name, then those who only called themselves so. Five queries at most.
+
+    A client was seen to have moved when its configuration was looked at after the promotion and holds the old version
+    nowhere any more. That it names a reference shows nothing: it named it before, and may not have read it again.
+    """
+    since = promoted_at(operation)
+    said = list(Acknowledgement.objects.filter(operation=operation).order_by("id"))
+    by_client = {each.client_id: each for each in said if each.client_id is not None}
+    old, new = _versions(operation)
+    known: list[Consumer] = []
+    for client_id, (name, uses) in _uses(operation, old=old, since=since).items():
+        row = by_client.pop(client_id, None)
+        if row is not None:
+            known.append(_acknowledged(row, name))
+        else:
+            known.append(_seen(client_id, name, uses, old=old, new=new, since=since))
+    known.sort(key=lambda each: (each.name.casefold(), str(each.client_id)))
+    others = [
+        _acknowledged(each, each.consumer) for each in said if each.client_id is None or each.client_id in by_client
+    ]
+    return (*known, *others)
+
+
+def known_consumers(credentials: Iterable[UUID]) -> dict[UUID, int]:
+    """How many clients are known to use each of these credentials now; those that nobody is known to use are left out.
+
+    One query, of those given only.
+    """
+    counted: dict[UUID, set[UUID]] = {}
+    uses = Use.objects.present().filter(_in_service(), credential__in=list(credentials))
+    for credential_id, client_id in uses.values_list("credential_id", "client_id").distinct():
+        if credential_id is not None:
+            counted.setdefault(credential_id, set()).add(client_id)
+    return {credential_id: len(clients) for credential_id, clients in counted.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """One place where a client names a credential."""
+
+    is_the_credential: bool
+    fingerprint: str
+    external_id: str
+    first_seen_at: datetime
+    gone_at: datetime | None
+
+    def names(self, version: CredentialVersion | None) -> bool:
+        if version is None:
+            return False
+        return bool(
+            (version.fingerprint and version.fingerprint == self.fingerprint)
+            or (version.external_id and version.external_id == self.external_id)
+        )
+
+
+def _in_service() -> Q:
+    return Q(is_disabled=False, client__gone_at=None) & ~Q(client__admission=Admission.REMOVED)
+
+
+def _versions(operation: Operation) -> tuple[CredentialVersion | None, CredentialVersion | None]:
+    keys = [key for key in (operation.old_version_id, operation.new_version_id) if key is not None]
+    found = CredentialVersion.objects.in_bulk(keys) if keys else {}
+    return (
+        found.get(operation.old_version_id) if operation.old_version_id else None,
+        found.get(operation.new_version_id) if operation.new_version_id else None,
+    )
+
+
+def _uses(
+    operation: Operation, *, old: CredentialVersion | None, since: datetime | None
+) -> dict[UUID, tuple[str, list[_Held]]]:
+    """By client, its name and where it holds the credential.
+
+    A listing may know the old version, or the place it is delivered to, as a credential of its own: a configuration
+    file is read without the provider. Who names those uses this credential too.
+    """
+    same = Q(credential=operation.credential_id)
+    twins = Q(pk__in=[])
+    if old is not None and old.fingerprint:
+        twins |= Q(fingerprint=old.fingerprint)
+    if old is not None and old.external_id:
+        twins |= Q(external_id=old.external_id)
+    location = Delivery.objects.filter(credential=operation.credential_id).values_list("location", flat=True).first()
+    if location:
+        twins |= Q(identity_key=f"ref:{location}")
+    keys = list(Credential.objects.filter(twins).exclude(pk=operation.credential_id).values_list("pk", flat=True))
+    if keys:
+        same |= Q(credential__in=keys)
+    open_then = Q(gone_at=None) | Q(gone_at__gt=since) if since is not None else Q(gone_at=None)
+    clients = dict(
+        Use.objects.filter(_in_service() & same & open_then).values_list("client_id", "client__name").distinct()
+    )
+    held: dict[UUID, tuple[str, list[_Held]]] = {client_id: (name, []) for client_id, name in clients.items()}
+    if not held:
+        return held
+    places = Use.objects.filter(open_then, is_disabled=False, client__in=list(held), credential__isnull=False)
+    columns = (
+        "client_id",
+        "credential_id",
+        "credential__fingerprint",
+        "credential__external_id",
+        "credential__identity_key",
+        "first_seen_at",
+        "gone_at",
+    )
+    for client_id, credential_id, fingerprint, external_id, identity, first_seen_at, gone_at in places.values_list(
+        *columns
+    ):
+        is_it = credential_id == operation.credential_id or (bool(location) and identity == f"ref:{location}")
+        held[client_id][1].append(_Held(is_it, fingerprint, external_id, first_seen_at, gone_at))
+    return held
+
+
+def _acknowledged(row: Acknowledgement, name: str) -> Consumer:
+    return Consumer(
+        name=name,
+        client_id=row.client_id,
+        how=Acknowledged(row.how),
+        at=row.acknowledged_at,
+        said_by=row.said_by,
+        evidence=row.said_by if row.how == Acknowledged.SEEN else "",
+    )
+
+
+def _seen(
+    client_id: UUID,
+    name: str,
+    uses: list[_Held],
+    *,
+    old: CredentialVersion | None,
+    new: CredentialVersion | None,
+    since: datetime | None,
+) -> Consumer:
+    still = Consumer(name=name, client_id=client_id)
+    if since is None:
+        return still
+    present = [each for each in uses if each.gone_at is None]
+    for each in present:
+        # What stands there since before the promotion is the old version, whatever the row is called by now.
+        if (each.names(old) and not each.names(new)) or (each.is_the_credential and each.first_seen_at <= since):
+            return still
+    named = [each.first_seen_at for each in present if each.names(new) and each.first_seen_at > since]
+    if named:
+        return Consumer(
+            name=name, client_id=client_id, how=Acknowledged.SEEN, at=max(named), said_by=NAMES_IT, evidence=NAMES_IT
+        )
+    left = [each.gone_at for each in uses if each.gone_at is not None and (each.is_the_credential or each.names(old))]
+    if not left:
+        return still
+    return Consumer(
+        name=name, client_id=client_id, how=Acknowledged.SEEN, at=max(left), said_by=LEFT_IT, evidence=LEFT_IT
+    )
