@@ -21,6 +21,7 @@ from urllib.parse import quote_plus, urlencode
 
 from providers.addresses import AUTHORIZATION_SERVER, OPENID_CONFIGURATION, inserted, is_safe, origin, split
 from providers.base import Secret
+from providers.errors import Permanent, Transient
 from providers.fetch import Fetcher, Limits
 from providers.observations import ClientObservation, Exchange, IssuerObservation, Leftover, SafetyClass
 from providers.questions import IssuerQuestion as Q
@@ -103,6 +104,20 @@ async def observe_issuer(
         exchanges={str(question): exchange for question, exchange in asking.exchanges.items()},
         leftovers=tuple(asking.leftovers),
     )
+
+
+async def metadata_of(issuer: str, fetcher: Fetcher) -> Mapping[str, Any]:
+    """What an issuer says of itself where clients look for it, and nothing else asked. Raises `ProviderError`."""
+    asking = _Asking(issuer, fetcher)
+    await asking.find_metadata()
+    if asking.metadata is not None:
+        return asking.metadata
+    if not any(exchange.is_answered for exchange in asking.exchanges.values()):
+        raise Transient(f"{issuer} does not answer.")
+    for exchange in asking.exchanges.values():
+        if exchange.status == 429 or (exchange.status or 0) >= 500:
+            raise Transient(f"{issuer} answers {exchange.status} where its metadata should be.")
+    raise Permanent(f"{issuer} publishes no metadata where clients look for it.")
 
 
 async def observe_client_document(client_id: str, *, fetcher: Fetcher, now: datetime) -> ClientObservation:

@@ -75,6 +75,7 @@ class ListedClient:
     grant_types: tuple[str, ...] = ()
     scopes: tuple[str, ...] = ()
     software_id: str = ""
+    software_version: str = ""
     application_type: str = ""
     auth_method: str = ""
     registration_uri: str = ""
@@ -108,15 +109,16 @@ class AuthorizationServer:
 
     async def clients(self) -> AsyncIterator[Sequence[ListedClient | Problem]]:
         """Every client, page by page. Raises `ProviderError` when nothing can be listed, or nothing more."""
-        async for page in self._pages(self._clients_url, "clients"):
+        async for page in self.pages(self._clients_url, "clients"):
             yield [_client(row, self._clients_url) for row in page]
 
     async def tokens(self, *, now: datetime) -> AsyncIterator[Sequence[DiscoveredCredential | Problem]]:
         """What the server says of every token, page by page; their values stay there."""
-        async for page in self._pages(self._tokens_url, "tokens"):
+        async for page in self.pages(self._tokens_url, "tokens"):
             yield [self._token(row, now) for row in page]
 
-    async def _pages(self, url: str, noun: str) -> AsyncIterator[list[Any]]:
+    async def pages(self, url: str, noun: str) -> AsyncIterator[list[Any]]:
+        """A listing as it is answered, page by page."""
         seen: set[str] = set()
         address: str | None = url
         while address:
@@ -147,7 +149,7 @@ class AuthorizationServer:
         return document_of(exchange, f"The listing of {noun}")
 
     def _token(self, row: Any, now: datetime) -> DiscoveredCredential | Problem:
-        number = _text(row.get("id"), _SHORT) if isinstance(row, dict) else ""
+        number = text_of(row.get("id"), _SHORT) if isinstance(row, dict) else ""
         if not number:
             return Problem(place=self._tokens_url, reason="A token is listed without an id.")
         kind = REFRESH_TOKEN if row.get("token_type") == REFRESH_TOKEN else ACCESS_TOKEN
@@ -204,7 +206,7 @@ class AuthorizationServer:
         if not isinstance(is_active, bool):
             raise Permanent("The introspection endpoint does not say whether the token is active.")
         fingerprint, hint = mark(value)
-        claims = document if is_active else _claims(value)
+        claims = document if is_active else claims_of(value)
         expires_at = moment(claims.get("exp"))
         status, reason = Status.ACTIVE, ""
         if not is_active:
@@ -216,7 +218,7 @@ class AuthorizationServer:
             claims,
             kind=REFRESH_TOKEN if document.get("token_type") == REFRESH_TOKEN else held.kind,
             identity=f"fp:{fingerprint}",  # as a file names it that holds the same token
-            external_id=_text(document.get("jti"), _SHORT),
+            external_id=text_of(document.get("jti"), _SHORT),
             status=status,
             reference=held.reference,
             fingerprint=fingerprint,
@@ -231,12 +233,7 @@ class AuthorizationServer:
             raise Permanent("No client is given as which tokens can be looked up.")
         if self._introspector.endpoint:
             return self._introspector.endpoint
-        found = metadata.get("introspection_endpoint")
-        if not isinstance(found, str) or split(found) is None:
-            raise Permanent("The server's metadata names no introspection endpoint.")
-        if metadata.get("issuer") != self.issuer or origin(found) != origin(self.issuer):
-            raise Refused("The metadata names an introspection endpoint elsewhere, where no secret is sent unasked.")
-        return found
+        return endpoint_of(metadata, "introspection_endpoint", issuer=self.issuer)
 
     async def _look_up(self, endpoint: str, value: Secret, *, hint: str) -> Mapping[str, Any]:
         asking = self._introspector
@@ -244,14 +241,9 @@ class AuthorizationServer:
             raise Permanent("No client is given as which tokens can be looked up.")
         secret = asking.secret(authority(endpoint))
         form = {"token": value.reveal(), "token_type_hint": hint}
-        headers: list[tuple[str, str | Secret]] = list(_FORM)
-        if asking.auth_method == "client_secret_post":
-            form |= {"client_id": asking.client_id, "client_secret": secret.reveal()}
-        else:
-            # Both halves are form-encoded first (RFC 6749 §2.3.1), so that a colon in the id is none.
-            pair = f"{quote_plus(asking.client_id)}:{quote_plus(secret.reveal())}"
-            headers.append(("Authorization", Secret(f"Basic {base64.b64encode(pair.encode()).decode()}")))
-        exchange = await self._fetcher.request("POST", endpoint, headers=headers, content=urlencode(form).encode())
+        exchange = await post_as(
+            self._fetcher, endpoint, form, client_id=asking.client_id, secret=secret, auth_method=asking.auth_method
+        )
         said = document_of(exchange, "The introspection endpoint")
         for sent in (value, secret):
             said = without(sent.reveal(), said)
@@ -284,13 +276,15 @@ class AuthorizationServer:
 
     def _described(self, row: Mapping[str, Any], *, kind: str, reason: str = "", **known: Any) -> DiscoveredCredential:
         """A token with what its claims say, whether a listing or an introspection said it."""
-        client = _text(row.get("client_id"), _SHORT)
-        subject = _text(row.get("sub"), _SHORT) or _text(row.get("username"), _SHORT)
+        client = text_of(row.get("client_id"), _SHORT)
+        subject = text_of(row.get("sub"), _SHORT) or text_of(row.get("username"), _SHORT)
         audiences = _texts(row.get("aud") or row.get("resource"))
         noun = "access token" if kind == ACCESS_TOKEN else "refresh token"
         is_consented = bool(subject) and subject != client
         trust_model = "user_consented" if is_consented else "static_service" if subject else "unknown"
         details: dict[str, Any] = {"audiences": list(audiences)} if audiences else {}
+        if grant := text_of(row.get("grant_id"), _SHORT):
+            details["grant"] = grant
         if reason:
             details["reason"] = reason
         return DiscoveredCredential(
@@ -300,32 +294,67 @@ class AuthorizationServer:
             issuer=self.issuer,
             trust_model=trust_model,
             subject=subject if is_consented else "",
-            scopes=tuple(_text(row.get("scope"), _LONG).split())[:_MANY],
+            scopes=tuple(text_of(row.get("scope"), _LONG).split())[:_MANY],
             details=details,
             **known,
         )
 
 
+async def post_as(
+    fetcher: Fetcher,
+    endpoint: str,
+    form: Mapping[str, str],
+    *,
+    client_id: str,
+    secret: Secret | None,
+    auth_method: str = "client_secret_basic",
+) -> Exchange:
+    """Send a form as a client; one without a secret says its id alone, as public clients do."""
+    headers: list[tuple[str, str | Secret]] = list(_FORM)
+    sent = dict(form)
+    if secret is None:
+        sent["client_id"] = client_id
+    elif auth_method == "client_secret_post":
+        sent |= {"client_id": client_id, "client_secret": secret.reveal()}
+    else:
+        # Both halves are form-encoded first (RFC 6749 §2.3.1), so that a colon in the id is none.
+        pair = f"{quote_plus(client_id)}:{quote_plus(secret.reveal())}"
+        headers.append(("Authorization", Secret(f"Basic {base64.b64encode(pair.encode()).decode()}")))
+    return await fetcher.request("POST", endpoint, headers=headers, content=urlencode(sent).encode())
+
+
 def _client(row: Any, place: str) -> ListedClient | Problem:
-    client_id = _text(row.get("client_id"), _LONG) if isinstance(row, dict) else ""
+    client_id = text_of(row.get("client_id"), _LONG) if isinstance(row, dict) else ""
     if not client_id:
         return Problem(place=place, reason="A client is listed without a client_id.")
-    said = _text(row.get("registration_type"), _SHORT)
+    said = text_of(row.get("registration_type"), _SHORT)
     return ListedClient(
         client_id=client_id,
-        name=_text(row.get("client_name"), _SHORT),
+        name=text_of(row.get("client_name"), _SHORT),
         registration=said if said in REGISTRATIONS else "",
         redirect_uris=_texts(row.get("redirect_uris")),
         grant_types=_texts(row.get("grant_types")),
-        scopes=tuple(_text(row.get("scope"), _LONG).split())[:_MANY],
-        software_id=_text(row.get("software_id"), _SHORT),
-        application_type=_text(row.get("application_type"), _SHORT),
-        auth_method=_text(row.get("token_endpoint_auth_method"), _SHORT),
-        registration_uri=_text(row.get("registration_client_uri"), _LONG),
+        scopes=tuple(text_of(row.get("scope"), _LONG).split())[:_MANY],
+        software_id=text_of(row.get("software_id"), _SHORT),
+        software_version=text_of(row.get("software_version"), _SHORT),
+        application_type=text_of(row.get("application_type"), _SHORT),
+        auth_method=text_of(row.get("token_endpoint_auth_method"), _SHORT),
+        registration_uri=text_of(row.get("registration_client_uri"), _LONG),
         issued_at=moment(row.get("client_id_issued_at")),
         last_used_at=moment(row.get("last_used_at")),
         secret_expires_at=moment(row.get("client_secret_expires_at")),
     )
+
+
+def endpoint_of(metadata: Mapping[str, Any], name: str, *, issuer: str) -> str:
+    """An endpoint that the server's own metadata names, on the issuer's own host. Raises `Permanent`."""
+    noun = f"{name.removesuffix('_endpoint')} endpoint"
+    found = metadata.get(name)
+    if not isinstance(found, str) or split(found) is None:
+        raise Permanent(f"The server's metadata names no {noun}.")
+    if metadata.get("issuer") != issuer or origin(found) != origin(issuer):
+        raise Refused(f"The metadata names the {noun} elsewhere, where no secret is sent unasked.")
+    return found
 
 
 def authority(url: str) -> str:
@@ -389,7 +418,7 @@ def moment(value: Any) -> datetime | None:
     return None
 
 
-def _text(value: Any, longest: int) -> str:
+def text_of(value: Any, longest: int) -> str:
     """A text in one line, or nothing: what is too long is no value of this kind, and cut it would name another."""
     if not isinstance(value, str) or len(value) > longest:
         return ""
@@ -398,11 +427,11 @@ def _text(value: Any, longest: int) -> str:
 
 def _texts(value: Any) -> tuple[str, ...]:
     found: Iterable[Any] = value if isinstance(value, list) else [value] if isinstance(value, str) else []
-    texts = (_text(each, _LONG) for each in list(found)[:_MANY])
+    texts = (text_of(each, _LONG) for each in list(found)[:_MANY])
     return tuple(each for each in texts if each)
 
 
-def _claims(value: Secret) -> Mapping[str, Any]:
+def claims_of(value: Secret) -> Mapping[str, Any]:
     """What a JWT says of itself, unverified; empty for any other token."""
     parts = value.reveal().split(".") if len(value.reveal()) <= LONGEST_TOKEN else []
     if len(parts) != 3:

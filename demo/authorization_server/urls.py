@@ -1,5 +1,5 @@
 from django.contrib.auth.views import LoginView
-from django.urls import include, path
+from django.urls import include, path, re_path
 
 from demo.authorization_server import listings, views
 
@@ -14,5 +14,7 @@ urlpatterns = [
     path("login/", LoginView.as_view(), name="login"),
     path("manage/clients", listings.clients, name="manage-clients"),
     path("manage/tokens", listings.tokens, name="manage-tokens"),
+    re_path(r"^manage/clients/(.+)$", listings.manage_client),  # the id of a client may be an address
+    re_path(r"^manage/tokens/([a-z0-9-]+)$", listings.manage_token),
     path("", include("oauth2_provider.urls", namespace="oauth2_provider")),
 ]

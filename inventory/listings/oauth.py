@@ -1,27 +1,32 @@
 """Lists an authorization server: what it publishes, its clients, the tokens it tells of and those held by reference."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
+
+from django.utils import timezone
 
 from access.actors import Actor
 from inventory.actions.client_posture import judge_registered
 from inventory.actions.hygiene import score_clients
 from inventory.actions.issuers import record_issuers
 from inventory.actions.removals import settle_removals
-from inventory.discovery.listing import FILE, IDENTITY, NAME, POINTER, Discovered, fit
+from inventory.discovery.listing import FILE, IDENTITY, NAME, POINTER, SHORT, Discovered, fit
 from inventory.fingerprints import fingerprint, public_hint
 from inventory.listings import recorded
 from inventory.listings.base import Batch, Place
 from inventory.listings.issuers import ROLES, Look, judged
+from inventory.listings.kept_registrations import KeptRegistrations
 from inventory.listings.provided import Settings
 from inventory.listings.provided import row as described
 from inventory.models import McpClient, McpServer
 from inventory.outside import USER_AGENT, guard, references
+from inventory.states import CredentialKind, CredentialStatus, Storage, TrustModel
 from providers.addresses import LONGEST_ISSUER, is_issuer, split
-from providers.authorization import observe_client_document, observe_issuer
-from providers.base import DiscoveredCredential, Problem, Secret
+from providers.authorization import metadata_of, observe_client_document, observe_issuer
+from providers.base import DiscoveredCredential, Operable, Problem, Secret
 from providers.errors import Denied, Permanent, ProviderError, Transient
 from providers.fetch import Fetcher
 from providers.oauth import (
@@ -34,8 +39,11 @@ from providers.oauth import (
     Presented,
     authority,
 )
+from providers.oauth_lifecycle import CONFIDENTIAL, LONGEST_ID, ClientSecrets, Rights, Speaker, Tokens
 from providers.observations import ClientObservation, IssuerObservation
+from providers.references import ReferenceKind, parse_reference
 
+ENDPOINTS = ("revocation_endpoint", "token_endpoint", "registration_endpoint")
 AUTH_METHODS = ("client_secret_basic", "client_secret_post")
 MAX_TOKENS = 500
 MAX_DOCUMENTS = 500  # of clients that are known by one; the others keep what was last said of them
@@ -47,7 +55,10 @@ Page = TypeVar("Page")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
-    """The settings of a connection to an authorization server, read and judged before anything is asked."""
+    """The settings of a connection to an authorization server, read and judged before anything is asked.
+
+    What nobody but an operation needs is in `rights` alone: as whom tokens are revoked, where clients are registered.
+    """
 
     issuer: str
     clients_url: str = ""
@@ -55,6 +66,8 @@ class Setup:
     manager: Presented | None = None
     introspector: Introspector | None = None
     tokens: tuple[HeldToken, ...] = ()
+    rights: Rights
+    registrations: str = ""  # the folder for tokens of registrations that an operation makes
 
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> "Setup":
@@ -89,13 +102,31 @@ class Setup:
         ]
         if len(tokens) > MAX_TOKENS or not all(isinstance(token.reference, str) for token in tokens):
             raise Permanent(f"Tokens are named by at most {MAX_TOKENS} references.")
-        found = cls(
+        registrar = settings.text("registration_token")
+        rights = Rights(
             issuer=issuer,
             clients_url=_address(settings, "clients_url"),
             tokens_url=_address(settings, "tokens_url"),
             manager=_presented(management, bound_to) if management else None,
             introspector=introspector if client_id else None,
+            revokers=_speakers(settings.entries("revoke_as"), bound_to),
+            are_tokens_managed=settings.flag("manage_tokens", False),
+            are_clients_managed=settings.flag("manage_clients", False),
+            endpoints={name: address for name in ENDPOINTS if (address := _address(settings, name))},
+            registrar=_presented(registrar, bound_to) if registrar else None,
+        )
+        for flag, url in (("manage_tokens", rights.tokens_url), ("manage_clients", rights.clients_url)):
+            if settings.flag(flag, False) and not (url and management):
+                raise Permanent(f"The setting {flag} is about a listing: name its address and a management_token.")
+        found = cls(
+            issuer=issuer,
+            clients_url=rights.clients_url,
+            tokens_url=rights.tokens_url,
+            manager=rights.manager,
+            introspector=rights.introspector,
             tokens=tuple(tokens),
+            rights=rights,
+            registrations=_folder(settings.text("registrations")),
         )
         settings.end()
         return found
@@ -114,6 +145,57 @@ class Setup:
 def _presented(reference: str, bound_to: str) -> Presented:
     """What gives the secret for one host. Nothing is read yet."""
     return lambda host: references().resolve(reference, bound_to=bound_to, host=host)
+
+
+def _speakers(entries: Sequence[Any], bound_to: str) -> dict[str, Speaker]:
+    """The clients as which their own tokens are revoked, by id."""
+    found = {}
+    for entry in entries:
+        one = Settings(entry if isinstance(entry, dict) else {"client_id": entry})
+        client_id, reference, method = (one.text(name) for name in ("client_id", "client_secret", "client_auth"))
+        one.end()
+        if not client_id:
+            raise Permanent("Each entry of revoke_as names a client_id.")
+        if method not in ("", *AUTH_METHODS):
+            raise Permanent(f"In revoke_as client_auth is {' or '.join(AUTH_METHODS)}.")
+        found[client_id] = Speaker(
+            client_id=client_id,
+            secret=_presented(reference, bound_to) if reference else None,
+            auth_method=method or AUTH_METHODS[0],
+        )
+    return found
+
+
+def _folder(given: str) -> str:
+    """The path of the folder that a reference names."""
+    if not given:
+        return ""
+    reference = parse_reference(given)
+    if reference.kind is not ReferenceKind.FILE or reference.key:
+        raise Permanent("The setting registrations names a folder as file:/// and its whole path.")
+    return reference.place
+
+
+def operable(settings: Mapping[str, Any], *, label: str, kind: str = CredentialKind.OAUTH_ACCESS_TOKEN) -> Operable:
+    """What tokens, or client secrets, of this server can be asked to do. Raises `Permanent` where settings are wrong.
+
+    `label` is what people call the connection, and `kind` that of the credentials that it is about.
+    """
+    setup = Setup.of(settings)
+    bound_to = str(settings.get("bound_to") or authority(setup.issuer))
+
+    def fetcher() -> Fetcher:
+        return Fetcher(guard(), user_agent=USER_AGENT)
+
+    async def metadata(asking: Fetcher) -> Mapping[str, Any]:
+        return await metadata_of(setup.issuer, asking)
+
+    if kind == CredentialKind.OAUTH_CLIENT_SECRET:
+        kept = KeptRegistrations(setup.issuer, folder=setup.registrations, bound_to=bound_to)
+        return ClientSecrets(
+            setup.rights, registrations=kept, fetcher=fetcher, metadata=metadata, clock=timezone.now, label=label
+        )
+    return Tokens(setup.rights, fetcher=fetcher, metadata=metadata, clock=timezone.now, label=label)
 
 
 def _address(settings: Settings, name: str) -> str:
@@ -209,22 +291,48 @@ class _Look:
     def _client(self, client: ListedClient) -> Discovered:
         # One that nobody says how it came is waited for like one that registered itself: somebody decides about it.
         is_document = client.client_id.startswith(DOCUMENT)
-        return Discovered(
-            client_key=self._client_key(client.client_id),
-            client_name=fit(client.name or f"Unnamed client {client.client_id}", NAME),
-            client_id=fit(client.client_id, NAME),
-            authorization_server=self.setup.issuer,
-            registration=client.registration or ("cimd" if is_document else "dynamic"),
-            redirect_uris=tuple(fit(uri, 2_000) for uri in client.redirect_uris),
-            grant_types=tuple(fit(each, 80) for each in client.grant_types),
-            software_id=fit(client.software_id, 200),
-            application_type=fit(client.application_type, 20),
-            client_scopes=tuple(fit(scope, 200) for scope in client.scopes),
-            client_issued_at=client.issued_at,
-            client_last_used_at=client.last_used_at,
-            secret_expires_at=client.secret_expires_at,
-            registration_uri=fit(client.registration_uri, 2_000),
+        return replace(
+            Discovered(
+                client_key=self._client_key(client.client_id),
+                client_name=fit(client.name or f"Unnamed client {client.client_id}", NAME),
+                client_id=fit(client.client_id, NAME),
+                authorization_server=self.setup.issuer,
+                registration=client.registration or ("cimd" if is_document else "dynamic"),
+                redirect_uris=tuple(fit(uri, 2_000) for uri in client.redirect_uris),
+                grant_types=tuple(fit(each, 80) for each in client.grant_types),
+                software_id=fit(client.software_id, 200),
+                application_type=fit(client.application_type, 20),
+                client_scopes=tuple(fit(scope, 200) for scope in client.scopes),
+                client_issued_at=client.issued_at,
+                client_last_used_at=client.last_used_at,
+                secret_expires_at=client.secret_expires_at,
+                registration_uri=fit(client.registration_uri, 2_000),
+            ),
+            **self._secret(client),
         )
+
+    def _secret(self, client: ListedClient) -> dict[str, Any]:
+        """The secret of a confidential client, which its server alone lists: its date is that of the registration."""
+        if client.auth_method not in CONFIDENTIAL or len(client.client_id) > LONGEST_ID:
+            return {}
+        details = {"auth_method": client.auth_method, "registration_uri": client.registration_uri}
+        return {
+            "credential_key": fit(f"oauth:{self.setup.issuer}:client:{client.client_id}:secret", IDENTITY),
+            "credential_name": fit(f"{client.name or client.client_id} / client secret", NAME),
+            "kind": CredentialKind.OAUTH_CLIENT_SECRET.value,
+            "issuer": fit(self.setup.issuer, SHORT),
+            "principal": client.client_id,
+            "trust_model": TrustModel.STATIC_SERVICE.value,
+            "scopes": tuple(fit(scope, 200) for scope in client.scopes),
+            "storage": Storage.PROVIDER.value,
+            "status": CredentialStatus.ACTIVE.value,
+            "external_id": client.client_id,
+            "details": json.dumps({name: value for name, value in details.items() if value}, sort_keys=True),
+            "issued_at": client.issued_at,
+            "last_used_at": client.last_used_at,
+            "expires_at": client.secret_expires_at,
+            "file": fit(self.setup.clients_url, FILE),
+        }
 
     def _client_key(self, client_id: str) -> str:
         return fit(f"oauth:{self.setup.issuer}:{client_id}", IDENTITY)
