@@ -16,6 +16,7 @@ app.autodiscover_tasks()
 BEATS = [
     ("connections that are due", "inventory.tasks.sweep_due_connections", timedelta(seconds=30)),
     ("client removals that are due", "inventory.tasks.sweep_due_removals", timedelta(seconds=60)),
+    ("operations that are due", "lifecycle.tasks.sweep_due_operations", timedelta(seconds=5)),
     ("evaluation of findings", "lifecycle.tasks.evaluate_findings", timedelta(minutes=5)),
     ("waivers that end", "lifecycle.tasks.expire_waivers", timedelta(minutes=5)),
     ("figures of the day", "lifecycle.tasks.take_snapshot", timedelta(hours=1)),

@@ -151,6 +151,7 @@ CELERY_TASK_ROUTES = {
     "notifications.tasks.send_mail": {"queue": "sync"},
     "notifications.tasks.send_to_endpoint": {"queue": "sync"},
     "lifecycle.tasks.evaluate_findings": {"queue": "evaluate"},
+    "lifecycle.tasks.advance_operation": {"queue": "operate"},
 }
 CELERY_TIMEZONE = "UTC"
 

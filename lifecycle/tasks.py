@@ -2,6 +2,7 @@
 
 import logging
 from typing import Any
+from uuid import UUID
 
 import psycopg
 from celery import shared_task
@@ -12,10 +13,13 @@ from kombu.exceptions import OperationalError
 from access.actors import Actor
 from audit.actions import despite_deadlocks
 from lifecycle.actions import evaluation, notices, snapshots, waivers
+from lifecycle.engine import claims, runner
 from lifecycle.errors import EvaluationUnderWay
+from lifecycle.models import Operation, ProviderLoad
 from notifications.actions.recipients import keep_recipients
 
 logger = logging.getLogger(__name__)
+OPERATE, OPERATE_SLOW = "operate", "operate_slow"  # queues
 
 
 @shared_task
@@ -72,3 +76,40 @@ def _ring() -> None:
         logger.warning(
             "the broker cannot be reached or takes nothing; the regular evaluation will find what has changed"
         )
+
+
+# ── Operations ─────────────────────────────────────────────────────────────────────────────────
+@shared_task(acks_late=True, ignore_result=True)
+def advance_operation(operation_id: str) -> None:
+    if not runner.advance(UUID(operation_id), clock=timezone.now):
+        return
+    # Its connection bears another one now. Without this ring a long queue would move on only with the sweep.
+    for each in claims.due_beside(UUID(operation_id), timezone.now()):
+        _ring_for(each)
+
+
+@shared_task(ignore_result=True)
+def sweep_due_operations() -> dict[str, int]:
+    due = claims.due(timezone.now())
+    for each in due:
+        _ring_for(each)
+    return {"operations": len(due)}
+
+
+def ring(operation: Operation) -> None:
+    """Ask a worker to go on with an operation once what was written is committed. Without a broker the sweep does."""
+    is_slow = ProviderLoad.objects.filter(connection=operation.connection_id, is_slow=True).exists()
+    due = claims.Due(operation.pk, is_slow)
+    transaction.on_commit(lambda: _ring_quietly(due))
+
+
+def _ring_for(due: claims.Due) -> None:
+    """A connection that answers slowly has workers of its own, so that it delays only itself."""
+    advance_operation.apply_async((str(due.operation_id),), queue=OPERATE_SLOW if due.is_slow else OPERATE)
+
+
+def _ring_quietly(due: claims.Due) -> None:
+    try:
+        _ring_for(due)
+    except (OperationalError, psycopg.Error):
+        logger.warning("the broker cannot be reached or takes nothing; the sweep will find what is due")

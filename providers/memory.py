@@ -183,9 +183,9 @@ class _Asking:
 
 
 class MemoryProvider(_Asking):
-    @property
-    def capabilities(self) -> frozenset[Capability]:
-        return self.cloud.capabilities
+    def __init__(self, cloud: Cloud) -> None:
+        super().__init__(cloud)
+        self.capabilities = cloud.capabilities
 
     def versions(self, ref: CredentialRef) -> Sequence[DiscoveredVersion]:
         if Capability.LISTS_VERSIONS not in self.capabilities:

@@ -42,7 +42,8 @@ def parts(port: int) -> list[Part]:
     """Everything that runs beside the supervisor.
 
     A sync of another machine mostly waits, sometimes for minutes on one that hangs, so such syncs share a worker that
-    nothing else depends on, several at a time. Reading files and evaluating keep a core busy and take turns.
+    nothing else depends on, several at a time; so do operations on a provider that answers slowly. Reading files and
+    evaluating keep a core busy and take turns.
     """
     python = [sys.executable, "-m"]
     web = [*python, "granian", "--interface", "wsgi", "--host", settings.BIND, "--port", str(port), "--no-ws"]
@@ -52,7 +53,8 @@ def parts(port: int) -> list[Part]:
     beat = [*celery, "beat", "--loglevel", "WARNING", "--pidfile=", "-s", str(settings.KEYREEVE_HOME / "beat")]
     return [
         Part("web", [*web, "config.wsgi:application"]),
-        Part("worker operate", [*worker, "-n", "operate@keyreeve", "-Q", "operate,default", "-c", "2"], grace=20),
+        Part("worker operate", [*worker, "-n", "operate@keyreeve", "-Q", "operate,default", "-c", "3"], grace=20),
+        Part("worker slow", [*worker, "-n", "slow@keyreeve", "-Q", "operate_slow", "-c", "2"], grace=20),
         Part("worker evaluate", [*worker, "-n", "evaluate@keyreeve", "-Q", "evaluate,files", "-c", "1"], grace=20),
         Part("worker sync", [*worker, "-n", "sync@keyreeve", "-Q", "sync", "-c", "3"], grace=20),
         Part("beat", beat),

@@ -1,0 +1,62 @@
+"""From a connection to the provider behind it, from a delivery to its sink."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from inventory import outside
+from inventory.listings import aws, oauth, postgres
+from inventory.models import Connection
+from inventory.states import ConnectionKind
+from lifecycle.models import Delivery
+from providers import memory
+from providers.base import Operable, SecretSink
+from providers.errors import Permanent
+
+MEMORY = "memory"
+# Which module says how to operate what it lists.
+MODULES: Mapping[str, Any] = {
+    ConnectionKind.AWS: aws,
+    ConnectionKind.OAUTH: oauth,
+    ConnectionKind.POSTGRES: postgres,
+}
+# Which function makes a sink that needs no connection.
+SINKS: Mapping[str, str] = {"file": "file_sink", "mcp_config": "mcp_config_sink"}
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How the engine gets at providers and sinks."""
+
+    operable: Callable[[Connection], Operable]
+    sink: Callable[[Delivery], SecretSink]
+
+
+def operable(connection: Connection) -> Operable:
+    """Raises `ProviderError` where nobody can be asked."""
+    if connection.kind == ConnectionKind.PLUG_IN and connection.settings.get("provider") == MEMORY:
+        return memory.provider(connection.settings, label=connection.name)
+    make: Callable[..., Operable] | None = getattr(MODULES.get(connection.kind), "operable", None)
+    if make is None:
+        raise Permanent(f"Nothing of {connection.name} can be rotated or revoked by Keyreeve; it is done by hand.")
+    return make(connection.settings, label=connection.name)
+
+
+def sink(delivery: Delivery) -> SecretSink:
+    """Raises `ProviderError` where there is no such sink, or it lacks what it needs."""
+    if delivery.sink in SINKS:
+        alone: Callable[[], SecretSink] | None = getattr(outside, SINKS[delivery.sink], None)
+        if alone is not None:
+            return alone()
+    elif delivery.connection is None:
+        raise Permanent(f"The sink {delivery.sink} needs a connection by whose rights it is written.")
+    elif delivery.sink == MEMORY:
+        return memory.sink(delivery.connection.settings)
+    elif delivery.connection.kind == ConnectionKind.AWS:
+        make: Callable[..., SecretSink] | None = getattr(aws, "sink", None)
+        if make is not None:
+            return make(delivery.connection.settings)
+    raise Permanent(f"There is no sink {delivery.sink} in this installation.")
+
+
+REACH = Reach(operable, sink)

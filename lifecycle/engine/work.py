@@ -1,0 +1,185 @@
+"""One worker's hold on one operation: its rows, its provider and its sink, and what was asked of them meanwhile."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from functools import cached_property
+from typing import Any, TypeVar
+
+from inventory.listings.base import Clock
+from inventory.models import Credential, CredentialVersion
+from lifecycle.engine.claims import LEASE, RENEWED_AFTER, Lease, Load, renew
+from lifecycle.engine.presenting import present
+from lifecycle.engine.reach import Reach
+from lifecycle.models import Delivery, Operation, StepAttempt
+from lifecycle.states import AttemptOutcome, Step
+from providers.base import (
+    Capability,
+    CredentialRef,
+    Delivered,
+    DiscoveredVersion,
+    Issued,
+    Operable,
+    Secret,
+    SecretSink,
+    Seen,
+)
+from providers.errors import Permanent, Transient
+
+T = TypeVar("T")
+SLOW_AFTER = timedelta(seconds=5)  # a call that takes longer makes its connection a slow one
+QUICK_AGAIN = timedelta(seconds=1)
+
+
+class Asking:
+    """Counts what is asked, keeps the lease while it takes long, and knows who failed."""
+
+    def __init__(self, lease: Lease, clock: Clock) -> None:
+        self.lease, self.clock = lease, clock
+        self.minutes: dict[datetime, list[int]] = {}
+        self.longest: timedelta | None = None
+        self.place_failed = False
+
+    def provider(self, work: Callable[[], T]) -> T:
+        begun = self._still_mine()
+        counted = self.minutes.setdefault(begun.replace(second=0, microsecond=0), [0, 0])
+        counted[0] += 1
+        try:
+            answer = work()
+        except Transient:
+            counted[1] += 1
+            self.place_failed = True
+            raise
+        finally:
+            took = self.clock() - begun
+            self.longest = took if self.longest is None else max(self.longest, took)
+        return answer
+
+    def sink(self, work: Callable[[], T]) -> T:
+        self._still_mine()
+        return work()
+
+    def _still_mine(self) -> datetime:
+        now = self.clock()
+        if self.lease.until - now < LEASE - RENEWED_AFTER:
+            renew(self.lease, now=now)
+        return now
+
+
+class AskedProvider:
+    """A provider whose calls are counted. Has the verbs of `Operable`."""
+
+    def __init__(self, asked: Operable, asking: Asking) -> None:
+        self._asked, self._asking = asked, asking
+        self.capabilities = asked.capabilities
+
+    def versions(self, ref: CredentialRef) -> Sequence[DiscoveredVersion]:
+        return self._asking.provider(lambda: self._asked.versions(ref))
+
+    def issue(self, ref: CredentialRef, *, request_key: str) -> Issued:
+        return self._asking.provider(lambda: self._asked.issue(ref, request_key=request_key))
+
+    def verify(self, ref: CredentialRef, external_id: str, secret: Secret | None) -> Seen:
+        return self._asking.provider(lambda: self._asked.verify(ref, external_id, secret))
+
+    def suspend(self, ref: CredentialRef, external_id: str, secret: Secret | None = None) -> None:
+        self._asking.provider(lambda: self._asked.suspend(ref, external_id, secret))
+
+    def resume(self, ref: CredentialRef, external_id: str) -> None:
+        self._asking.provider(lambda: self._asked.resume(ref, external_id))
+
+    def destroy(self, ref: CredentialRef, external_id: str, secret: Secret | None = None) -> None:
+        self._asking.provider(lambda: self._asked.destroy(ref, external_id, secret))
+
+
+class AskedSink:
+    """A sink at the place of one delivery. Has the verbs of `SecretSink` without their location."""
+
+    def __init__(self, asked: SecretSink, location: str, asking: Asking) -> None:
+        self._asked, self.location, self._asking = asked, location, asking
+
+    def store(self, delivered: Delivered, *, request_key: str) -> None:
+        self._asking.sink(lambda: self._asked.store(self.location, delivered, request_key=request_key))
+
+    def promote(self, request_key: str) -> None:
+        self._asking.sink(lambda: self._asked.promote(self.location, request_key=request_key))
+
+    def read(self, request_key: str = "") -> Delivered | None:
+        return self._asking.sink(lambda: self._asked.read(self.location, request_key=request_key))
+
+    def roll_back(self, request_key: str) -> None:
+        self._asking.sink(lambda: self._asked.roll_back(self.location, request_key=request_key))
+
+    def settle(self, request_key: str) -> None:
+        self._asking.sink(lambda: self._asked.settle(self.location, request_key=request_key))
+
+
+class Work:
+    def __init__(self, lease: Lease, load: Load, *, clock: Clock, reach: Reach) -> None:
+        self.lease, self.load, self.clock, self._reach = lease, load, clock, reach
+        self.asking = Asking(lease, clock)
+        rows = Operation.objects.select_related("credential", "connection", "old_version", "new_version")
+        self.operation: Operation = rows.get(pk=lease.operation_id)
+        self.attempts = list(StepAttempt.objects.filter(operation=self.operation).order_by("number"))
+
+    @property
+    def credential(self) -> Credential:
+        return self.operation.credential
+
+    @cached_property
+    def provider(self) -> AskedProvider:
+        return AskedProvider(self._reach.operable(self.operation.connection), self.asking)
+
+    @cached_property
+    def delivery(self) -> Delivery | None:
+        return Delivery.objects.select_related("connection").filter(credential=self.operation.credential_id).first()
+
+    @cached_property
+    def sink(self) -> AskedSink:
+        if self.delivery is None:
+            raise Permanent("Nobody says any more where the new secret goes. Set a place of delivery, then resume.")
+        return AskedSink(self._reach.sink(self.delivery), self.delivery.location, self.asking)
+
+    def can(self, capability: Capability) -> bool:
+        return capability in self.provider.capabilities
+
+    @property
+    def ref(self) -> CredentialRef:
+        row = self.credential
+        return CredentialRef(
+            identity=row.identity_key,
+            kind=row.kind,
+            principal=row.principal,
+            external_id=row.external_id,
+            issuer=row.issuer,
+            details=row.details,
+        )
+
+    @property
+    def old_external_id(self) -> str:
+        old = self.operation.old_version
+        return old.external_id if old is not None else self.credential.external_id
+
+    @property
+    def new_external_id(self) -> str:
+        new = self.operation.new_version
+        return new.external_id if new is not None else ""
+
+    def under_way(self) -> StepAttempt | None:
+        """The attempt whose worker died."""
+        return next((each for each in self.attempts if each.ended_at is None), None)
+
+    def issuing(self) -> list[StepAttempt]:
+        return [each for each in self.attempts if each.step == Step.ISSUE]
+
+    @property
+    def issued(self) -> Mapping[str, Any]:
+        """What was issued and delivered; empty before."""
+        done = [each for each in self.issuing() if each.outcome == AttemptOutcome.DONE]
+        found: Mapping[str, Any] = done[-1].result if done else {}
+        return found
+
+    def secret_of(self, version: CredentialVersion | None) -> Secret | None:
+        """The secret of a version, where it is held anywhere that can be read."""
+        if version is None or not version.fingerprint:
+            return None
+        return self.asking.sink(lambda: present(self.credential, version, reach=self._reach))
