@@ -43,7 +43,12 @@ UNSAID: dict[str, dict[str, Any]] = {
     "finding.commented": {"digest": None},
 }
 INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d")
-OWNED_AS = {"iam_owner": "IAM owner", "platform_owner": "platform owner", "application_owner": "application owner"}
+OWNED_AS = {
+    "iam_owner": "IAM owner",
+    "platform_owner": "platform owner",
+    "application_owner": "application owner",
+    "custodian": "custodian",
+}
 
 
 def title(event: str) -> str:

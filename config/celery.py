@@ -19,6 +19,7 @@ BEATS = [
     ("operations that are due", "lifecycle.tasks.sweep_due_operations", timedelta(seconds=5)),
     ("evaluation of findings", "lifecycle.tasks.evaluate_findings", timedelta(minutes=5)),
     ("waivers that end", "lifecycle.tasks.expire_waivers", timedelta(minutes=5)),
+    ("batches of operations", "lifecycle.tasks.sweep_batches", timedelta(seconds=30)),
     ("figures of the day", "lifecycle.tasks.take_snapshot", timedelta(hours=1)),
     ("notices to compose", "lifecycle.tasks.compose_notices", timedelta(minutes=1)),
     ("notices that are due", "notifications.tasks.sweep_due_notices", timedelta(seconds=30)),

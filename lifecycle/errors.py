@@ -223,3 +223,47 @@ class OverlapEnded(LifecycleError):
 
 class ExtendedTooFar(LifecycleError):
     """An overlap is extended to a moment to come, 90 days ahead at most; choose another one."""
+
+
+class NothingBehind(LifecycleError):
+    """Nothing that is still alive lies behind this; there is nothing to revoke."""
+
+
+class BatchTooLarge(LifecycleError):
+    """More than 50 000 credentials lie behind this, too many for one decision. Choose a narrower scope."""
+
+
+class BatchNotWaiting(LifecycleError):
+    """This was decided or has begun already."""
+
+
+class BatchByRequester(LifecycleError):
+    """You asked for this, so somebody else approves or declines it. You can cancel it."""
+
+
+class BatchEnded(LifecycleError):
+    """This has ended already."""
+
+
+class BatchNotHalted(LifecycleError):
+    """It goes on by itself; only what was halted is resumed."""
+
+
+class BatchNotRunning(LifecycleError):
+    """It is not running; there is nothing to halt or to add to."""
+
+
+class LateNeedsAnother(LifecycleError):
+    """With what appeared meanwhile a second person approves. Ask for it in a kill switch of its own."""
+
+
+class KeyOfAnotherRequest(LifecycleError):
+    """This idempotency key came with another request before. Use a new key."""
+
+
+class NobodyTakesOver(LifecycleError):
+    """Say who takes this over; nobody is suggested for some of it."""
+
+
+class NotDecidable(LifecycleError):
+    """Only a credential is revoked. A server or a client of somebody who left is handed over."""

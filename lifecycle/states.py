@@ -203,6 +203,7 @@ class BatchKind(TextChoices):
 
 class BatchState(TextChoices):
     REQUESTED = "requested", "Waits for a second person"
+    DECIDING = "deciding", "Waits for decisions"
     RUNNING = "running", "Running"
     HALTED = "halted", "Halted"
     COMPLETED = "completed", "Completed"
@@ -211,3 +212,36 @@ class BatchState(TextChoices):
 
 
 BATCH_CLOSED = (BatchState.COMPLETED, BatchState.DECLINED, BatchState.CANCELLED)
+
+
+class ScopeKind(TextChoices):
+    """Behind what a kill switch looks for credentials."""
+
+    SERVER = "server", "Server"
+    CLIENT = "client", "Client"
+    OWNER = "owner", "Owner"
+    CONNECTION = "connection", "Connection"
+    FINGERPRINT = "fingerprint", "Leaked value"
+    CREDENTIALS = "credentials", "Chosen credentials"
+
+
+class ItemState(TextChoices):
+    """How one thing in a batch stands. What became of its operation stands with the operation."""
+
+    TO_DECIDE = "to_decide", "To decide"
+    WAITING = "waiting", "Not begun"
+    OPENED = "opened", "Operation opened"
+    ASKED = "asked", "Revocation asked for"
+    TRANSFERRED = "transferred", "Handed over"
+    SKIPPED = "skipped", "Nothing to do"
+    CANCELLED = "cancelled", "Cancelled"
+
+
+ITEM_OPEN = (ItemState.TO_DECIDE, ItemState.WAITING)
+
+
+class Suggestion(TextChoices):
+    """What is proposed for something that a leaver answered for."""
+
+    TRANSFER = "transfer", "Hand over"
+    REVOKE = "revoke", "Revoke"

@@ -1,6 +1,7 @@
 """Doorbells of the lifecycle. What one did it returns as counts, for the ledger of runs; Celery keeps no result."""
 
 import logging
+from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -12,10 +13,11 @@ from kombu.exceptions import OperationalError
 
 from access.actors import Actor
 from audit.actions import despite_deadlocks
+from lifecycle import batching
 from lifecycle.actions import evaluation, notices, snapshots, waivers
 from lifecycle.engine import claims, runner
 from lifecycle.errors import EvaluationUnderWay
-from lifecycle.models import Operation, ProviderLoad
+from lifecycle.models import Batch, Operation, ProviderLoad
 from notifications.actions.recipients import keep_recipients
 
 logger = logging.getLogger(__name__)
@@ -55,6 +57,44 @@ def compose_notices() -> dict[str, int]:
         looked_at, made = notices.compose_digests(now)
         told += made
     return {"notices": told}
+
+
+# ── Batches ────────────────────────────────────────────────────────────────────────────────────
+BATCHES_AT_ONCE = 100
+
+
+@shared_task
+def advance_batch(batch_id: str) -> None:
+    batching.carry_on(Batch.objects.get(pk=batch_id), clock=timezone.now, ring=ring_operations)
+
+
+@shared_task
+def sweep_batches() -> dict[str, int]:
+    """What was not rung for, what a worker that died left half begun, and who left meanwhile."""
+    opened = batching.open_leavers(clock=timezone.now)
+    begun = 0
+    for batch in Batch.objects.open().order_by("id")[:BATCHES_AT_ONCE]:
+        begun += batching.carry_on(batch, clock=timezone.now, ring=ring_operations)
+    return {"leavers": opened, "operations": begun}
+
+
+def ring_batch(batch: Batch) -> None:
+    """Ring for a batch once it is committed. Without a broker the sweeper finds it."""
+    key = str(batch.pk)
+    transaction.on_commit(lambda: _tell(lambda: advance_batch.delay(key)))
+
+
+def ring_operations(keys: Sequence[UUID]) -> None:
+    """Ring for operations that were just committed, as many as their connections bear. The sweep finds the rest."""
+    for each in claims.due(timezone.now()) if keys else ():
+        _ring_quietly(each)
+
+
+def _tell(ring: Callable[[], object]) -> None:
+    try:
+        ring()
+    except (OperationalError, psycopg.Error):
+        logger.warning("the broker cannot be reached or takes nothing; the sweep will find what is due")
 
 
 def after_sync(**_arguments: Any) -> None:

@@ -82,6 +82,20 @@ def assign_owner(credentials: QuerySet[Credential], owner: Owner, *, actor: Acto
 
 
 @action
+def assign_custodian(credentials: QuerySet[Credential], owner: Owner, *, actor: Actor, reason: str) -> int:
+    """Make `owner` the one who handles `credentials` day to day; how many changed hands."""
+    return _hand_over(
+        credentials,
+        "custodian",
+        owner,
+        event=Event.CREDENTIAL_OWNER_ASSIGNED,
+        actor=actor,
+        reason=reason,
+        **{"as": "custodian"},
+    )
+
+
+@action
 def assign_environment(
     rows: QuerySet[Credential] | QuerySet[McpServer], environment: Environment | None, *, actor: Actor
 ) -> int:

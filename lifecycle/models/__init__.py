@@ -1,6 +1,6 @@
 """Tables, constraints and querysets of the lifecycle."""
 
-from lifecycle.models.batches import Batch, ChangeFreeze, MaintenanceWindow, OperatingLimits
+from lifecycle.models.batches import Batch, BatchItem, ChangeFreeze, MaintenanceWindow, OperatingLimits
 from lifecycle.models.evaluations import EvaluationMark, RuleDay, RuleState, Snapshot
 from lifecycle.models.findings import Finding, FindingChange
 from lifecycle.models.jobs import JobHour, JobRun, ScheduledJob
@@ -19,6 +19,7 @@ from lifecycle.models.work import FindingComment, FindingLink
 __all__ = [
     "Acknowledgement",
     "Batch",
+    "BatchItem",
     "ChangeFreeze",
     "Delivery",
     "EvaluationMark",

@@ -1,0 +1,274 @@
+"""What lies behind a server, a client, an owner, a connection or a leaked value: the reads of a kill switch.
+
+Every figure is of one list of keys, read once; no statement runs for a single row.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from math import ceil
+from typing import Any, Self
+from uuid import UUID
+
+from django.db import connection as database
+from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet
+from django.db.models.functions import Lower
+
+from access.actors import Actor
+from inventory.models import Connection, Credential, CredentialVersion, Exposure, McpClient, McpServer, Owner, Use
+from inventory.states import ConnectionKind, Registration, TrustModel
+from lifecycle.models.batches import OperatingLimits
+from lifecycle.models.operations import Delivery, Operation, ProviderLoad
+from lifecycle.states import OperationKind, Proof, ScopeKind
+
+# More is not one decision any more; whoever asks narrows the scope.
+MOST = 50_000
+NAMED = 12  # of owners, clients and servers in a preview; the rest are counted
+PATHS = 20
+PRODUCTION = 3
+HISTORY = timedelta(days=180)
+ROWS = {
+    ScopeKind.SERVER: McpServer,
+    ScopeKind.CLIENT: McpClient,
+    ScopeKind.OWNER: Owner,
+    ScopeKind.CONNECTION: Connection,
+}
+# Kinds of connections that can be asked to suspend and destroy; of the others a person does the steps.
+OPERABLE = (ConnectionKind.AWS, ConnectionKind.OAUTH, ConnectionKind.POSTGRES, ConnectionKind.PLUG_IN)
+# From the request until the value was seen refused, where no revocation of the kind has been seen at the connection.
+# Each is a guess of ours from the steps that its plan takes and from what the provider says about how soon it acts.
+ASSUMED: dict[str, tuple[int, str]] = {
+    ConnectionKind.AWS: (60, "no revocation there yet; IAM may take a minute until every region refuses a key"),
+    ConnectionKind.OAUTH: (10, "no revocation there yet; one call ends a token and introspection answers at once"),
+    ConnectionKind.POSTGRES: (10, "no revocation there yet; a login is refused from the next connection on"),
+    ConnectionKind.PLUG_IN: (60, "no revocation there yet, and the plug-in does not say how soon it acts"),
+}
+PROVED = {
+    ConnectionKind.AWS: "by its record of the key, or by a refused call where the secret can be presented",
+    ConnectionKind.OAUTH: "by introspection, where the value can be presented",
+    ConnectionKind.POSTGRES: "by its record of the role, or by a refused login where the password can be presented",
+    ConnectionKind.PLUG_IN: "as the plug-in can",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Behind what to look. `id` is a row's key or a fingerprint; `ids` are chosen credentials."""
+
+    kind: ScopeKind
+    id: str = ""
+    label: str = ""
+    ids: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """The scope in one word. Chosen credentials are no scope that comes back."""
+        return "" if self.kind is ScopeKind.CREDENTIALS else f"{self.kind}:{self.id}"
+
+    def as_json(self) -> dict[str, Any]:
+        said: dict[str, Any] = {"kind": self.kind.value, "id": self.id, "label": self.label}
+        return said | {"ids": list(self.ids)} if self.ids else said
+
+    @classmethod
+    def of(cls, stored: Mapping[str, Any]) -> Self:
+        ids = tuple(stored.get("ids", ()))
+        return cls(ScopeKind(stored["kind"]), stored.get("id", ""), stored.get("label", ""), ids)
+
+    @classmethod
+    def around(cls, kind: ScopeKind, row: Any) -> Self:
+        return cls(kind, str(row.pk), str(row)[:200])
+
+
+def direct(scope: Scope) -> Q:
+    """Which credentials the scope itself names."""
+    match scope.kind:
+        case ScopeKind.SERVER:
+            return Q(pk__in=_used(server=scope.id))
+        case ScopeKind.CLIENT:
+            own = McpClient.objects.filter(pk=scope.id).exclude(registration=Registration.CONFIG_FILE)
+            registered = own.exclude(client_id="").values("connection", "client_id").first()
+            is_own = Q(pk__in=_used(client=scope.id))
+            if registered is not None:
+                is_own |= Q(connection=registered["connection"], principal=registered["client_id"])
+            return is_own
+        case ScopeKind.OWNER:
+            return Q(owner=scope.id) | Q(custodian=scope.id) | Q(pk__in=consented_by(scope.id).values("pk"))
+        case ScopeKind.CONNECTION:
+            return Q(connection=scope.id)
+        case ScopeKind.FINGERPRINT:
+            return Q(fingerprint=scope.id)
+        case ScopeKind.CREDENTIALS:
+            return Q(pk__in=scope.ids)
+
+
+def _used(**of: str) -> QuerySet[Use, Any]:
+    return Use.objects.present().filter(credential__isnull=False, **of).values("credential")
+
+
+def consented_by(owner: str) -> QuerySet[Credential]:
+    """Credentials that act for this owner, whoever answers for them."""
+    pairs = Owner.objects.filter(pk=owner).values_list("email", "external_id")
+    names = {name.lower() for pair in pairs for name in pair if name}
+    consented = Credential.objects.live().filter(trust_model=TrustModel.USER_CONSENTED)
+    return consented.alias(named=Lower("subject")).filter(named__in=names)
+
+
+def behind(scope: Scope, actor: Actor) -> list[UUID]:
+    """The keys of what a scope reaches, in order: what it names, and what else holds the same secret.
+
+    One secret that the inventory knows twice ends at once in both, so both are told. Of more than MOST there is one
+    too many, which is how a caller sees it.
+    """
+    seen = Credential.objects.visible_to(actor).live()
+    keys = list(seen.filter(direct(scope)).order_by().values_list("pk", flat=True)[: MOST + 1])
+    if len(keys) <= MOST:
+        shared = Credential.objects.filter(pk__in=keys).exclude(fingerprint="").order_by().values("fingerprint")
+        again = seen.exclude(fingerprint="").filter(fingerprint__in=shared)
+        keys = list({*keys, *again.order_by().values_list("pk", flat=True)[: MOST + 1]})
+    return sorted(keys)
+
+
+def older_versions_of(fingerprint: str) -> list[Credential]:
+    """Credentials of which a leaked value is a version that another one has replaced."""
+    older = CredentialVersion.objects.filter(fingerprint=fingerprint, is_current=False).values("credential")
+    return list(Credential.objects.filter(pk__in=older).exclude(fingerprint=fingerprint)[:NAMED])
+
+
+# ── The preview ────────────────────────────────────────────────────────────────────────────────
+
+
+def preview(keys: Sequence[UUID], *, now: datetime) -> dict[str, Any]:
+    """What would end, who loses it, and how soon it would be known, as JSON. Reads only."""
+    chosen = Credential.objects.filter(pk__in=keys).order_by()
+    uses = Use.objects.present().filter(credential__in=list(keys)).order_by()
+    open_ones = Operation.objects.open().filter(credential__in=list(keys)).order_by()
+    hops = predicted(chosen, now=now)
+    by_hand = sum(hop["credentials"] for hop in hops if not hop["can_be_asked"])
+    presentable = _presentable(chosen)
+    return {
+        "credentials": len(keys),
+        "in_production": production(chosen),
+        "kinds": _counted(chosen, "kind"),
+        "environments": _counted(chosen, "environment__name"),
+        "owners": _named(chosen, "owner"),
+        "without_owner": chosen.filter(owner=None).count(),
+        "clients": _named(uses, "client"),
+        "servers": _named(uses, "server"),
+        "paths": paths(uses),
+        "open_operations": list(
+            open_ones.values("kind", "state").annotate(number=Count("pk")).order_by("kind", "state")
+        ),
+        "can_be_asked": len(keys) - by_hand,
+        "by_hand": by_hand,
+        "presentable": presentable,
+        "still_in_files": Exposure.objects.present().filter(credential__in=list(keys)).count(),
+        "hops": hops,
+    }
+
+
+def production(chosen: QuerySet[Credential]) -> int:
+    """How many serve production: by their own environment, or by where they are used."""
+    reached = Use.objects.present().filter(credential=OuterRef("pk"))
+    reached = reached.filter(
+        Q(environment__criticality=PRODUCTION) | Q(environment=None, server__environment__criticality=PRODUCTION)
+    )
+    return chosen.filter(Q(environment__criticality=PRODUCTION) | Q(Exists(reached))).count()
+
+
+def _presentable(chosen: QuerySet[Credential]) -> int:
+    """How many there is somewhere to take the value from, to see it refused: a reference or a place of delivery."""
+    delivered = Delivery.objects.filter(credential=OuterRef("pk"))
+    return chosen.filter(~Q(reference="") | Q(Exists(delivered))).count()
+
+
+def _counted(rows: QuerySet[Any], field: str) -> list[dict[str, Any]]:
+    found = rows.values(field).annotate(number=Count("pk")).order_by("-number", field)
+    return [{"name": row[field], "number": row["number"]} for row in found]
+
+
+def _named(rows: QuerySet[Any], field: str) -> dict[str, Any]:
+    """How many different ones there are, and the first of them by how much they hold."""
+    held = rows.filter(**{f"{field}__isnull": False})
+    top = held.values(field, f"{field}__name").annotate(number=Count("pk")).order_by("-number", f"{field}__name")
+    return {
+        "number": held.aggregate(number=Count(field, distinct=True))["number"],
+        "first": [
+            {"id": str(row[field]), "name": row[f"{field}__name"], "number": row["number"]} for row in top[:NAMED]
+        ],
+    }
+
+
+def paths(uses: QuerySet[Use]) -> list[dict[str, Any]]:
+    """How the first of them are reached: on whose behalf, by which client, at which server, under whose tokens."""
+    columns = ("credential__subject", "client__name", "credential__name", "server__name")
+    names = ("subject", "client", "credential", "server", "authorization_server")
+    found = uses.values_list(*columns, "server__authorization_server__issuer").order_by(*columns[1:])[:PATHS]
+    return [dict(zip(names, (value or "" for value in row), strict=True)) for row in found]
+
+
+def predicted(chosen: QuerySet[Credential], *, now: datetime) -> list[dict[str, Any]]:
+    """For each connection and kind of credential: how soon the first and the last of them would be seen refused."""
+    held = chosen.values("connection", "kind", place=F("connection__name"), place_kind=F("connection__kind"))
+    rows = list(held.annotate(number=Count("pk")).order_by("place", "kind"))
+    places = [row["connection"] for row in rows]
+    seen = _medians(places, since=now - HISTORY)
+    loads = dict(ProviderLoad.objects.filter(connection__in=places).values_list("connection", "at_once"))
+    waiting: dict[UUID, int] = {}
+    hops = []
+    for row in rows:
+        can_be_asked = row["place_kind"] in OPERABLE
+        seconds, basis = _expected(row, seen)
+        before = waiting.get(row["connection"], 0)
+        at_once = loads.get(row["connection"], ProviderLoad._meta.get_field("at_once").default)
+        waiting[row["connection"]] = before + row["number"]
+        last = None if seconds is None else seconds * ceil((before + row["number"]) / at_once)
+        hops.append(
+            {
+                "connection": str(row["connection"]),
+                "name": row["place"],
+                "kind": row["kind"],
+                "credentials": row["number"],
+                "can_be_asked": can_be_asked,
+                "first_refused_in": seconds,
+                "last_refused_in": last,
+                "at_once": at_once if can_be_asked else None,
+                "basis": basis,
+                "proof": PROVED.get(row["place_kind"], "by whoever does it, in words") if can_be_asked else "",
+            }
+        )
+    return hops
+
+
+def _expected(row: Mapping[str, Any], seen: Mapping[tuple[UUID, str], tuple[float, int]]) -> tuple[int | None, str]:
+    known = seen.get((row["connection"], row["kind"]))
+    if known is not None:
+        return max(1, round(known[0])), f"median of {known[1]} revocations there in the last {HISTORY.days} days"
+    if row["place_kind"] in ASSUMED:
+        seconds, why = ASSUMED[row["place_kind"]]
+        return seconds, f"assumed: {why}"
+    return None, "by hand: nobody can be asked, so it takes as long as a person takes"
+
+
+def _medians(places: Sequence[UUID], *, since: datetime) -> dict[tuple[UUID, str], tuple[float, int]]:
+    with database.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT o.connection_id, c.kind,
+              percentile_cont(0.5) WITHIN GROUP (ORDER BY extract(epoch FROM o.refused_at - o.requested_at)), count(*)
+            FROM lifecycle_operation o JOIN inventory_credential c ON c.id = o.credential_id
+            WHERE o.connection_id = ANY (%(places)s) AND o.kind = %(kind)s AND o.refused_at IS NOT NULL
+              AND o.requested_at > %(since)s AND o.is_urgent AND NOT o.by_hand AND o.proof = %(proof)s
+            GROUP BY o.connection_id, c.kind""",
+            {
+                "places": list(places),
+                "kind": OperationKind.REVOCATION.value,
+                "since": since,
+                "proof": Proof.VERIFIED.value,
+            },
+        )
+        return {(place, kind): (float(seconds), number) for place, kind, seconds, number in cursor.fetchall()}
+
+
+def limits() -> OperatingLimits:
+    """How much may happen without a second person; the defaults until somebody sets them."""
+    return OperatingLimits.objects.first() or OperatingLimits()
