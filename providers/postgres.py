@@ -7,7 +7,7 @@ be read is unknown, with the reason. A password's verifier never leaves the serv
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -26,12 +26,15 @@ MOST_MEMBERSHIPS, LONGEST_COMMENT = 50, 2_000
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 SSL_MODES = {"disable", "prefer", "require", "verify-ca", "verify-full"}
 DATE_KEY = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,39}")
+# What a role's comment says while Keyreeve has it suspended: it is listed still, unlike other roles without a login.
+SUSPENDED = "keyreeve=suspended"
 HOST = re.compile(r"/[^\x00,]{1,200}|[A-Za-z0-9_.:-]{1,253}")
 BUSY = ("starting up", "shutting down", "recovery mode", "too many", "connection slots", "not accepting connections")
 
 ROLES = """
     SELECT r.rolname AS name, r.rolsuper AS superuser, r.rolreplication AS replication, r.rolbypassrls AS bypassrls,
-      r.rolcreaterole AS create_role, r.rolcreatedb AS create_database, r.rolconnlimit AS connection_limit,
+      r.rolcanlogin AS may_sign_in, r.rolcreaterole AS create_role, r.rolcreatedb AS create_database,
+      r.rolconnlimit AS connection_limit,
       r.rolvaliduntil IS NOT NULL AND r.rolvaliduntil <= now() AS is_expired,
       -- Beyond what a calendar holds: 'infinity' is no end at all, '-infinity' one that is long past.
       CASE WHEN r.rolvaliduntil < '1970-01-01' THEN '1970-01-01'::timestamptz
@@ -46,7 +49,7 @@ ROLES = """
     CROSS JOIN (SELECT usesysid FROM pg_stat_activity WHERE pid = pg_backend_pid()) me
     LEFT JOIN (SELECT usesysid, max(backend_start) AS started FROM pg_stat_activity
                WHERE backend_type IN ('client backend', 'walsender') GROUP BY usesysid) s ON s.usesysid = r.oid
-    WHERE r.rolcanlogin
+    WHERE r.rolcanlogin OR shobj_description(r.oid, 'pg_authid') ~ {suspended}
     ORDER BY r.rolname
 """
 # Decided on the server: neither hash nor verifier is ever selected.
@@ -130,7 +133,7 @@ class Roles:
             raise Permanent("The word before a date in a comment is letters and digits, such as rotated.")
         self._target = target
         self._label = label or ("local" if target.host.startswith("/") else target.host)
-        self._date = re.compile(rf"\b{re.escape(date_key)}[=:] ?(\d{{4}}-\d\d-\d\d)\b") if date_key else None
+        self._date = dated_by(date_key)
 
     def check(self) -> str:
         with self._connected() as connection:
@@ -153,6 +156,7 @@ class Roles:
             (cluster,) = connection.execute("SELECT system_identifier AS id FROM pg_control_system()").fetchall()
             statement = sql.SQL(ROLES).format(
                 longest=LONGEST_COMMENT,
+                suspended=rf"\m{SUSPENDED}\M",
                 most=MOST_MEMBERSHIPS,
                 password=sql.SQL(PASSWORD if rights["sees_passwords"] else "NULL::text"),
             )
@@ -183,40 +187,56 @@ class Roles:
             principal=row["name"],
             external_id=row["name"],
             issuer=ISSUER,
-            status=Status.EXPIRED if row["is_expired"] else Status.ACTIVE,
-            issued_at=self._issued(row["comment"]),
+            status=_status(row),
+            issued_at=date_in(row["comment"], self._date),
             last_used_at=row["seen"],
             expires_at=row["valid_until"],
             details={**details, "password": password},
         )
 
-    def _issued(self, comment: str | None) -> datetime | None:
-        found = self._date.search(comment or "") if self._date else None
-        if found is None:
-            return None
-        try:
-            return datetime.fromisoformat(found[1]).replace(tzinfo=UTC)
-        except ValueError:  # the thirtieth of February
-            return None
+    def _connected(self) -> AbstractContextManager[psycopg.Connection[DictRow]]:
+        return connected(self._target)
 
-    @contextmanager
-    def _connected(self) -> Iterator[psycopg.Connection[DictRow]]:
-        """A session that can only read, for a bounded time, with one name for one thing."""
-        with _translated():
-            connection = psycopg.connect(**self._target.parameters(), row_factory=dict_row, prepare_threshold=None)
-            with connection:
-                connection.read_only = True
-                # In the transaction, not at the start: a pooler before the server refuses options at the start.
-                for setting, value in (
-                    ("search_path", "pg_catalog"),
-                    ("statement_timeout", "30s"),
-                    ("lock_timeout", "5s"),
-                    ("idle_in_transaction_session_timeout", "120s"),
-                    ("TimeZone", "UTC"),
-                    ("DateStyle", "ISO"),
-                ):
-                    connection.execute("SELECT set_config(%s, %s, true)", [setting, value])
-                yield connection
+
+@contextmanager
+def connected(target: Target, *, may_write: bool = False) -> Iterator[psycopg.Connection[DictRow]]:
+    """One transaction that can only read unless it says otherwise, for a bounded time, with one name for one thing."""
+    with translated():
+        connection = psycopg.connect(**target.parameters(), row_factory=dict_row, prepare_threshold=None)
+        with connection:
+            connection.read_only = not may_write
+            # In the transaction, not at the start: a pooler before the server refuses options at the start.
+            for setting, value in (
+                ("search_path", "pg_catalog"),
+                ("statement_timeout", "15s" if may_write else "30s"),
+                ("lock_timeout", "5s"),
+                ("idle_in_transaction_session_timeout", "30s" if may_write else "120s"),
+                ("TimeZone", "UTC"),
+                ("DateStyle", "ISO"),
+            ):
+                connection.execute("SELECT set_config(%s, %s, true)", [setting, value])
+            yield connection
+
+
+def _status(row: DictRow) -> Status:
+    if not row["may_sign_in"]:
+        return Status.SUSPENDED  # of the others that may not sign in none is listed
+    return Status.EXPIRED if row["is_expired"] else Status.ACTIVE
+
+
+def dated_by(date_key: str) -> re.Pattern[str] | None:
+    """How comments name the date of a password, by the operator's own convention if there is one."""
+    return re.compile(rf"\b{re.escape(date_key)}[=:] ?(\d{{4}}-\d\d-\d\d)\b") if date_key else None
+
+
+def date_in(comment: str | None, convention: re.Pattern[str] | None) -> datetime | None:
+    found = convention.search(comment or "") if convention else None
+    if found is None:
+        return None
+    try:
+        return datetime.fromisoformat(found[1]).replace(tzinfo=UTC)
+    except ValueError:  # the thirtieth of February
+        return None
 
 
 def _rights(connection: psycopg.Connection[DictRow]) -> DictRow:
@@ -224,7 +244,7 @@ def _rights(connection: psycopg.Connection[DictRow]) -> DictRow:
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def translated() -> Iterator[None]:
     try:
         yield
     except psycopg.Error as exc:

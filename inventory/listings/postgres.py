@@ -7,11 +7,13 @@ from typing import Any
 from inventory.listings.base import Batch, Place
 from inventory.listings.provided import Settings, batches
 from inventory.outside import database_addresses, references
-from providers.base import Provider, Secret
+from providers.base import Operable, Provider, Secret
 from providers.errors import Permanent
 from providers.postgres import Roles, Target
+from providers.postgres_logins import Logins
 
 HERE = "localhost"
+PAIR = "_a,_b"
 
 
 def look(place: Place) -> Iterator[Batch]:
@@ -23,23 +25,56 @@ def connect(given: Mapping[str, Any], *, label: str = "") -> Provider:
 
     `label` is what people call the cluster: its roles are named after it.
     """
-    settings = Settings(given)
-    host, user, password = (settings.text(name) for name in ("host", "user", "password"))
-    if not host or not user:
-        raise Permanent("Name the host and the user to connect as.")
-    bound_to, date_key = settings.text("bound_to"), settings.text("password_date")
-    target = Target(
-        host=host,
-        port=settings.number("port", 5432),
-        database=settings.text("database", "postgres"),
-        user=user,
-        password=_password(password, bound_to=bound_to, host=HERE if host.startswith("/") else host),
-        sslmode=settings.text("sslmode"),
-        sslrootcert=settings.text("sslrootcert"),
-    )
-    settings.end()
-    reachable = replace(target, addresses=database_addresses(target.host, target.port))
-    return Roles(reachable, label=label, date_key=date_key)
+    known = _Known(given)
+    return Roles(known.reachable(known.reader()), label=label, date_key=known.date_key)
+
+
+def operable(given: Mapping[str, Any], *, label: str = "") -> Operable:
+    """What rotates and revokes there: as the operator that the settings name, else as the one who reads."""
+    known = _Known(given)
+    return Logins(known.reachable(known.operator()), suffixes=known.suffixes, date_key=known.date_key)
+
+
+class _Known:
+    """A connection's settings, read."""
+
+    def __init__(self, given: Mapping[str, Any]) -> None:
+        settings = Settings(given)
+        self._host, self._user, self._password = (settings.text(name) for name in ("host", "user", "password"))
+        if not self._host or not self._user:
+            raise Permanent("Name the host and the user to connect as.")
+        self._operator, self._operator_password = settings.text("operator"), settings.text("operator_password")
+        self._bound_to, self.date_key = settings.text("bound_to"), settings.text("password_date")
+        one, comma, other = settings.text("pair", PAIR).partition(",")
+        if not comma:
+            raise Permanent(f"The setting pair is how the names of two alternating logins end, such as {PAIR}.")
+        self.suffixes = (one.strip(), other.strip())
+        self._port, self._database = settings.number("port", 5432), settings.text("database", "postgres")
+        self._sslmode, self._sslrootcert = settings.text("sslmode"), settings.text("sslrootcert")
+        settings.end()
+
+    def reader(self) -> Target:
+        return self._target(self._user, self._password)
+
+    def operator(self) -> Target:
+        if not self._operator:
+            return self.reader()
+        return self._target(self._operator, self._operator_password)
+
+    def reachable(self, target: Target) -> Target:
+        return replace(target, addresses=database_addresses(target.host, target.port))
+
+    def _target(self, user: str, password: str) -> Target:
+        local = HERE if self._host.startswith("/") else self._host
+        return Target(
+            host=self._host,
+            port=self._port,
+            database=self._database,
+            user=user,
+            password=_password(password, bound_to=self._bound_to, host=local),
+            sslmode=self._sslmode,
+            sslrootcert=self._sslrootcert,
+        )
 
 
 def _password(reference: str, *, bound_to: str, host: str) -> Secret | None:

@@ -9,10 +9,11 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from inventory.actions.connections import create_connection
-from inventory.listings.postgres import connect
+from inventory.listings.postgres import connect, operable
 from inventory.models import Connection, Credential, SyncRun
 from inventory.states import ConnectionKind, CredentialStatus, RunState
-from providers.errors import Permanent, Refused
+from providers.base import CredentialRef
+from providers.errors import Denied, Permanent, Refused
 from tests.clusters import PASSWORD, Cluster, started
 from tests.syncs import ACTOR, synced
 
@@ -153,6 +154,7 @@ def test_a_password_instead_of_a_reference_is_refused_and_not_repeated(cluster: 
         ({"sslmode": "allow"}, "sslmode is one of"),
         ({"password_date": "x.*"}, "letters and digits"),
         ({"bound_to": ""}, "Say as bound_to"),
+        ({"pair": "_a"}, "The setting pair"),
     ],
 )
 def test_a_setting_that_is_wrong_is_named(cluster: Cluster, wrong: dict[str, Any], said: str) -> None:
@@ -162,3 +164,34 @@ def test_a_setting_that_is_wrong_is_named(cluster: Cluster, wrong: dict[str, Any
 
 def test_a_check_says_who_we_are_there(cluster: Cluster) -> None:
     assert "as reader;" in connect(known(cluster)).check()
+
+
+# ── Rotation and revocation ────────────────────────────────────────────────────────────────────────
+def test_a_password_is_rotated_by_the_operator_that_the_settings_name(cluster: Cluster) -> None:
+    cluster.role("operator", "CREATEROLE", groups=("pg_signal_backend",))
+    for name in ("pay_1", "pay_2"):
+        cluster.role(name)
+        cluster.admin.execute(f"GRANT {name} TO operator WITH ADMIN TRUE, INHERIT FALSE, SET FALSE")
+    ref = CredentialRef(identity="postgres:7:pay_1", kind="database_password", external_id="pay_1")
+    named = {"operator": "operator", "operator_password": "env://ESTATE_DB", "pair": "_1,_2"}
+    issued = operable(known(cluster, **named)).issue(ref, request_key="op:1")
+    assert issued.external_id == "pay_2"
+    with pytest.raises(Denied):
+        operable(known(cluster, pair="_1,_2")).issue(ref, request_key="op:1")
+
+
+def test_after_a_rotation_a_look_lists_the_login_in_use_alone(cluster: Cluster) -> None:
+    connection = connected(cluster)
+    cluster.role("operator2", "SUPERUSER")
+    for name in ("shop_a", "shop_b"):
+        cluster.role(name)
+    logins = operable(known(cluster, operator="operator2", operator_password="env://ESTATE_DB"))
+    ref = CredentialRef(identity="postgres:7:shop_a", kind="database_password", external_id="shop_a")
+    logins.issue(ref, request_key="op:1")
+    logins.suspend(ref, "shop_a")
+    synced(connection)
+    assert credential("shop_a").status == CredentialStatus.SUSPENDED
+    logins.destroy(ref, "shop_a")
+    synced(connection)
+    assert credential("shop_a").gone_at is not None
+    assert credential("shop_b").status == CredentialStatus.ACTIVE
