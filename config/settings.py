@@ -12,6 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from config import env
 from config.mail import mail_from, mail_server, public_url
+from providers.folders import Folders
 from providers.guard import Guard
 from providers.references import References
 from providers.regions import known_region
@@ -57,14 +58,17 @@ MACHINE_ENVIRONMENT = dict(os.environ)
 CHAIN_HEADS_DIR = Path(env.text("KEYREEVE_CHAIN_HEADS") or KEYREEVE_HOME / "chain-heads")
 
 # ── The outside world ──────────────────────────────────────────────────────────────────────────
-# Where the guarded fetcher may go besides public addresses, and which references a connection may name.
+# Where the guarded fetcher may go besides public addresses, which references a connection may name, and where files
+# may be written: new secrets, and references in place of literals.
 ALLOW_LOOPBACK = env.flag("KEYREEVE_ALLOW_LOOPBACK")
 ALLOW_NETWORKS = env.names("KEYREEVE_ALLOW_NETWORKS")
 REFERENCE_FOLDERS = tuple(Path(each).expanduser() for each in env.names("KEYREEVE_REFERENCE_FOLDERS"))
+DELIVERY_FOLDERS = tuple(Path(each).expanduser() for each in env.names("KEYREEVE_DELIVERY_FOLDERS"))
 REFERENCE_VARIABLES = env.names("KEYREEVE_REFERENCE_VARIABLES")
 REFERENCE_AWS_REGION = env.text("KEYREEVE_REFERENCE_AWS_REGION")
 env.accept("KEYREEVE_ALLOW_NETWORKS", lambda: Guard(networks=ALLOW_NETWORKS))
 env.accept("KEYREEVE_REFERENCE_FOLDERS", lambda: References(folders=REFERENCE_FOLDERS))
+env.accept("KEYREEVE_DELIVERY_FOLDERS", lambda: Folders(DELIVERY_FOLDERS))
 env.accept("KEYREEVE_REFERENCE_VARIABLES", lambda: References(variables=REFERENCE_VARIABLES))
 env.accept("KEYREEVE_REFERENCE_AWS_REGION", lambda: REFERENCE_AWS_REGION and known_region(REFERENCE_AWS_REGION))
 

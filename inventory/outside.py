@@ -4,8 +4,10 @@ from django.conf import settings
 
 from providers.aws import Aws, permitted_endpoint
 from providers.aws_secrets import SecretReader
-from providers.base import Secret
+from providers.base import Secret, SecretSink
 from providers.errors import Refused
+from providers.files import FileSink
+from providers.folders import Folders
 from providers.guard import HOW_TO_OPEN, Guard, open_addresses, parse_target
 from providers.references import References
 
@@ -45,6 +47,15 @@ def references() -> References:
     """What may be read by reference. Secrets of AWS only where the operator named a region, as this machine."""
     lent = read_as_this_machine if settings.REFERENCE_AWS_REGION else None
     return References(settings.REFERENCE_FOLDERS, settings.REFERENCE_VARIABLES, lent)
+
+
+def delivery_folders() -> Folders:
+    """Where files may be written."""
+    return Folders(settings.DELIVERY_FOLDERS)
+
+
+def file_sink() -> SecretSink:
+    return FileSink(delivery_folders())
 
 
 def read_as_this_machine(name: str) -> Secret:
