@@ -92,8 +92,8 @@ class QuietHandler(MotoRequestHandler):
 class Endpoint:
     """A WSGI application: moto, with what AWS does and moto does not.
 
-    `ListUsers` comes in pages, `ListServiceSpecificCredentials` answers, and the credential report says where a key
-    was used.
+    `ListUsers` comes in pages, `ListServiceSpecificCredentials` answers, the credential report says where a key was
+    used, an inactive key is refused, and a secret that is read is the current one.
     """
 
     def __init__(self, *, page: int = 100) -> None:
@@ -111,6 +111,10 @@ class Endpoint:
     def answer(self, action: str, asked: dict[str, str], environ: Environ) -> Answer:
         if action == "ListServiceSpecificCredentials":
             return self._service_credentials(environ)
+        if is_switched_off(environ):
+            return _refused(is_query="Action" in asked)
+        if action == "GetSecretValue":
+            _ask_for_current(environ)
         given = self.ask_moto(environ)
         if action == "ListUsers" and given.status.startswith("200"):
             given.body = self._paged(given.body, int(asked.get("Marker", "0")), asked.get("MaxItems", ""))
@@ -162,9 +166,39 @@ def _one(root: ElementTree.Element, name: str) -> ElementTree.Element:
     return found
 
 
+def _signed_with(environ: Environ) -> str:
+    """The id of the key that signed the request."""
+    return str(environ.get("HTTP_AUTHORIZATION", "").partition("Credential=")[2].partition("/")[0])
+
+
+def is_switched_off(environ: Environ) -> bool:
+    """Whether an inactive key signed the request: AWS refuses it, moto does not."""
+    signed = _signed_with(environ)
+    keys = (partitions["aws"].access_keys.get(signed) for _, partitions in list(iam_backends.items()))
+    return any(key.status == "Inactive" for key in keys if key is not None)
+
+
+def _refused(*, is_query: bool) -> Answer:
+    if is_query:
+        code = "<Code>InvalidClientTokenId</Code><Message>The security token is invalid.</Message>"
+        body = f"<ErrorResponse><Error><Type>Sender</Type>{code}</Error></ErrorResponse>"
+    else:
+        body = json.dumps({"__type": "UnrecognizedClientException", "message": "The security token is invalid."})
+    return Answer("403 Forbidden", body=body.encode())
+
+
+def _ask_for_current(environ: Environ) -> None:
+    """Of an entry AWS reads the current version, moto the one that was put last."""
+    asked = json.loads(environ["wsgi.input"].read() or b"{}")
+    if "VersionId" not in asked:
+        asked.setdefault("VersionStage", "AWSCURRENT")
+    body = json.dumps(asked).encode()
+    environ["wsgi.input"], environ["CONTENT_LENGTH"] = io.BytesIO(body), str(len(body))
+
+
 def account_of(environ: Environ) -> str:
     """The account of the key that signed the request, as moto finds it."""
-    signed = environ.get("HTTP_AUTHORIZATION", "").partition("Credential=")[2].partition("/")[0]
+    signed = _signed_with(environ)
     for account, partitions in list(iam_backends.items()):
         if signed in partitions["aws"].access_keys:
             return str(account)

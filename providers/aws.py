@@ -125,7 +125,8 @@ class Aws:
         self._attempts = attempts
         self._session = Session(session_vars=ISOLATED if key else None)
 
-    def client(self, service: str, region: str = "") -> Any:
+    def client(self, service: str, region: str = "", *, attempts: int = 0) -> Any:
+        """What makes calls to one service; `attempts` for what must not be tried twice unseen."""
         identity: dict[str, str] = {}
         if self._key is not None:
             identity = {
@@ -144,12 +145,21 @@ class Aws:
                     read_timeout=READ_SECONDS,
                     # Adaptive: back-off with jitter as in every mode, and a client that was throttled slows down by
                     # itself, which a listing of ten thousand keys needs more than any single call.
-                    retries={"mode": "adaptive", "total_max_attempts": self._attempts},
+                    retries={"mode": "adaptive", "total_max_attempts": attempts or self._attempts},
                     user_agent_extra="keyreeve",
                     ignore_configured_endpoint_urls=self._key is not None,
                 ),
                 **identity,
             )
+
+    @property
+    def access_key_id(self) -> str:
+        """The key that signs what we ask; empty where this machine's identity does."""
+        return self._key.access_key_id if self._key else ""
+
+    def signing_with(self, key: Key) -> "Aws":
+        """The same place as seen by whoever holds another key."""
+        return Aws(key, region=self.region, endpoint=self.endpoint, attempts=self._attempts)
 
     def caller(self) -> Caller:
         """Who we are. It needs no permission, so it proves the identity and nothing else."""
@@ -169,7 +179,46 @@ class Aws:
             secret_access_key=Secret(lent["SecretAccessKey"]),
             session_token=Secret(lent["SessionToken"]),
         )
-        return Aws(key, region=self.region, endpoint=self.endpoint, attempts=self._attempts)
+        return self.signing_with(key)
+
+
+class Reach:
+    """As whom we act in an account: by the role that is there, else as ourselves in our own.
+
+    What a role lends is used for as long as this object is, which is for one step: it ends after an hour.
+    """
+
+    def __init__(self, aws: Aws, *, roles: Sequence[Role] = (), with_own: bool = True) -> None:
+        self._aws = aws
+        self._roles = {role.account: role for role in reversed(roles)}  # of two in one account the first, as listed
+        self._with_own = with_own
+        self._lent: dict[str, Aws] = {}
+
+    def into(self, account: str) -> Aws:
+        """An empty number is the only account there is, or our own. Raises `ProviderError`."""
+        if not account and not self._with_own and len(self._roles) == 1:
+            (account,) = self._roles
+        if account in self._lent:
+            return self._lent[account]
+        if role := self._roles.get(account):
+            found = self._aws.assume(role)
+        elif not self._with_own:
+            raise Permanent(f"{_account(account)} is not among those of the connection. Add a role there to it.")
+        elif not account or (own := self._aws.caller().account) == account:
+            found = self._aws
+        else:
+            raise Permanent(
+                f"The connection signs in to account {own} and has no role in {account}. Add a role there to it."
+            )
+        self._lent[account] = found
+        return found
+
+    def is_own_key(self, key_id: str) -> bool:
+        return bool(key_id) and key_id == self._aws.access_key_id
+
+
+def _account(number: str) -> str:
+    return f"Account {number}" if number else "The connection's own account"
 
 
 class Accounts:

@@ -29,6 +29,7 @@ LARGEST_REPORT = 64 * 1024 * 1024
 NOTHING = {"", "N/A", "no_information", "not_supported"}
 STATUSES = {"Active": Status.ACTIVE, "Inactive": Status.SUSPENDED, "Expired": Status.EXPIRED}
 SERVICE_KINDS = {"bedrock.amazonaws.com": "api_key", "cassandra.amazonaws.com": "database_password"}
+NO_ENTITY = "NoSuchEntity"
 Sleep = Callable[[float], None]
 
 
@@ -159,12 +160,12 @@ def _keys_of(
     with asking("iam:ListUsers"):
         name, arn = str(user["UserName"]), str(user["Arn"])
     reported = report.get(name) if report is not None else None
-    keys = _listed(iam, name)
+    keys = list_keys(iam, name) or []
     known = told_apart(keys, reported.slots) if reported is not None and len(keys) else {}
     for key in keys:
         with asking("iam:ListAccessKeys"):
             key_id, status, created = str(key["AccessKeyId"]), str(key["Status"]), key["CreateDate"]
-        usage = known.get(key_id) or _asked(iam, key_id)
+        usage = known.get(key_id) or last_use(iam, key_id)
         yield DiscoveredCredential(
             identity=f"aws:{key_id}",
             name=f"{name} / {hint(key_id)}",
@@ -180,18 +181,19 @@ def _keys_of(
         )
 
 
-def _listed(iam: Any, name: str) -> list[dict[str, Any]]:
+def list_keys(iam: Any, name: str) -> list[dict[str, Any]] | None:
+    """A user's keys as IAM lists them; None when there is no such user (any more)."""
     with asking("iam:ListAccessKeys"):
         try:
             pages = iam.get_paginator("list_access_keys").paginate(UserName=name)
             return [key for page in pages for key in page["AccessKeyMetadata"]]
         except ClientError as exc:
-            if code_of(exc) == "NoSuchEntity":  # deleted since the users were listed
-                return []
+            if code_of(exc) == NO_ENTITY:
+                return None
             raise
 
 
-def _asked(iam: Any, key_id: str) -> Usage:
+def last_use(iam: Any, key_id: str) -> Usage:
     """What IAM says of one key. A key that may not be asked about, or is gone by now, has an unknown use."""
     try:
         with asking("iam:GetAccessKeyLastUsed"):

@@ -133,7 +133,7 @@ class SecretReader:
             raise Refused("A secret in Secrets Manager is named by its name or ARN.")
         region = name.split(":")[3] if name.startswith("arn:") and name.count(":") >= 6 else ""
         with asking(f"secretsmanager:GetSecretValue of {name[:200]}"):
-            answer = self._aws.client("secretsmanager", region).get_secret_value(SecretId=name)
+            answer = self._aws.client("secretsmanager", region).get_secret_value(SecretId=name, VersionStage=CURRENT)
         text = answer.get("SecretString")
         if not isinstance(text, str):
             raise Permanent("The secret holds bytes, not text.")

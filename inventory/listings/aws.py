@@ -1,6 +1,7 @@
-"""Lists AWS accounts: access keys of IAM users, what IAM issues for single services, entries of Secrets Manager."""
+"""AWS accounts: lists what they issue and keep, rotates and revokes access keys, delivers to Secrets Manager."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
@@ -8,10 +9,12 @@ from urllib.parse import urlsplit
 from inventory.listings.base import Batch, Place
 from inventory.listings.provided import Settings, batches
 from inventory.outside import check_endpoint, references
-from providers.aws import DEFAULT_REGION, Accounts, Aws, Key, Lister, Role, permitted_endpoint
+from providers.aws import DEFAULT_REGION, Accounts, Aws, Key, Lister, Reach, Role, permitted_endpoint
 from providers.aws_iam import access_keys, service_credentials
+from providers.aws_keys import AccessKeys
 from providers.aws_secrets import stored_secrets
-from providers.base import Provider
+from providers.aws_staging import StagedSecrets
+from providers.base import Operable, Provider, SecretSink
 from providers.errors import Permanent
 from providers.regions import known_region
 
@@ -25,17 +28,50 @@ def look(place: Place) -> Iterator[Batch]:
 
 def connect(given: Mapping[str, Any]) -> Provider:
     """The provider that a connection's settings describe. Raises `ProviderError` with what is wrong in them."""
+    account = _accounts(given)
+    listers: list[Lister] = [access_keys, service_credentials]
+    if account.with_secrets:
+        listers.append(partial(stored_secrets, regions=account.regions))
+    return Accounts(account.aws, listers=listers, roles=account.roles, with_own=account.with_own)
+
+
+def operable(given: Mapping[str, Any], *, label: str = "") -> Operable:
+    """What rotates and revokes the access keys of those accounts."""
+    return AccessKeys(_reach(given))
+
+
+def sink(given: Mapping[str, Any]) -> SecretSink:
+    """What leaves new secrets in their Secrets Manager."""
+    return StagedSecrets(_reach(given))
+
+
+def _reach(given: Mapping[str, Any]) -> Reach:
+    account = _accounts(given)
+    return Reach(account.aws, roles=account.roles, with_own=account.with_own)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Accounts:
+    aws: Aws
+    roles: Sequence[Role]
+    with_own: bool
+    with_secrets: bool
+    regions: Sequence[str]
+
+
+def _accounts(given: Mapping[str, Any]) -> _Accounts:
     settings = Settings(given)
     aws = _identity(settings)
     roles = [_role(entry) for entry in settings.entries("roles", MOST_ROLES)]
-    with_own = settings.flag("own_account", not roles)
-    with_secrets = settings.flag("secrets", True)
-    regions = [_region(entry) for entry in settings.entries("regions", MOST_REGIONS)] or [aws.region]
+    found = _Accounts(
+        aws=aws,
+        roles=roles,
+        with_own=settings.flag("own_account", not roles),
+        with_secrets=settings.flag("secrets", True),
+        regions=[_region(entry) for entry in settings.entries("regions", MOST_REGIONS)] or [aws.region],
+    )
     settings.end()
-    listers: list[Lister] = [access_keys, service_credentials]
-    if with_secrets:
-        listers.append(partial(stored_secrets, regions=regions))
-    return Accounts(aws, listers=listers, roles=roles, with_own=with_own)
+    return found
 
 
 def _identity(settings: Settings) -> Aws:
