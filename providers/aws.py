@@ -3,6 +3,7 @@
 What an account holds is listed by the modules beside this one; each is a `Lister` over one account.
 """
 
+import functools
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +17,7 @@ from urllib.parse import urlsplit
 import botocore.exceptions as sdk
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.loaders import Loader
 from botocore.parsers import ResponseParserError
 from botocore.session import Session
 
@@ -123,7 +125,7 @@ class Aws:
         self.endpoint = permitted_endpoint(endpoint)
         self._key = key
         self._attempts = attempts
-        self._session = Session(session_vars=ISOLATED if key else None)
+        self._session = _isolated() if key else Session()
 
     def client(self, service: str, region: str = "", *, attempts: int = 0) -> Any:
         """What makes calls to one service; `attempts` for what must not be tried twice unseen."""
@@ -219,6 +221,18 @@ class Reach:
 
 def _account(number: str) -> str:
     return f"Account {number}" if number else "The connection's own account"
+
+
+def _isolated() -> Session:
+    session = Session(session_vars=ISOLATED)
+    session.register_component("data_loader", _models())
+    return session
+
+
+@functools.cache
+def _models() -> Loader:
+    """What describes the services to the SDK: read once, as it takes ten times as long as a call."""
+    return Loader()
 
 
 class Accounts:
