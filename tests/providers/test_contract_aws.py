@@ -12,7 +12,7 @@ from providers.aws_keys import KIND, AccessKeys
 from providers.aws_staging import StagedSecrets
 from providers.base import CredentialRef, Delivered, Secret
 from providers.contract import RETRY_AFTER, Outage, ProviderContract, ProviderPlace, SinkContract, SinkPlace
-from tests.clouds import MADE, Cloud, served
+from tests.clouds import MADE, Cloud, served, strict
 
 REGION = "eu-north-1"
 USER = "etl"
@@ -44,6 +44,14 @@ def failing(cloud: Cloud, *actions: str):
 
 
 class TestAccessKeys(ProviderContract):
+    @pytest.fixture(autouse=True)
+    def signatures(self, cloud: Cloud) -> Iterator[None]:
+        every = {"Effect": "Allow", "Action": "iam:*", "Resource": "*"}
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [every]})
+        iam_of(HOME_ACCOUNT).put_user_policy("keyreeve", "all", policy)
+        with strict():
+            yield
+
     @pytest.fixture
     def place(self, cloud: Cloud) -> ProviderPlace:
         key = add_key(HOME_ACCOUNT, USER, forge=cloud.forge, made=MADE)
