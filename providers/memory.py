@@ -292,7 +292,7 @@ class MemoryProvider(_Asking):
                 if each.external_id == external_id and each.status not in ENDED:
                     each.become(status, now)
                     return
-            if status is not Status.DESTROYED:
+            if status is Status.ACTIVE:
                 raise Permanent(f"There is no version {external_id} of {slot_of(ref)}.")
 
         self._ask(Call(verb=verb, about=external_id), become)
@@ -361,6 +361,15 @@ def provider(settings: Mapping[str, Any], *, label: str = "") -> MemoryProvider:
 
 def sink(settings: Mapping[str, Any]) -> MemorySink:
     return MemorySink(cloud(_cloud_of(settings)))
+
+
+def connect(settings: Mapping[str, Any], *, resolve: object) -> MemoryProvider:
+    """As a plug-in is connected; there is no reference to resolve."""
+    return provider(settings)
+
+
+def connect_sink(settings: Mapping[str, Any], *, resolve: object) -> MemorySink:
+    return sink(settings)
 
 
 def _cloud_of(settings: Mapping[str, Any]) -> str:

@@ -27,7 +27,7 @@ SINKS = "keyreeve.sinks"
 MEMORY = "memory"
 SHIPPED: dict[str, dict[str, str]] = {
     PROVIDERS: {MEMORY: "providers.memory:connect"},
-    SINKS: {MEMORY: "providers.memory:sink"},
+    SINKS: {MEMORY: "providers.memory:connect_sink"},
 }
 # What Keyreeve itself connects to has these names, and no package takes one over.
 OURS = frozenset({"aws", "aws_secrets", "feed", "file", "mcp_config", "mcp_server", "oauth", "postgres", MEMORY})
