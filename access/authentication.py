@@ -7,7 +7,7 @@ from django.contrib.auth.tokens import default_token_generator
 from django.http import HttpRequest
 from knox.auth import TokenAuthentication
 from rest_framework.authentication import SessionAuthentication
-from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
 from rest_framework.request import Request
 
 from access.models import ApiToken, User
@@ -35,11 +35,22 @@ class ApiTokenAuthentication(TokenAuthentication):  # type: ignore[misc]  # knox
         return found
 
 
+class TokenOfSessionMissing(PermissionDenied):
+    says_why = True
+    default_detail = "Send the session's CSRF token in X-CSRFToken, or use an API token: Authorization: Token kr_…"
+
+
 class PageSessionAuthentication(SessionAuthentication):
     """A signed-in person may read the API in the browser; writes need the CSRF token as on pages."""
 
     def authenticate_header(self, request: Request) -> str:
         return "Token"
+
+    def enforce_csrf(self, request: Request) -> None:
+        try:
+            super().enforce_csrf(request)
+        except PermissionDenied as exc:
+            raise TokenOfSessionMissing from exc
 
 
 def one_time_query(user: User) -> str:

@@ -51,3 +51,13 @@ class MayRead(BasePermission):
     def has_permission(self, request: Request, view: "APIView") -> bool:
         actor: Actor = request._request.actor  # type: ignore[attr-defined]
         return request.method in {"GET", "HEAD", "OPTIONS"} and may_read(actor)
+
+
+class MayOperate(BasePermission):
+    """Reads for every role; writes for those who operate credentials. What each may do to which, its action says."""
+
+    def has_permission(self, request: Request, view: "APIView") -> bool:
+        actor: Actor = request._request.actor  # type: ignore[attr-defined]
+        if request.method in {"GET", "HEAD", "OPTIONS"}:
+            return may_read(actor)
+        return any(actor.has(role) for role in (Role.OPERATOR, Role.AUTOMATION, Role.OWNER))

@@ -16,6 +16,7 @@ from inventory import api as inventory
 from inventory.intake_api import Intake, RowSchema
 from lifecycle import api as lifecycle
 from web.api import ByHeader, CsvRenderer, NdjsonRenderer, ReadOnlyViewSet, answer, as_body, check_parameters
+from web.writes import WritingViewSet
 
 VIEWSETS: tuple[type[ReadOnlyViewSet], ...] = (
     inventory.ServerViewSet,
@@ -42,6 +43,9 @@ VIEWSETS: tuple[type[ReadOnlyViewSet], ...] = (
     lifecycle.FindingLinkViewSet,
     lifecycle.FindingChangeViewSet,
     lifecycle.WaiverViewSet,
+    lifecycle.OperationViewSet,
+    lifecycle.StepAttemptViewSet,
+    lifecycle.DeliveryViewSet,
     lifecycle.RuleViewSet,
     lifecycle.RuleDayViewSet,
     lifecycle.SnapshotViewSet,
@@ -118,11 +122,15 @@ def document() -> bytes:
 
 def routes(noun: str, viewset: type[ReadOnlyViewSet]) -> list[URLPattern]:
     one = f"{noun}/<{viewset.lookup_value_converter}:id>/"
+    writing = issubclass(viewset, WritingViewSet)
+    create = {"post": "create"} if writing and hasattr(viewset, "create") else {}
+    verbs = viewset.verbs if issubclass(viewset, WritingViewSet) else {}
     return [
-        path(f"{noun}/", viewset.as_view({"get": "list"}), name=f"api_{noun}"),
+        path(f"{noun}/", viewset.as_view({"get": "list", **create}), name=f"api_{noun}"),
         path(one, viewset.as_view({"get": "retrieve"}), name=f"api_{noun}_one"),
         path(f"export/{noun}.ndjson", viewset.as_view({"get": "ndjson"}, renderer_classes=[NdjsonRenderer])),
         path(f"export/{noun}.csv", viewset.as_view({"get": "csv"}, renderer_classes=[CsvRenderer])),
+        *(path(f"{one}{verb}/", viewset.as_view({"post": method})) for verb, method in verbs.items()),
     ]
 
 

@@ -293,6 +293,8 @@ SPECTACULAR_SETTINGS = {
         "RiskEnum": [(name.lower(), name) for name in ("None", "Low", "Medium", "High", "Critical")],
         "SeverityEnum": [(name.lower(), name) for name in ("Low", "Medium", "High", "Critical")],
         "CredentialKindEnum": "inventory.states.CredentialKind",
+        "OperationKindEnum": "lifecycle.states.OperationKind",
+        "OperationStateEnum": "lifecycle.serializers.STATES",
     },
 }
 

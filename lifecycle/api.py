@@ -1,23 +1,40 @@
-"""Policies, rules, findings and waivers over REST: read-only, and each actor sees what it may."""
+"""Policies, rules, findings and waivers over REST, read-only; operations and deliveries, to be asked for as well.
 
-from collections.abc import Iterable, Iterator, Sequence
-from datetime import date
-from typing import Any
+Each actor sees what it may, and asks for what its actions allow it.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import date, timedelta
+from typing import Any, ClassVar
 from uuid import UUID
 
 from django.db.models import QuerySet
 from django.utils import timezone
+from rest_framework.exceptions import ValidationError
 
 from access.actors import Actor
+from access.permissions import MayOperate
 from inventory import api as inventory
-from lifecycle import filters, serializers
+from inventory.models import Connection, Credential, Owner
+from lifecycle import filters, progress, serializers
+from lifecycle.actions import deliveries, requests
+from lifecycle.errors import (
+    LifecycleError,
+    NotAnOperator,
+    NotAnOperatorOfDeliveries,
+    ProposedByRequester,
+    ReasonMissing,
+)
 from lifecycle.models import (
+    Acknowledgement,
+    Delivery,
     Finding,
     FindingChange,
     FindingComment,
     FindingLink,
     JobHour,
     JobRun,
+    Operation,
     Policy,
     PolicyVersion,
     RuleDay,
@@ -25,16 +42,28 @@ from lifecycle.models import (
     RuleState,
     ScheduledJob,
     Snapshot,
+    StepAttempt,
     Waiver,
 )
 from lifecycle.models.findings import mildness, owner_key, place_key
 from lifecycle.models.scores import scores_of
 from lifecycle.rules import RULES, Rule
+from lifecycle.states import OperationKind
 from web.api import ARRIVAL, ReadOnlyViewSet, as_body, cleaned
 from web.paging import Ordering
+from web.schema import NO_CONTENT
+from web.writes import CREATED, WritingViewSet, writes
 
 Rows = QuerySet[Any]
 PARTS = "score_parts"
+REFUSALS: Mapping[type[Exception], int] = {
+    NotAnOperator: 403,
+    NotAnOperatorOfDeliveries: 403,
+    ProposedByRequester: 403,
+    ReasonMissing: 400,
+    LifecycleError: 409,
+}
+JOURNAL = 200  # tries that one operation tells of itself; `step-attempts` has all of them
 
 
 class CredentialViewSet(inventory.CredentialViewSet):
@@ -226,3 +255,144 @@ class RuleViewSet(ReadOnlyViewSet):
         for rule in rules:
             said = serializers.RuleSerializer.of(rule, states.get(rule.slug), settings.get(rule.slug), self.root, names)
             yield as_body(said).decode()
+
+
+# ── Operations ─────────────────────────────────────────────────────────────────────────────────
+
+
+def named(rows: QuerySet[Any], pk: UUID | None, field: str, noun: str) -> Any:
+    """The row that a body names, of those that the actor may see."""
+    if pk is None:
+        return None
+    row = rows.filter(pk=pk).first()
+    if row is None:
+        raise ValidationError({field: [f"There is no {noun} with this id."]})
+    return row
+
+
+class OperationViewSet(WritingViewSet):
+    """Rotations and revocations. What is asked of one answers with the operation as it stands afterwards."""
+
+    queryset = Operation.objects.all()
+    serializer_class = serializers.OperationSerializer
+    object_class = serializers.OperationObjectSerializer
+    filterset_class = filters.OperationFilter
+    orderings = (ARRIVAL,)
+    permission_classes = (MayOperate,)
+    refusals = REFUSALS
+    verbs: ClassVar = {
+        "approve": "approve",
+        "decline": "decline",
+        "resume": "resume",
+        "hand-over": "hand_over",
+        "cancel": "cancel",
+        "urgent": "urgent",
+    }
+
+    def one(self, pk: UUID, names: Sequence[str]) -> str | None:
+        """Steps are read from the plan, and the journal has rows of its own, so a list is without them."""
+        parts = {"steps": self._steps, "journal": self._journal, "acknowledgements": self._acknowledgements}
+        row = super().one(pk, [name for name in names if name not in parts])
+        wanted = [name for name in parts if name in names]
+        if row is None or not wanted:
+            return row
+        said = "".join(f', "{name}": {as_body(parts[name](pk)).decode()}' for name in wanted)
+        return f"{row[:-1]}{said.removeprefix(', ') if row == '{}' else said}}}"
+
+    def _steps(self, pk: UUID) -> list[dict[str, Any]]:
+        row = Operation.objects.get(pk=pk)
+        state = row.state_at(timezone.now())
+        found = progress.parts(row.kind, row.step, state, is_rolling_back=row.is_rolling_back)
+        return [serializers.OperationStepSerializer.of(part) for part in found]
+
+    def _journal(self, pk: UUID) -> list[dict[str, Any]]:
+        newest = StepAttempt.objects.filter(operation=pk).order_by("-number")[:JOURNAL]
+        return [serializers.JournalEntrySerializer.of(attempt) for attempt in newest]
+
+    def _acknowledgements(self, pk: UUID) -> list[dict[str, Any]]:
+        rows = Acknowledgement.objects.filter(operation=pk).order_by("id")
+        return [serializers.AcknowledgementSerializer.of(row) for row in rows]
+
+    # ── Writes ──
+
+    @writes(serializers.OperationBody, "Ask for a rotation or a revocation.", status=CREATED)
+    def create(self, given: Mapping[str, Any]) -> Operation:
+        credential = named(Credential.objects.visible_to(self.actor), given["credential"], "credential", "credential")
+        asked = {"actor": self.actor, "now": timezone.now(), "reason": given["reason"]}
+        if given["kind"] == OperationKind.REVOCATION:
+            return requests.request_revocation(credential, is_urgent=given["urgent"], **asked)
+        if given["urgent"]:
+            raise ValidationError({"urgent": ["Only a revocation is urgent: a rotation waits for its consumers."]})
+        return requests.request_rotation(credential, **asked)
+
+    @writes(serializers.OptionalReasonBody, "Approve a proposed operation. A person does; a token approves nothing.")
+    def approve(self, row: Operation, given: Mapping[str, Any]) -> Operation:
+        requests.approve(row, actor=self.actor, now=timezone.now(), reason=given["reason"])
+        return row
+
+    @writes(serializers.ReasonBody, "Decline a proposed operation.")
+    def decline(self, row: Operation, given: Mapping[str, Any]) -> Operation:
+        requests.decline(row, actor=self.actor, now=timezone.now(), reason=given["reason"])
+        return row
+
+    @writes(serializers.ReasonBody, "Let a stalled operation try its step again.")
+    def resume(self, row: Operation, given: Mapping[str, Any]) -> Operation:
+        requests.resume(row, actor=self.actor, now=timezone.now(), reason=given["reason"])
+        return row
+
+    @writes(serializers.HandOverBody, "Say who sees to an operation. It goes on as it did.")
+    def hand_over(self, row: Operation, given: Mapping[str, Any]) -> Operation:
+        to = named(Owner.objects.visible_to(self.actor), given["to"], "to", "owner")
+        requests.hand_over(row, to, actor=self.actor, now=timezone.now(), reason=given["reason"])
+        return row
+
+    @writes(serializers.ReasonBody, "Cancel an operation; a rotation that has issued something goes the way back.")
+    def cancel(self, row: Operation, given: Mapping[str, Any]) -> Operation:
+        requests.cancel(row, actor=self.actor, now=timezone.now(), reason=given["reason"])
+        return row
+
+    @writes(serializers.ReasonBody, "Make a revocation urgent: it skips every wait.")
+    def urgent(self, row: Operation, given: Mapping[str, Any]) -> Operation:
+        return requests.request_revocation(
+            row.credential, actor=self.actor, now=timezone.now(), reason=given["reason"], is_urgent=True
+        )
+
+
+class StepAttemptViewSet(ReadOnlyViewSet):
+    """The journal: every try at a step of an operation."""
+
+    queryset = StepAttempt.objects.all()
+    serializer_class = serializers.StepAttemptSerializer
+    filterset_class = filters.StepAttemptFilter
+
+
+class DeliveryViewSet(WritingViewSet):
+    """Where the new secrets of credentials go. Setting one again replaces it."""
+
+    queryset = Delivery.objects.all()
+    serializer_class = serializers.DeliverySerializer
+    filterset_class = filters.DeliveryFilter
+    permission_classes = (MayOperate,)
+    refusals = REFUSALS
+    verbs: ClassVar = {"remove": "remove"}
+
+    @writes(serializers.DeliveryBody, "Set where the new secrets of a credential go.", status=CREATED)
+    def create(self, given: Mapping[str, Any]) -> Delivery:
+        quiet = timedelta(seconds=given["quiet"]) if given["quiet"] is not None else None
+        return deliveries.set_delivery(
+            named(Credential.objects.visible_to(self.actor), given["credential"], "credential", "credential"),
+            sink=given["sink"],
+            location=given["location"],
+            connection=named(
+                Connection.objects.visible_to(self.actor), given["connection"], "connection", "connection"
+            ),
+            quiet=quiet,
+            actor=self.actor,
+            now=timezone.now(),
+            reason=given["reason"],
+        )
+
+    @writes(serializers.OptionalReasonBody, "Forget where the new secrets of a credential go.", status=NO_CONTENT)
+    def remove(self, row: Delivery, given: Mapping[str, Any]) -> Delivery:
+        deliveries.remove_delivery(row, actor=self.actor, reason=given["reason"])
+        return row

@@ -267,3 +267,15 @@ class NobodyTakesOver(LifecycleError):
 
 class NotDecidable(LifecycleError):
     """Only a credential is revoked. A server or a client of somebody who left is handed over."""
+
+
+class NotAnOperatorOfDeliveries(LifecycleError):
+    """Where secrets are delivered is set by operators; ask one of them."""
+
+
+class DeliveryRefused(LifecycleError):
+    """A place of delivery is a reference of at most 2 000 printable characters."""
+
+
+class DeliveryInUse(LifecycleError):
+    """A rotation of this credential has delivered its secret there already; wait for its end, or roll it back."""

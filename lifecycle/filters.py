@@ -11,18 +11,25 @@ from inventory.filters import CredentialFilter
 from inventory.models import Connection, Credential, Environment, McpClient, McpServer, Owner
 from inventory.models.base import AnyOf
 from inventory.states import ENDED, CredentialKind, Severity, TrustModel
-from lifecycle.models import Finding, Obligation, Policy, ScheduledJob, Waiver
+from lifecycle.models import Batch, Finding, Obligation, Operation, Policy, ScheduledJob, Waiver
 from lifecycle.models.findings import named_like, placed_in
 from lifecycle.rules import RULES, Subject
 from lifecycle.states import (
+    CLOSED,
     ENDS_SOON,
     FINAL,
+    AttemptOutcome,
     Change,
     FindingState,
     LinkKind,
+    OperationKind,
+    OperationState,
+    Proof,
     Raised,
     Resolution,
     RunOutcome,
+    Step,
+    Trigger,
     WaiverState,
 )
 from web.narrowing import (
@@ -315,3 +322,63 @@ class RuleDayFilter(FilterSet):  # type: ignore[misc]
     rule = ChoicesFilter(choices=RULE_CHOICES, label="Rule")
     counted_after = after("counted_at", "Counted from")
     counted_before = before("counted_at", "Counted before")
+
+
+class OperationFilter(FilterSet):  # type: ignore[misc]
+    q = SearchFilter(method="called")
+    kind = ChoicesFilter(choices=OperationKind.choices, label="Kind")
+    state = ChoicesFilter(choices=[("running", "Running"), *OperationState.choices], method="in_state", label="State")
+    is_open = FlagFilter(method="still_open", label="Open")
+    needs_somebody = FlagFilter(method="needing", label="Needs somebody")
+    step = ChoicesFilter(choices=Step.choices, label="Step")
+    proof = ChoicesFilter(choices=Proof.choices, label="Proof")
+    is_urgent = FlagFilter(field_name="is_urgent", label="Urgent")
+    by_hand = FlagFilter(field_name="by_hand", label="By hand")
+    trigger = ChoicesFilter(choices=Trigger.choices, label="Asked for by")
+    connection = RowFilter(Connection, offered=True, field_name="connection", label="Connection")
+    environment = RowFilter(Environment, offered=True, field_name="credential__environment", label="Environment")
+    owner = RowFilter(Owner, offered=True, field_name="credential__owner", label="Owner")
+    assigned_to = RowFilter(Owner, field_name="assigned_to", label="Seen to by")
+    credential = RowFilter(Credential, field_name="credential", label="Credential")
+    batch = RowFilter(Batch, field_name="batch", label="Batch")
+    requested_after = after("requested_at", "Asked for from")
+    requested_before = before("requested_at", "Asked for before")
+    closed_after = after("closed_at", "Ended from")
+    closed_before = before("closed_at", "Ended before")
+
+    def called(self, rows: Rows, name: str, value: str) -> Rows:
+        return rows.filter(AnyOf("credential_id", Credential.objects.matching(value))) if value else rows
+
+    def in_state(self, rows: Rows, name: str, value: list[str]) -> Rows:
+        """`running` is a live lease whatever is stored; the stored state alone is of what no worker holds."""
+        if not value:
+            return rows
+        running = Operation.objects.running(timezone.now()).order_by().values("pk")
+        stored = [state for state in value if state != "running"]
+        if not set(stored) - set(CLOSED) and "running" not in value:
+            return rows.filter(state__in=stored)
+        wanted = Q(state__in=stored) & ~Q(pk__in=running)
+        if "running" in value:
+            wanted |= Q(pk__in=running)
+        return rows.filter(wanted)
+
+    def still_open(self, rows: Rows, name: str, value: bool) -> Rows:
+        return rows.filter(closed_at__isnull=value)
+
+    def needing(self, rows: Rows, name: str, value: bool) -> Rows:
+        needy = Operation.objects.needing_somebody()
+        return rows & needy if value else rows.exclude(pk__in=needy.order_by().values("pk"))
+
+
+class StepAttemptFilter(FilterSet):  # type: ignore[misc]
+    operation = RowFilter(Operation, field_name="operation", label="Operation")
+    step = ChoicesFilter(choices=Step.choices, label="Step")
+    outcome = ChoicesFilter(choices=AttemptOutcome.choices, label="Outcome")
+    begun_after = after("begun_at", "Begun from")
+    begun_before = before("begun_at", "Begun before")
+
+
+class DeliveryFilter(FilterSet):  # type: ignore[misc]
+    credential = RowFilter(Credential, field_name="credential", label="Credential")
+    sink = CharFilter(field_name="sink", label="Sink", max_length=60)
+    connection = RowFilter(Connection, offered=True, field_name="connection", label="Connection")

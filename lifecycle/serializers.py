@@ -1,22 +1,26 @@
-"""Shapes of policies, rules, findings and waivers in the REST API."""
+"""Shapes of policies, rules, findings, waivers and operations in the REST API."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from django.db.models import Case, DateField, F, OuterRef, Q, Subquery, TextField, Value, When
-from django.db.models.functions import Cast, Coalesce
+from django.db.models.functions import Cast, Coalesce, Now
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from inventory.serializers import CredentialSerializer
 from inventory.states import Severity
 from lifecycle.models import (
+    Acknowledgement,
+    Delivery,
     Finding,
     FindingChange,
     FindingComment,
     FindingLink,
     JobHour,
     JobRun,
+    Operation,
     Policy,
     PolicyVersion,
     RuleDay,
@@ -24,11 +28,13 @@ from lifecycle.models import (
     RuleState,
     ScheduledJob,
     Snapshot,
+    StepAttempt,
     Waiver,
 )
+from lifecycle.progress import RUNNING, Part
 from lifecycle.rules import RULES, Rule, Subject
 from lifecycle.rules.score import PARTS, Score
-from lifecycle.states import WaiverState
+from lifecycle.states import OperationKind, OperationState, Step, WaiverState
 from web.shapes import (
     Flag,
     FromMap,
@@ -385,3 +391,196 @@ class RuleSerializer(Shape):
             "evaluated_at": state and state.evaluated_at.isoformat(),
         }
         return {name: everything[name] for name in names}
+
+
+# ── Operations ─────────────────────────────────────────────────────────────────────────────────
+
+STATES = [(RUNNING, "Running"), *OperationState.choices]
+KINDS = {kind.value: kind.label for kind in OperationKind}
+
+
+def operation_name(root: str = "") -> Sql:
+    """`Rotation of github / token`; `root` leads to the operation."""
+    return Joined(TextFromMap(F(f"{root}kind"), KINDS), Value(" of "), F(f"{root}credential__name"))
+
+
+class StateField(serializers.ChoiceField):
+    """The stored state; `running` while a worker holds the operation."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(STATES, read_only=True, **kwargs)
+
+    def sql(self, root: str, noun: str) -> Sql:
+        is_running = Q(closed_at=None, lease_until__gt=Now())
+        return Case(When(is_running, then=Value(RUNNING)), default=F("state"), output_field=TextField())
+
+
+class OperationSerializer(Shape):
+    noun = "operations"
+    url = Url()
+    display = Text(operation_name())
+    credential = Link("credentials", "credential")
+    connection = Link("connections", "connection")
+    state = StateField()
+    assigned_to = Link("owners", "assigned_to", allow_null=True, help_text="Who sees to it.")
+    policy = Link("policies", "policy", allow_null=True)
+    supersedes = Link("operations", "supersedes", operation_name("supersedes__"), allow_null=True)
+    batch_id = serializers.UUIDField(allow_null=True, help_text="What it is a part of.")
+    old_hint = Text(Coalesce(F("old_version__hint"), Value("")), help_text="Of the version that ends.")
+    new_hint = Text(Coalesce(F("new_version__hint"), Value("")), help_text="Of the version that was issued.")
+    overlap = Length("overlap", help_text="Seconds for which both versions work.")
+    quiet = Length("quiet", help_text="Seconds from suspending the old version to destroying it.")
+
+    class Meta:
+        model = Operation
+        fields = (
+            "id", "url", "display", "kind", "credential", "connection", "state", "step", "is_rolling_back", "proof",
+            "proof_reason", "verify_by", "is_urgent", "by_hand", "trigger", "reason", "requested_by", "requested_at",
+            "decided_by", "decided_at", "assigned_to", "policy", "batch_id", "supersedes", "old_hint", "new_hint",
+            "overlap", "quiet", "step_at", "due_at", "waits_for", "attempts", "error", "blast_radius", "refused_at",
+            "stalled_at", "closed_at", "closed_reason",
+        )  # fmt: skip
+
+
+def moment(at: datetime | None) -> str | None:
+    return at.isoformat() if at is not None else None
+
+
+class OperationStepSerializer(serializers.Serializer[Any]):
+    """A step of the plan."""
+
+    step = serializers.ChoiceField(Step.choices)
+    title = serializers.CharField()
+    state = serializers.ChoiceField(["done", "running", "waits", "stalled", "skipped", "to_come"])
+
+    class Meta:
+        ref_name = "OperationStep"
+
+    @staticmethod
+    def of(part: Part) -> dict[str, Any]:
+        return {"step": part.step.value, "title": part.title, "state": part.standing}
+
+
+class JournalEntrySerializer(serializers.Serializer[Any]):
+    """One try at a step. Without an end its worker is at it, or died."""
+
+    number = serializers.IntegerField()
+    step = serializers.ChoiceField(Step.choices)
+    begun_at = serializers.DateTimeField()
+    ended_at = serializers.DateTimeField(allow_null=True)
+    outcome = serializers.CharField(help_text="done, waits, retries, stalled or lost; empty without an end.")
+    said = serializers.CharField()
+    worker = serializers.CharField()
+
+    @staticmethod
+    def of(attempt: StepAttempt) -> dict[str, Any]:
+        return {
+            "number": attempt.number,
+            "step": attempt.step,
+            "begun_at": moment(attempt.begun_at),
+            "ended_at": moment(attempt.ended_at),
+            "outcome": attempt.outcome,
+            "said": attempt.said,
+            "worker": attempt.worker,
+        }
+
+
+class AcknowledgementSerializer(serializers.Serializer[Any]):
+    """A consumer that uses the new version, and how that is known."""
+
+    consumer = serializers.CharField()
+    how = serializers.CharField(help_text="api, seen or person.")
+    said_by = serializers.CharField()
+    acknowledged_at = serializers.DateTimeField()
+
+    @staticmethod
+    def of(row: Acknowledgement) -> dict[str, Any]:
+        return {
+            "consumer": row.consumer,
+            "how": row.how,
+            "said_by": row.said_by,
+            "acknowledged_at": moment(row.acknowledged_at),
+        }
+
+
+class OperationObjectSerializer(OperationSerializer):
+    """One operation, with its steps, the newest of its journal, and who acknowledged the new version."""
+
+    steps = OperationStepSerializer(many=True)
+    journal = JournalEntrySerializer(many=True)
+    acknowledgements = AcknowledgementSerializer(many=True)
+
+    class Meta(OperationSerializer.Meta):
+        fields = (*OperationSerializer.Meta.fields, "steps", "journal", "acknowledgements")  # type: ignore[assignment]
+
+
+class StepAttemptSerializer(Shape):
+    noun = "step-attempts"
+    url = Url()
+    display = Text(Joined(operation_name("operation__"), Value(", attempt "), Cast("number", TextField())))
+    operation = Link("operations", "operation", operation_name("operation__"))
+
+    class Meta:
+        model = StepAttempt
+        fields = (
+            "id", "url", "display", "operation", "number", "step", "begun_at", "ended_at", "outcome", "said", "worker",
+        )  # fmt: skip
+
+
+class DeliverySerializer(Shape):
+    noun = "deliveries"
+    url = Url()
+    display = Text(F("location"))
+    credential = Link("credentials", "credential")
+    connection = Link("connections", "connection", allow_null=True, help_text="By whose rights it is written.")
+    quiet = Length("quiet", allow_null=True, help_text="Seconds, in place of the usual quiet period.")
+
+    class Meta:
+        model = Delivery
+        fields = (
+            "id", "url", "display", "credential", "sink", "location", "connection", "quiet", "set_by", "set_at",
+        )  # fmt: skip
+
+
+# ── What a write takes ──
+
+
+
+class Reason(serializers.CharField):
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**{"max_length": 1_000, "help_text": "Why: kept with what was done.", **kwargs})
+
+
+class OperationBody(serializers.Serializer[Any]):
+    kind = serializers.ChoiceField(OperationKind.choices)
+    credential = serializers.UUIDField()
+    reason = Reason()
+    urgent = serializers.BooleanField(default=False, help_text="Of a revocation: skip every wait.")
+
+
+class ReasonBody(serializers.Serializer[Any]):
+    reason = Reason()
+
+
+class OptionalReasonBody(serializers.Serializer[Any]):
+    reason = Reason(required=False, default="", allow_blank=True)
+
+
+class HandOverBody(OptionalReasonBody):
+    to = serializers.UUIDField(allow_null=True, help_text="The owner who sees to it; null: nobody in particular.")
+
+
+class DeliveryBody(serializers.Serializer[Any]):
+    credential = serializers.UUIDField()
+    sink = serializers.CharField(max_length=60)
+    location = serializers.CharField(max_length=2_000, help_text="A reference, in the sink's own form.")
+    connection = serializers.UUIDField(required=False, allow_null=True, default=None)
+    quiet = serializers.IntegerField(
+        required=False, allow_null=True, default=None, min_value=0, max_value=366 * 86_400,
+        help_text="Seconds, in place of the usual quiet period.",
+    )  # fmt: skip
+    reason = Reason(required=False, default="", allow_blank=True)
+
+
+class NothingBody(serializers.Serializer[Any]):
+    """Nothing."""

@@ -27,7 +27,7 @@ from rest_framework.viewsets import GenericViewSet
 
 from web.csvfiles import CHUNK, Field, lines
 from web.paging import BadCursor, Ordering, page
-from web.schema import ReadSchema
+from web.schema import LISTINGS, ReadSchema
 from web.shapes import Link, Shape, fields_of
 
 ARRIVAL = Ordering("id", (), ascending_words="first seen first", descending_words="newest first")
@@ -302,7 +302,7 @@ class ReadOnlyViewSet(GenericViewSet[Any]):
 
     @property
     def shape(self) -> type[Shape]:
-        return (self.object_class if self.action == "retrieve" else None) or self.serializer_class
+        return (None if self.action in LISTINGS else self.object_class) or self.serializer_class
 
     @property
     def root(self) -> str:

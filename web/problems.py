@@ -50,7 +50,7 @@ def problem_handler(exc: Exception, context: Mapping[str, Any]) -> Response:
         text = "; ".join(f"{name}: {' '.join(said)}" for name, said in errors.items())
     else:
         text = DETAILS.get(known.status_code) or " ".join(_sentences(detail))
-        if isinstance(known, exceptions.AuthenticationFailed):
+        if isinstance(known, exceptions.AuthenticationFailed) or getattr(known, "says_why", False):
             text = str(detail)
     return problem(known.status_code, text, errors=errors, headers=headers)
 

@@ -1,4 +1,4 @@
-"""What drf-spectacular cannot guess of the read API: names, exports, sparse fields and the problems of every call."""
+"""What drf-spectacular cannot guess of the API: names, exports, sparse fields, writes and the problems of each call."""
 
 import re
 from typing import Any
@@ -9,11 +9,22 @@ from rest_framework import serializers
 
 from web.problems import MEDIA_TYPE
 
+LISTINGS = frozenset({"list", "ndjson", "csv"})
+HEADER = "Idempotency-Key"
+LONGEST_KEY = 200
+NO_CONTENT = 204
 REFUSALS = {
     "400": "A parameter is unknown or has a value that is not understood; `errors` names it.",
     "401": "Nobody is signed in, or the API token is unknown or has expired.",
     "403": "The actor holds no role that allows this.",
     "404": "There is nothing here, or nothing that the actor may see.",
+}
+WRITE_REFUSALS = {
+    "400": "The body is not understood; `errors` names the field.",
+    "403": "The actor may not do this, or the token of the session is missing.",
+    "409": "It cannot be done as things stand; `detail` says why.",
+    "415": "The body is no JSON.",
+    "422": "The key came with another request before.",
 }
 SENTENCES = {
     "list": "List {nouns}, a page at a time.",
@@ -38,8 +49,14 @@ class ProblemSerializer(serializers.Serializer[Any]):
     reference = serializers.CharField(required=False, help_text="Of an unexpected failure: where the log has it.")
 
 
+def write_of(view: Any) -> Any:
+    """The write that a view is asked for, or nothing."""
+    found = getattr(view, getattr(view, "action", None) or "", None)
+    return found if hasattr(found, "body") else None
+
+
 class ReadSchema(AutoSchema):
-    """For `web.api.ReadOnlyViewSet`."""
+    """For `web.api.ReadOnlyViewSet` and `web.writes.WritingViewSet`."""
 
     view: Any
 
@@ -51,23 +68,42 @@ class ReadSchema(AutoSchema):
     def action(self) -> str:
         return str(self.view.action)
 
+    @property
+    def write(self) -> Any:
+        return write_of(self.view)
+
     def get_tags(self) -> list[str]:
         return [self.noun]
 
     def get_operation_id(self) -> str:
-        verb = {"list": "list", "retrieve": "read", "ndjson": "export", "csv": "export_csv"}[self.action]
+        verbs = {"list": "list", "retrieve": "read", "ndjson": "export", "csv": "export_csv"}
+        verb = verbs.get(self.action, self.action)
         return f"{verb}_{self.noun.replace('-', '_')}"
 
     def get_summary(self) -> str:
+        if self.write is not None:
+            return str(self.write.summary)
         return SENTENCES[self.action].format(nouns=self.noun.replace("-", " "))
 
     def get_description(self) -> str:  # type: ignore[override]
         return ""
 
     def get_filter_backends(self) -> list[Any]:
-        return [] if self.action == "retrieve" else list(self.view.filter_backends)
+        return list(self.view.filter_backends) if self.action in LISTINGS else []
+
+    def get_request_serializer(self) -> Any:
+        return self.write.body if self.write is not None else None
 
     def get_override_parameters(self) -> list[Any]:
+        if self.write is not None:
+            return [
+                OpenApiParameter(
+                    HEADER,
+                    {"type": "string", "maxLength": LONGEST_KEY},
+                    OpenApiParameter.HEADER,
+                    description="The same key with the same body is done once; the answer is that of the first time.",
+                )
+            ]
         names = self.view.shape.names()
         parameters = [
             OpenApiParameter(
@@ -95,12 +131,22 @@ class ReadSchema(AutoSchema):
     def _get_response_bodies(self, direction: Any = "response") -> Any:
         bodies = super()._get_response_bodies(direction)
         problem = self.resolve_serializer(ProblemSerializer, "response").ref
-        for status, sentence in REFUSALS.items():
+        refusals = REFUSALS if self.write is None else {**REFUSALS, **WRITE_REFUSALS}
+        for status, sentence in refusals.items():
             bodies[status] = {"description": sentence, "content": {MEDIA_TYPE: {"schema": problem}}}
+        if self.write is not None:
+            return self._of_write(bodies)
         bodies["200"]["description"] = re.sub(r"\.$", "", self.get_summary())
         if self.action == "csv":
             bodies["200"]["content"] = {"text/csv": {"schema": {"type": "string"}}}
         if self.action in {"list", "retrieve"}:
             bodies["200"]["headers"] = {"ETag": {"schema": {"type": "string"}}}
             bodies["304"] = {"description": "What `If-None-Match` names is still what there is."}
+        return bodies
+
+    def _of_write(self, bodies: Any) -> Any:
+        done = next(bodies.pop(status) for status in ("200", "201", "204") if status in bodies)
+        if self.write.status == NO_CONTENT:
+            done = {}
+        bodies[str(self.write.status)] = {**done, "description": re.sub(r"\.$", "", self.get_summary())}
         return bodies

@@ -1,7 +1,7 @@
 """Rotations and revocations as rows that move through the steps of a plan, with the journal of every try."""
 
 from datetime import datetime
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from django.db import models
 from django.db.models import F, Q
@@ -39,6 +39,12 @@ class OperationQuerySet(models.QuerySet["Operation"]):
 
     def open(self) -> Self:
         return self.filter(closed_at=None)
+
+    def needing_somebody(self) -> Self:
+        """Nothing goes on before a person did something: stalled, proposed, waiting without an end, or unverified."""
+        waits = Q(state=OperationState.WAITING, due_at=None, closed_at=None)
+        asks = Q(state__in=[OperationState.STALLED, OperationState.PROPOSED], closed_at=None)
+        return self.filter(waits | asks | Q(proof=Proof.UNVERIFIABLE, verify_by__isnull=False))
 
     def due(self, now: datetime) -> Self:
         """Their next step is due, and no worker is taking it."""
@@ -182,6 +188,13 @@ class Operation(Row):
         return "running" if self.is_running(now) else str(self.state)
 
 
+class OfOperationQuerySet(models.QuerySet[Any]):
+    def visible_to(self, actor: Actor) -> Self:
+        if actor.sees_everything:
+            return self
+        return self.filter(operation__in=Operation.objects.visible_to(actor).order_by().values("pk"))
+
+
 class StepAttempt(Row):
     """One try at one step: what it was about to do, committed before the provider was asked, and what came of it."""
 
@@ -196,6 +209,8 @@ class StepAttempt(Row):
     outcome = models.CharField(max_length=20, choices=AttemptOutcome, blank=True)
     said = models.TextField(blank=True, help_text="What happened, in plain words.")
     result = models.JSONField(default=dict)
+
+    objects = OfOperationQuerySet.as_manager()
 
     class Meta(Row.Meta):
         constraints: ClassVar = [
@@ -243,6 +258,13 @@ class Acknowledgement(Row):
         return f"{self.consumer} uses the new version"
 
 
+class DeliveryQuerySet(models.QuerySet["Delivery"]):
+    def visible_to(self, actor: Actor) -> Self:
+        if actor.sees_everything:
+            return self
+        return self.filter(AnyOf("credential_id", Credential.objects.visible_to(actor)))
+
+
 class Delivery(Row):
     """Where the new secret of a credential goes: one sink and one place in it, for all its rotations."""
 
@@ -255,6 +277,8 @@ class Delivery(Row):
     quiet = models.DurationField(null=True, blank=True, help_text="In place of the usual quiet period.")
     set_by = models.CharField(max_length=200)
     set_at = models.DateTimeField()
+
+    objects = DeliveryQuerySet.as_manager()
 
     class Meta(Row.Meta):
         constraints: ClassVar = [models.CheckConstraint(condition=~Q(location=""), name="delivery_goes_somewhere")]

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.contrib.auth.models import Group
@@ -29,18 +30,21 @@ from inventory.models import (
 )
 from inventory.states import RunState, Severity, Verdict
 from lifecycle.models import (
+    Delivery,
     Finding,
     FindingChange,
     FindingComment,
     FindingLink,
     JobHour,
     JobRun,
+    Operation,
     RuleDay,
     ScheduledJob,
     Snapshot,
+    StepAttempt,
     Waiver,
 )
-from lifecycle.states import FindingState, RunOutcome, WaiverState
+from lifecycle.states import FindingState, OperationKind, OperationState, RunOutcome, Step, WaiverState
 from tests.factories import NOW, client, connection, credential, environment, exposure, manifest, owner, server, use
 
 POSTURE = (
@@ -64,6 +68,14 @@ class Caller:
 
     def ask(self, method: str, path: str) -> Any:
         return self.browser.generic(method, f"/api/v1/{path}", headers=self.headers)
+
+    def post(self, path: str, body: Any = None, **headers: str) -> Any:
+        return self.browser.post(
+            path if "://" in path else f"/api/v1/{path}",
+            data=body if body is not None else {},
+            content_type="application/json",
+            headers={**self.headers, **headers},
+        )
 
     def json(self, path: str) -> Any:
         answer = self.get(path)
@@ -155,6 +167,31 @@ def worked_on(of: Finding) -> Finding:
     return of
 
 
+def operated(on: Credential) -> Operation:
+    """A rotation that waits for its consumers, with where its secret goes and one line of its journal."""
+    Delivery.objects.create(credential=on, sink="file", location="/run/secrets/one", set_by="Otto", set_at=NOW)
+    row = Operation.objects.create(
+        kind=OperationKind.ROTATION,
+        credential=on,
+        connection=on.connection,
+        state=OperationState.WAITING,
+        step=Step.OVERLAP,
+        reason="It is due.",
+        requested_by="Otto",
+        requested_by_key="user:2",
+        requested_at=NOW,
+        overlap=timedelta(days=1),
+        quiet=timedelta(days=7),
+        step_at=NOW,
+        due_at=NOW + timedelta(hours=1),
+    )
+    StepAttempt.objects.create(
+        operation=row, step=Step.ISSUE, number=1, lease_token=uuid4(), begun_at=NOW, ended_at=NOW, outcome="done",
+        said="It issued a second version.",
+    )  # fmt: skip
+    return row
+
+
 @action
 def an_entry(subject: Credential) -> None:
     record(Event.CREDENTIAL_OWNER_ASSIGNED, actor=SYSTEM, subject=subject, detail={"to": "Mira"})
@@ -200,6 +237,7 @@ def estate(db: None) -> Estate:
     foreign = credential(name="billing / login", connection=place, risk=Severity.CRITICAL)
     foreign_finding = finding(foreign, rule="no-owner", severity=Severity.CRITICAL)
     an_entry(mine)
+    operated(mine)
     job = ScheduledJob.objects.create(name="findings", task="x", cadence=timedelta(minutes=5), declared_at=NOW)
     JobRun.objects.create(job=job, begun_at=NOW, ended_at=NOW, outcome=RunOutcome.ENDED, work={"opened": 1})
     for days in (0, 1):
