@@ -25,6 +25,7 @@ class Event(StrEnum):
     CREDENTIAL_DATES_RECORDED = "credential.dates_recorded"
     CREDENTIAL_TAGS_CHANGED = "credential.tags_changed"
     CREDENTIAL_CONFIRMED = "credential.confirmed"
+    CREDENTIAL_ABSORBED = "credential.absorbed"
     SERVER_OWNER_ASSIGNED = "server.owner_assigned"
     SERVER_ENVIRONMENT_ASSIGNED = "server.environment_assigned"
     SERVER_ROLE_ASSIGNED = "server.role_assigned"

@@ -47,6 +47,8 @@ SENT = {
     "owner": "text NOT NULL DEFAULT ''",
     "environment": "text NOT NULL DEFAULT ''",
 }
+# What a row is found to be before anything is written: of a version beside a credential's current one.
+FOUND = {"version_id": "uuid", "is_older": "boolean NOT NULL DEFAULT false"}
 KEYS = ("client_key", "server_key", "credential_key")
 OWNERS = {
     "line": "integer",
@@ -175,6 +177,9 @@ TAKES_OVER = {
 def _listed(column: str, staged: str) -> str:
     """The value that the listing's row `s` gives for a column of the row `t`."""
     value = staged if "(" in staged else f"s.{staged}"
+    if column == "status":
+        # Only an operation knows that it is at it, and it says when it no longer is.
+        return "CASE WHEN t.status = 'rotating' AND s.status IN ('active', 'unknown') THEN t.status ELSE s.status END"
     if column in LATEST:
         return f"greatest({value}, t.{column})"
     if column in KEPT:
@@ -199,6 +204,15 @@ EXPOSED = """SELECT DISTINCT ON (s.file, s.pointer, c.id)
     WHERE s.is_exposed
     ORDER BY s.file, s.pointer, c.id, s.n"""
 NOUNS = ("clients", "servers", "credentials")
+# Which staged rows describe a thing. One of a version beside the current one says nothing of the credential itself, nor
+# does one that was listed before an operation changed the credential.
+DESCRIBES = {
+    "client_key": "client_key IS NOT NULL AND NOT is_reference",
+    "server_key": "server_key IS NOT NULL AND NOT is_reference",
+    "credential_key": "credential_key IS NOT NULL AND NOT is_reference AND version_id IS NULL AND NOT is_older",
+}
+# Of a credential `t`: an operation changed it after this look began, so what the look leaves out may well be there.
+OPERATED_SINCE = "t.operated_at > %(now)s"
 # How many ids, and a mark of which: the order in which they come does not matter, so nothing is sorted for it.
 TALLY = "count(*), coalesce(bit_xor(uuid_hash_extended(id, 0)), 0)"
 # The staged rows with the owner and the environment that they name. Nobody who has left becomes an owner.
@@ -227,7 +241,7 @@ STAGING = ", ".join(
             f"{each.name} {TYPES.get(each.name, 'text')} DEFAULT {_default(each.default)}"
             for each in fields(Discovered)
         ),
-        *(f"{name} {kind}" for name, kind in SENT.items()),
+        *(f"{name} {kind}" for name, kind in (SENT | FOUND).items()),
     ]
 )
 
@@ -250,6 +264,7 @@ class Reconciliation:
         self._places, self._exposed = (f"{each} DESC" if last_wins else each for each in (PLACES, EXPOSED))
         self._digest = sha256()
         self._staged: dict[str, int] = {}
+        self._has_versions = False
 
     def open(self) -> None:
         with database.cursor() as cursor:
@@ -300,8 +315,9 @@ class Reconciliation:
         self.repeated = self.unresolved = 0
         self._digest = sha256()
         with database.cursor() as cursor:
-            cursor.execute("SET LOCAL enable_nestloop = off")
             cursor.execute(f"ANALYZE pg_temp.staging ({', '.join(ANALYZED)})")
+            self._attach(cursor)
+            cursor.execute("SET LOCAL enable_nestloop = off")
             self._survey(cursor)
             if self._staged["owners"]:
                 self._owners(cursor)
@@ -314,6 +330,8 @@ class Reconciliation:
             }.items():
                 if self._staged[noun]:
                     self._upsert(cursor, noun, table, key, columns)
+            if self._staged["versions"]:
+                self._beside(cursor)
             if self._staged["uses"]:
                 self._uses(cursor)
             if self._staged["exposures"]:
@@ -326,7 +344,7 @@ class Reconciliation:
 
     def _survey(self, cursor: CursorWrapper) -> None:
         """How much of each there is, so that no statement runs for what nobody listed."""
-        described = {noun: f"{key} IS NOT NULL AND NOT is_reference" for noun, key in zip(NOUNS, KEYS, strict=True)}
+        described = {noun: DESCRIBES[key] for noun, key in zip(NOUNS, KEYS, strict=True)}
         wanted = {
             **described,
             "uses": "client_key IS NOT NULL AND server_key IS NOT NULL",
@@ -335,13 +353,52 @@ class Reconciliation:
             "assigned": "owner <> '' OR environment <> ''",
             "references": "is_reference",
             "tagged": "tags IS NOT NULL AND NOT is_reference",
-            "suspended": "status = 'suspended' AND credential_key IS NOT NULL AND NOT is_reference",
-            "destroyed": "status = 'destroyed' AND credential_key IS NOT NULL AND NOT is_reference",
+            "suspended": f"status = 'suspended' AND {DESCRIBES['credential_key']}",
+            "destroyed": f"status = 'destroyed' AND {DESCRIBES['credential_key']}",
+            "versions": "version_id IS NOT NULL AND NOT is_reference AND NOT is_older",
         }
         counts = ", ".join(f"count(*) FILTER (WHERE {condition})" for condition in wanted.values())
         owners = "(SELECT count(*) FROM pg_temp.staging_owners)"
         cursor.execute(f"SELECT {counts}, {owners} FROM pg_temp.staging")
         self._staged = dict(zip([*wanted, "owners"], cursor.fetchone(), strict=True))
+
+    def _attach(self, cursor: CursorWrapper) -> None:
+        """Find which rows are of versions that listings call otherwise than their credential now, and which are older
+        than what an operation did to it.
+
+        From here on such a row stands for the credential where something is used or lies open, and for the version in
+        what it says of it. Most estates have none, and then nothing is compared.
+        """
+        cursor.execute(
+            """
+            SELECT EXISTS (SELECT 1 FROM inventory_credentialversion WHERE identity_key <> ''),
+                   EXISTS (SELECT 1 FROM inventory_credential WHERE operated_at > %(now)s)
+            """,
+            self._parameters(),
+        )
+        self._has_versions, has_operated = cursor.fetchone()
+        if self._has_versions:
+            cursor.execute(
+                """
+                UPDATE pg_temp.staging s SET version_id = v.id, credential_key = v.called_now
+                FROM (
+                  SELECT DISTINCT ON (v.identity_key) v.id, v.identity_key, c.identity_key AS called_now
+                  FROM inventory_credentialversion v JOIN inventory_credential c ON c.id = v.credential_id
+                  WHERE v.identity_key <> ''
+                    AND NOT EXISTS (SELECT 1 FROM inventory_credential x WHERE x.identity_key = v.identity_key)
+                  ORDER BY v.identity_key, v.id DESC
+                ) v
+                WHERE s.credential_key = v.identity_key
+                """
+            )
+        if has_operated:
+            cursor.execute(
+                """
+                UPDATE pg_temp.staging s SET is_older = true FROM inventory_credential t
+                WHERE t.identity_key = s.credential_key AND t.operated_at > %(now)s
+                """,
+                self._parameters(),
+            )
 
     # ── One statement each ─────────────────────────────────────────────────────────────────────
     def _parameters(self, **more: Any) -> dict[str, Any]:
@@ -372,7 +429,7 @@ class Reconciliation:
         Sorting a million wide rows to find repetitions costs more than counting the keys first, and mostly there is
         no repetition to find.
         """
-        described = f"FROM pg_temp.staging WHERE {key} IS NOT NULL AND NOT is_reference"
+        described = f"FROM pg_temp.staging WHERE {DESCRIBES[key]}"
         cursor.execute(f"SELECT count(*) FROM (SELECT 1 {described} GROUP BY {key}) things")
         (things,) = cursor.fetchone()
         if things == staged:
@@ -627,6 +684,48 @@ class Reconciliation:
             """,
         )
 
+    # Of what a provider lists of its own: of a version `v`, its credential `t` and the staged row `s`.
+    OWN_VERSION = "t.id = v.credential_id AND t.connection_id = %(connection)s AND NOT v.is_current"
+
+    def _beside(self, cursor: CursorWrapper) -> None:
+        """What the listing says of versions beside the current ones. None of it touches their credentials."""
+        values = {
+            "suspended_at": """CASE s.status WHEN 'suspended' THEN coalesce(v.suspended_at, %(now)s)
+                WHEN 'active' THEN NULL ELSE v.suspended_at END""",
+            "destroyed_at": """CASE s.status WHEN 'destroyed' THEN coalesce(v.destroyed_at, %(now)s)
+                ELSE v.destroyed_at END""",
+            "revived_at": """CASE WHEN v.destroyed_at IS NOT NULL AND s.status = 'active'
+                THEN coalesce(v.revived_at, %(now)s) END""",
+            "last_used_at": "greatest(v.last_used_at, s.last_used_at)",
+        }
+        changed = self._run(
+            cursor,
+            "versions_changed",
+            f"""
+            UPDATE inventory_credentialversion v
+            SET {", ".join(f"{column} = {value}" for column, value in values.items())}
+            FROM inventory_credential t, (
+              SELECT DISTINCT ON (version_id) * FROM pg_temp.staging
+              WHERE version_id IS NOT NULL AND NOT is_reference AND NOT is_older ORDER BY version_id, {self._order}) s
+            WHERE s.version_id = v.id AND {self.OWN_VERSION}
+              AND ({", ".join(f"v.{column}" for column in values)}) IS DISTINCT FROM ({", ".join(values.values())})
+            RETURNING v.id
+            """,
+        )
+        if changed:
+            # What was destroyed and is alive again is somebody's to look at, although all of the credential is gone.
+            self._run(
+                cursor,
+                "credentials_changed",
+                """
+                UPDATE inventory_credential t SET gone_at = NULL, last_seen_at = NULL
+                FROM inventory_credentialversion v
+                WHERE v.credential_id = t.id AND v.revived_at = %(now)s AND t.gone_at IS NOT NULL
+                  AND t.connection_id = %(connection)s
+                RETURNING t.id
+                """,
+            )
+
     def _has_suspended(self, cursor: CursorWrapper) -> bool:
         cursor.execute(
             "SELECT EXISTS (SELECT 1 FROM inventory_credentialversion WHERE is_current AND suspended_at IS NOT NULL)"
@@ -723,14 +822,30 @@ class Reconciliation:
         self._run(
             cursor,
             "credentials_destroyed",
-            """
+            f"""
             UPDATE inventory_credential t SET status = 'destroyed'
             WHERE t.connection_id = %(connection)s AND t.gone_at IS NULL AND t.storage = 'provider'
-              AND t.status NOT IN ('destroyed', 'expired')
-              AND NOT EXISTS (SELECT 1 FROM pg_temp.staging s WHERE s.credential_key = t.identity_key)
+              AND t.status NOT IN ('destroyed', 'expired') AND ({OPERATED_SINCE}) IS NOT TRUE
+              AND NOT EXISTS (SELECT 1 FROM pg_temp.staging s
+                              WHERE s.credential_key = t.identity_key AND s.version_id IS NULL)
             RETURNING t.id
             """,
         )
+        if self._has_versions:
+            self._run(
+                cursor,
+                "versions_gone",
+                f"""
+                UPDATE inventory_credentialversion v
+                SET destroyed_at = coalesce(v.destroyed_at, %(now)s), revived_at = NULL
+                FROM inventory_credential t
+                WHERE {self.OWN_VERSION} AND t.storage = 'provider' AND v.identity_key <> ''
+                  AND (v.revived_at IS NOT NULL OR v.destroyed_at IS NULL AND v.identity_key <> t.identity_key)
+                  AND ({OPERATED_SINCE}) IS NOT TRUE
+                  AND NOT EXISTS (SELECT 1 FROM pg_temp.staging s WHERE s.version_id = v.id)
+                RETURNING v.id
+                """,
+            )
         # A thing is gone when nothing names it any more: neither this listing nor a place that is still there.
         touched = """(t.connection_id = %(connection)s OR EXISTS (SELECT 1 FROM inventory_use u
             WHERE u.{column} = t.id AND u.connection_id = %(connection)s AND u.gone_at = %(now)s))"""
@@ -740,7 +855,9 @@ class Reconciliation:
             ("clients", CLIENT, "client_id"),
         ):
             exposed = (
-                "AND NOT EXISTS (SELECT 1 FROM inventory_exposure e WHERE e.credential_id = t.id AND e.gone_at IS NULL)"
+                f"""AND NOT EXISTS (
+                  SELECT 1 FROM inventory_exposure e WHERE e.credential_id = t.id AND e.gone_at IS NULL)
+                AND ({OPERATED_SINCE}) IS NOT TRUE"""
                 if noun == "credentials"
                 else ""
             )

@@ -85,6 +85,9 @@ class Credential(Row):
     first_seen_at = models.DateTimeField()
     last_seen_at = models.DateTimeField(null=True, blank=True)
     gone_at = models.DateTimeField(null=True, blank=True)
+    operated_at = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="An operation changed it then; older listings do not know."
+    )
     # The secret is at least as old as this; exactly as old when the issue date is known.
     known_since = models.GeneratedField(
         expression=Coalesce("issued_at", "first_seen_at"), output_field=models.DateTimeField(), db_persist=True
@@ -126,6 +129,9 @@ class Credential(Row):
             models.Index(fields=["fingerprint"], condition=~models.Q(fingerprint=""), name="credential_by_fingerprint"),
             models.Index(fields=["external_id"], condition=~models.Q(external_id=""), name="credential_by_external_id"),
             models.Index(fields=["id"], condition=models.Q(status__in=ENDED), name="credential_ended"),
+            models.Index(
+                fields=["operated_at"], condition=models.Q(operated_at__isnull=False), name="credential_operated"
+            ),
             models.Index(fields=["principal"], condition=~models.Q(principal=""), name="credential_by_principal"),
             GinIndex(words("name", "issuer", "hint"), name="credential_by_words"),
             GinIndex(fields=["tags"], condition=~models.Q(tags=[]), name="credential_by_tags"),
@@ -140,7 +146,12 @@ class Credential(Row):
 
 
 class CredentialVersion(Row):
-    """One issued value of a credential, as metadata."""
+    """One issued value of a credential, as metadata.
+
+    Where a rotation changes what listings call the credential, `identity_key` is what they call this version; it is
+    empty where they call it as the credential. `revived_at` is when one that was destroyed was listed as alive again,
+    for as long as it is. Both, and `last_used_at`, are of versions beside the current one.
+    """
 
     credential = models.ForeignKey(
         Credential, models.CASCADE, related_name="+", db_index=False
@@ -148,10 +159,14 @@ class CredentialVersion(Row):
     external_id = models.CharField(max_length=200, blank=True)
     fingerprint = models.CharField(max_length=80, blank=True)
     hint = models.CharField(max_length=40, blank=True)
+    identity_key = models.TextField(editable=False, blank=True, default="", db_default="")
     issued_at = models.DateTimeField(null=True, blank=True)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    last_used_at = models.DateTimeField(null=True, blank=True)
     first_seen_at = models.DateTimeField()
     suspended_at = models.DateTimeField(null=True, blank=True)
     destroyed_at = models.DateTimeField(null=True, blank=True)
+    revived_at = models.DateTimeField(null=True, blank=True)
     is_current = models.BooleanField(default=True)
 
     class Meta(Row.Meta):
@@ -163,6 +178,10 @@ class CredentialVersion(Row):
                 condition=models.Q(is_current=False) | models.Q(destroyed_at=None),
                 name="version_current_is_not_destroyed",
             ),
+            models.CheckConstraint(
+                condition=models.Q(revived_at=None) | models.Q(destroyed_at__isnull=False),
+                name="version_revived_was_destroyed",
+            ),
         ]
         indexes: ClassVar = [
             models.Index(fields=["credential", "-id"], name="version_by_credential"),
@@ -173,6 +192,9 @@ class CredentialVersion(Row):
                 fields=["suspended_at"],
                 condition=models.Q(suspended_at__isnull=False, is_current=True),
                 name="version_suspended",
+            ),
+            models.Index(
+                fields=["identity_key", "-id"], condition=~models.Q(identity_key=""), name="version_by_identity"
             ),
         ]
 
