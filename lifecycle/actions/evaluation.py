@@ -53,20 +53,23 @@ from lifecycle.actions.judging import (
     never_compiled,
 )
 from lifecycle.errors import EvaluationUnderWay
-from lifecycle.models import EvaluationMark, Finding, Obligation, RuleState, ScheduledJob
+from lifecycle.models import EvaluationMark, Finding, Obligation, Operation, RuleState, ScheduledJob
 from lifecycle.models.asked import asked_now
 from lifecycle.rules import RULES, Subject
 from lifecycle.rules.asked import Asked
 from lifecycle.rules.facts import (
     DESTROY_WITHIN,
+    LATE_AT,
     LONG_MISSED_SYNCS,
     LONG_UNSYNCED,
     MISSED_SYNCS,
     PROBE_WITHIN,
     REASONS,
+    REFUSED_BY,
     REVIEW_LONG_AGO,
     REVIEW_WITHIN,
     REVOKE_WITHIN,
+    UNPROVEN,
     facts,
 )
 from lifecycle.rules.jobs import FAILURES
@@ -96,10 +99,23 @@ WITHOUT_EFFECT = {
     Event.POLICY_CHANGED,
     Event.POLICY_RETIRED,
     Event.RULE_SET,
-    # Consumers and their overlap change nothing that a rule reads.
+    # Who sees to an operation, who moved, where secrets go and when: the operation itself says what comes of it.
+    Event.OPERATION_ASSIGNED,
     Event.OPERATION_ACKNOWLEDGED,
-    Event.OPERATION_EXTENDED,
-    Event.OPERATION_OVERLAP_ENDED,
+    Event.CREDENTIAL_DELIVERY_SET,
+    Event.CREDENTIAL_DELIVERY_REMOVED,
+    Event.BATCH_REQUESTED,
+    Event.BATCH_APPROVED,
+    Event.BATCH_DECLINED,
+    Event.BATCH_HALTED,
+    Event.BATCH_RESUMED,
+    Event.BATCH_CANCELLED,
+    Event.BATCH_COMPLETED,
+    Event.FREEZE_SET,
+    Event.FREEZE_LIFTED,
+    Event.WINDOW_SET,
+    Event.WINDOW_RETIRED,
+    Event.OPERATING_LIMITS_SET,
     Event.FINDINGS_EVALUATED,
     Event.FINDING_ASSIGNED,
     Event.FINDING_COMMENTED,
@@ -315,12 +331,35 @@ def _became_due(since: datetime, now: datetime) -> Keys:
     orphaned = Credential.objects.filter(owner__in=Owner.objects.filter(passed("inactive_since", REVOKE_WITHIN)))
     keys = paused.order_by().values_list("credential", flat=True)
     yield Subject.CREDENTIAL, keys.union(orphaned.order_by().values_list("pk", flat=True))[: LARGEST_SCOPE + 1]
+    yield Subject.CREDENTIAL, _operations_became_due(since, now)
     yield Subject.CONNECTION, _syncs_became_due(since, now)
     yield Subject.JOB, _jobs_out_of_step(now)
     yield from _subjects_of(Finding.objects.unresolved().filter(passed("escalates_at")))
     ended = list(Grant.objects.current().filter(passed("ends_at")).values_list("pk", flat=True)[: LARGEST_SCOPE + 1])
     if ended:
         yield from _under_grants(Grant.objects.filter(pk__in=ended))
+
+
+def _operations_became_due(since: datetime, now: datetime) -> list[UUID]:
+    """Credentials whose operation is at a step for too long by now, or that somebody should have seen refused.
+
+    Open operations are few beside the estate, and their dates are made of several columns.
+    """
+    with database.cursor() as cursor:
+        cursor.execute(
+            f"""
+            SELECT o.credential_id FROM lifecycle_operation o
+            CROSS JOIN LATERAL (SELECT {LATE_AT} AS late_at, {REFUSED_BY} AS refused_by) d
+            WHERE o.closed_at IS NULL AND (d.late_at > %(since)s AND d.late_at <= %(now)s
+                                           OR d.refused_by > %(since)s AND d.refused_by <= %(now)s)
+            UNION
+            SELECT o.credential_id FROM lifecycle_operation o
+            WHERE {UNPROVEN} AND o.verify_by > %(since)s AND o.verify_by <= %(now)s
+            LIMIT %(most)s
+            """,
+            {"since": since, "now": now, "most": LARGEST_SCOPE + 1},
+        )
+        return [credential for (credential,) in cursor.fetchall()]
 
 
 def _syncs_became_due(since: datetime, now: datetime) -> Iterator[UUID]:
@@ -379,6 +418,16 @@ def _changed_by(kind: str, ids: set[UUID]) -> Keys:
     match kind:
         case "credential":
             yield Subject.CREDENTIAL, ids
+        case "operation":
+            operated = Operation.objects.filter(pk__in=ids)
+            yield Subject.CREDENTIAL, _keys(operated, "credential")
+            # What ended by it is no longer sent there.
+            in_use = Use.objects.present().filter(credential__in=operated.values("credential"))
+            yield Subject.SERVER, _keys(in_use, "server")
+        case "exposure":
+            places = Exposure.objects.filter(pk__in=ids).values("credential")
+            yield Subject.CREDENTIAL, _keys(Exposure.objects.filter(pk__in=ids), "credential")
+            yield Subject.SERVER, _keys(Use.objects.present().filter(credential__in=places), "server")
         case "mcpserver":
             yield Subject.SERVER, ids
             yield from _used_on(ids)

@@ -2,7 +2,7 @@
 
 from inventory.states import CredentialStatus, Severity, Storage
 from lifecycle.rules.declaration import Evidence, Rule, Subject, beside
-from lifecycle.states import Raised
+from lifecycle.states import OperationKind, OperationState, Raised, Step
 from web.wording import plural
 
 
@@ -47,12 +47,31 @@ def _review(e: Evidence) -> str:
 
 
 def _revived(e: Evidence) -> str:
+    if e.has("version"):
+        return f"Its earlier version {e.text('version')}, destroyed {e.since('destroyed_at')} ago, is alive again"
     if e.has("last_used_at"):
         return f"Destroyed {e.since('destroyed_at')} ago, and used after that"
     return f"Destroyed {e.since('destroyed_at')} ago, and its provider lists it as active"
 
 
+def _unended(e: Evidence) -> str:
+    kind = e.text("kind")
+    if e.has("stalled_at"):
+        return f"Its {kind} has waited for somebody for {e.since('stalled_at')}"
+    if e.has("proposed_at"):
+        return f"Its {kind} was proposed {e.since('proposed_at')} ago, and nobody decided"
+    return f"Its {kind} has been at “{Step(e.text('step')).label}” for {e.since('step_at')}"
+
+
+def _unverified(e: Evidence) -> str:
+    what = "it is" if e.has("revoked") else "its earlier version is"
+    late = f"; somebody was to look {e.since('verify_by')} ago" if e.has("overdue") else ""
+    return f"Nobody could tell whether {what} refused{late}"
+
+
 def _unrevoked(e: Evidence) -> str:
+    if e.has("requested_at"):
+        return f"Its revocation was asked for {e.since('requested_at')} ago, and nobody has seen it refused"
     if e.has("clients_removed"):
         return "The client it was issued to was removed; it is still there"
     if e.has("suspended_at"):
@@ -375,11 +394,13 @@ CREDENTIAL_RULES = (
         why="Everybody counts on it being dead, so nobody looks at who uses it.",
         remediation="Destroy it at its provider and see that the provider refuses it; then find out who used it.",
         applies="v.destroyed_at IS NOT NULL",
-        violated=f"v.is_used_since OR v.same_destroyed_at IS NOT NULL AND {_LISTED_ALIVE}",
+        violated=f"""v.is_used_since OR v.old_destroyed_at IS NOT NULL
+            OR v.same_destroyed_at IS NOT NULL AND {_LISTED_ALIVE}""",
         # Its value is there once more, and nobody who would know says whether it is still accepted.
         unknown="v.same_destroyed_at IS NOT NULL",
         evidence={
-            "destroyed_at": "v.same_destroyed_at",
+            "destroyed_at": "coalesce(v.old_destroyed_at, v.same_destroyed_at)",
+            "version": "CASE WHEN v.old_destroyed_at IS NOT NULL THEN coalesce(v.old_external_id, '?') END",
             "last_used_at": "CASE WHEN v.is_used_since THEN v.last_used_at END",
             "status": "v.status",
         },
@@ -393,16 +414,62 @@ CREDENTIAL_RULES = (
         controls=("PR.AA-01", "PR.AA-05", "RS.MI-01", "NHI1:2025", "MCP01:2025", "ASI10"),
         why="Its end was decided or is due, and until somebody makes it the secret can be switched on again or used.",
         remediation="Destroy it at its provider, or say what it is needed for and assign an active owner.",
-        applies=f"v.suspended_at IS NOT NULL OR v.owner_is_active IS FALSE OR {_OF_REMOVED_CLIENTS}",
-        violated=f"v.suspended_by <= %(now)s OR v.owner_gone_by <= %(now)s OR {_OF_REMOVED_CLIENTS}",
+        applies=f"""v.suspended_at IS NOT NULL OR v.owner_is_active IS FALSE OR {_OF_REMOVED_CLIENTS}
+            OR v.refused_by IS NOT NULL""",
+        violated=f"""v.suspended_by <= %(now)s OR v.owner_gone_by <= %(now)s OR {_OF_REMOVED_CLIENTS}
+            OR v.refused_by <= %(now)s""",
         unknown="v.owner_is_active IS FALSE AND v.owner_gone_by IS NULL",  # nobody kept when the owner left
         evidence={
+            "requested_at": "CASE WHEN v.refused_by <= %(now)s THEN v.operation_requested_at END",
             "clients_removed": f"nullif({_OF_REMOVED_CLIENTS}, false)",
             "suspended_at": "CASE WHEN v.suspended_by <= %(now)s THEN v.suspended_at END",
             "owner": "CASE WHEN v.owner_gone_by <= %(now)s THEN v.owner_name END",
             "owner_left_at": "CASE WHEN v.owner_gone_by <= %(now)s THEN v.owner_left_at END",
         },
         title=_unrevoked,
+    ),
+    Rule(
+        slug="revocation-unverified",
+        name="Revocation not verified",
+        subject=Subject.CREDENTIAL,
+        severity=Severity.HIGH,
+        controls=("PR.AA-01", "RS.MI-02", "NHI1:2025", "MCP01:2025", "ASI10"),
+        why="That its end was asked for, and that its provider said yes, is no sign that the secret is refused.",
+        remediation="Present the secret where it was taken, or look at its provider's own record; say what was seen.",
+        applies="v.verify_by IS NOT NULL",
+        violated="v.verify_by IS NOT NULL",
+        contexts=(),
+        raised="v.verify_by <= %(now)s",
+        evidence={
+            "verify_by": "v.verify_by",
+            "overdue": "nullif(v.verify_by <= %(now)s, false)",
+            "revoked": "nullif(v.is_unproven_revocation, false)",
+        },
+        title=_unverified,
+    ),
+    Rule(
+        slug="operation-not-ended",
+        name="Operation not ended",
+        subject=Subject.CREDENTIAL,
+        severity=Severity.MEDIUM,
+        controls=("PR.AA-01", "RS.MI-01", "NHI7:2025", "MCP01:2025", "ASI10"),
+        why="Everybody takes it for done or under way, and it is neither until somebody looks.",
+        remediation="See what it waits for, then resume it, decide about it, or cancel it.",
+        applies="v.operation IS NOT NULL",
+        violated="v.operation_stalled_at IS NOT NULL OR v.operation_late_at <= %(now)s",
+        graded=f"""CASE WHEN v.operation = '{OperationKind.REVOCATION.value}'
+            AND v.operation_state <> '{OperationState.PROPOSED.value}'
+            THEN {Severity.HIGH.value} ELSE {Severity.MEDIUM.value} END""",
+        evidence={
+            "kind": "v.operation",
+            "stalled_at": "v.operation_stalled_at",
+            "proposed_at": f"""CASE v.operation_state WHEN '{OperationState.PROPOSED.value}'
+                THEN v.operation_step_at END""",
+            "step": "v.operation_step",
+            "step_at": "v.operation_step_at",
+            "error": "left(v.operation_error, 300)",
+        },
+        title=_unended,
     ),
     Rule(
         slug="subject-inactive",

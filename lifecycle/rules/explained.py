@@ -210,16 +210,29 @@ EXPLAINED: dict[str, Explanation] = {
         not_applicable="The policy sets no review interval",
     ),
     "valid-after-revocation": Explanation(
-        violated="A version that was destroyed is the value once more and its provider lists it as active, or it "
-        "was used after it was destroyed",
+        violated="A version that was destroyed is the value once more and its provider lists it as active, it was "
+        "used after it was destroyed, or an earlier version that a rotation destroyed is listed as active again",
         unknown="The value is there once more, and its provider does not say whether it still accepts it",
         not_applicable="None of its versions was destroyed",
     ),
     "revocation-overdue": Explanation(
-        violated="It has been suspended for 7 days and is not destroyed, its owner left a day ago or longer, or "
-        "every client that it was issued to or is used by was removed",
+        violated="It has been suspended for 7 days and is not destroyed, its owner left a day ago or longer, every "
+        "client that it was issued to or is used by was removed, or its revocation was asked for a day ago (an urgent "
+        "one an hour ago) and nobody has seen it refused",
         unknown="Its owner is inactive, and nobody kept since when",
-        not_applicable="It is neither suspended, nor of an inactive owner, nor of removed clients",
+        not_applicable="It is neither suspended, nor being revoked, nor of an inactive owner, nor of removed clients",
+    ),
+    "revocation-unverified": Explanation(
+        violated="It was revoked, or rotated, and nobody could tell whether the secret is refused; until somebody says "
+        "what they saw, it counts as alive for every rule",
+        not_applicable="No such end of it is unverified",
+        graded="Raised once the time to look has passed, a week as a rule",
+    ),
+    "operation-not-ended": Explanation(
+        violated="Its rotation or revocation has given up and waits for somebody, was proposed 14 days ago without a "
+        "decision, or is at one step for a day longer than planned, a week where consumers have to move",
+        not_applicable="It is neither being rotated nor revoked",
+        graded="High for a revocation that was decided",
     ),
     "subject-inactive": Explanation(
         violated="The user who consented to it is an owner of the inventory who has left, found by e-mail address or "

@@ -28,7 +28,7 @@ from lifecycle.rules.asked import Asked
 from lifecycle.rules.declaration import Subject
 from lifecycle.rules.jobs import LATE_BY, LATE_SHARE, LONG_MISSED_BEATS, LONG_SILENT
 from lifecycle.rules.score import NEXT_SQL, SCORE_SQL
-from lifecycle.states import Raised
+from lifecycle.states import OperationKind, OperationState, Proof, Raised, Step
 
 # Times that no policy sets. Each date they imply is a column of the facts, and `evaluation` knows where it comes due.
 REVIEW_WITHIN = timedelta(days=7)  # a client that registered itself
@@ -36,6 +36,10 @@ REVIEW_LONG_AGO = timedelta(days=30)
 PROBE_WITHIN = timedelta(days=30)
 DESTROY_WITHIN = timedelta(days=7)  # of suspending it: the usual time to see whether anybody misses it
 REVOKE_WITHIN = timedelta(days=1)  # of its owner's leaving
+REFUSED_WITHIN, REFUSED_AT_ONCE = timedelta(days=1), timedelta(hours=1)  # of asking for a revocation, an urgent one
+DECIDED_WITHIN = timedelta(days=14)  # of proposing an operation
+STEP_WITHIN = timedelta(days=1)  # of a step's beginning, beside what it waits for by plan
+MOVED_WITHIN = timedelta(days=7)  # of an overlap's end, for consumers to move
 MISSED_SYNCS, LONG_MISSED_SYNCS, LONG_UNSYNCED = 2, 10, timedelta(days=7)
 
 # Verdicts that a rule of their own gives already: anonymous access; a client's disuse, a literal secret, a static key
@@ -101,11 +105,25 @@ _IS_OWN_HOST = f"""CASE WHEN h.host ~ '{_INSIDE}' OR EXISTS (
 _IN_FORCE = "g.withdrawn_at IS NULL AND g.approved_at <= %(now)s AND g.ends_at > %(now)s"
 _LIVE = "c.gone_at IS NULL AND c.status NOT IN ({})".format(", ".join(f"'{status.value}'" for status in ENDED))
 # What ended in our books and was used all the same has not ended: the rules look at it like at anything else alive.
-_JUDGED = f"({_LIVE} OR c.gone_at IS NULL AND c.id IN (SELECT credential_id FROM revived))"
+# Nor has what nobody could see refused, wherever it is no longer listed.
+_JUDGED = f"""({_LIVE} OR c.gone_at IS NULL AND c.id IN (SELECT credential_id FROM revived)
+       OR c.id IN (SELECT credential_id FROM unproven))"""
 # Whether the version `v`, which was destroyed, is the value that its credential `c` has now.
 _SAME_VALUE = """CASE WHEN v.fingerprint <> '' AND c.fingerprint <> '' THEN v.fingerprint = c.fingerprint
               ELSE v.external_id <> '' AND v.external_id = c.external_id END
          AND (c.issued_at IS NULL OR c.issued_at <= v.destroyed_at)"""
+# Of an open operation `o`: by when the step that it is at should have ended.
+LATE_AT = f"""CASE WHEN o.state = '{OperationState.PROPOSED.value}' THEN o.step_at + {_interval(DECIDED_WITHIN)}
+            WHEN o.step = '{Step.OVERLAP.value}'
+            THEN greatest(o.step_at + o.overlap, o.extended_until) + {_interval(MOVED_WITHIN)}
+            WHEN o.step IN {_listed([Step.QUIET, Step.SETTLE])} THEN o.step_at + o.quiet + {_interval(STEP_WITHIN)}
+            ELSE o.step_at + {_interval(STEP_WITHIN)} END"""
+# Of the same: by when its secret should have been seen refused. Null where nobody decided that it is to be.
+REFUSED_BY = f"""CASE WHEN o.kind = '{OperationKind.REVOCATION.value}' AND o.refused_at IS NULL
+                 AND o.state <> '{OperationState.PROPOSED.value}'
+            THEN o.requested_at + CASE WHEN o.is_urgent THEN {_interval(REFUSED_AT_ONCE)}
+                                       ELSE {_interval(REFUSED_WITHIN)} END END"""
+UNPROVEN = f"o.proof = '{Proof.UNVERIFIABLE.value}' AND o.verify_by IS NOT NULL"
 _REMOVED = f"admission = '{Admission.REMOVED.value}'"
 
 # The policies as rows of the statement, never as rows of the table: they may be changed meanwhile, or not be saved yet.
@@ -151,14 +169,27 @@ revoked AS (
   -- Versions are destroyed for good. When was the last, and when the one whose value the credential has?
   SELECT v.credential_id, max(v.destroyed_at) AS destroyed_at,
          max(v.destroyed_at) FILTER (WHERE {_SAME_VALUE}) AS same_destroyed_at,
-         bool_or(c.last_used_at > v.destroyed_at AND {_SAME_VALUE}) AS is_used_since
+         bool_or(c.last_used_at > v.destroyed_at AND {_SAME_VALUE}) AS is_used_since,
+         max(v.destroyed_at) FILTER (WHERE v.revived_at IS NOT NULL) AS old_destroyed_at,
+         max(v.external_id) FILTER (WHERE v.revived_at IS NOT NULL) AS old_external_id
   FROM inventory_credentialversion v
   JOIN inventory_credential c ON c.id = v.credential_id
   WHERE v.destroyed_at IS NOT NULL {{version}}
   GROUP BY v.credential_id
 ),
 revived AS (
-  SELECT r.credential_id FROM revoked r WHERE r.is_used_since
+  SELECT r.credential_id FROM revoked r WHERE r.is_used_since OR r.old_destroyed_at IS NOT NULL
+),
+unproven AS (
+  SELECT o.credential_id, min(o.verify_by) AS verify_by, min(o.requested_at) AS requested_at,
+         bool_or(o.kind = '{OperationKind.REVOCATION.value}') AS is_revoked
+  FROM lifecycle_operation o WHERE {UNPROVEN} {{operation}}
+  GROUP BY o.credential_id
+),
+operating AS (
+  SELECT o.credential_id, o.kind, o.state, o.step, o.step_at, o.requested_at, o.stalled_at, o.error,
+         {LATE_AT} AS late_at, {REFUSED_BY} AS refused_by
+  FROM lifecycle_operation o WHERE o.closed_at IS NULL {{operation}}
 ),
 paused AS (
   SELECT v.credential_id, v.suspended_at FROM inventory_credentialversion v
@@ -241,6 +272,11 @@ SELECT c.id, c.storage, c.status, c.owner_id, w.is_active AS owner_is_active,
             END AS disallowed_scopes,
        c.reference <> '' AS has_reference, coalesce(u.referenced_uses, 0) AS referenced_uses,
        r.destroyed_at, r.same_destroyed_at, coalesce(r.is_used_since, false) AS is_used_since,
+       r.old_destroyed_at, nullif(r.old_external_id, '') AS old_external_id,
+       n.kind AS operation, n.state AS operation_state, n.step AS operation_step, n.step_at AS operation_step_at,
+       n.requested_at AS operation_requested_at, n.stalled_at AS operation_stalled_at,
+       nullif(n.error, '') AS operation_error, n.late_at AS operation_late_at, n.refused_by,
+       m.verify_by, m.requested_at AS unproven_since, m.is_revoked AS is_unproven_revocation,
        CASE c.status WHEN '{CredentialStatus.SUSPENDED.value}' THEN y.suspended_at END AS suspended_at,
        CASE c.status WHEN '{CredentialStatus.SUSPENDED.value}' THEN y.suspended_at END
          + {_interval(DESTROY_WITHIN)} AS suspended_by,
@@ -273,6 +309,8 @@ LEFT JOIN allowed a ON a.credential_id = c.id
 LEFT JOIN sweeping g ON g.credential_id = c.id
 LEFT JOIN revoked r ON r.credential_id = c.id
 LEFT JOIN paused y ON y.credential_id = c.id
+LEFT JOIN operating n ON n.credential_id = c.id
+LEFT JOIN unproven m ON m.credential_id = c.id
 WHERE {_JUDGED} {{credential}}
 ORDER BY c.id  -- rows that follow from these are then written in the order of their indexes
 """
@@ -483,6 +521,7 @@ _WITHIN = {
     "use": "u.credential_id",
     "exposure": "x.credential_id",
     "version": "v.credential_id",
+    "operation": "o.credential_id",
     "server": "s.id",
     "served": "u.server_id",
     "tool": "t.server_id",

@@ -19,6 +19,8 @@ from hypothesis import strategies as st
 
 from access.actors import Actor, ActorKind
 from access.roles import Role
+from audit.actions import action, record
+from audit.events import Event
 from inventory.actions.confirmation import confirm_credentials
 from inventory.actions.connections import create_connection
 from inventory.actions.dates import record_dates
@@ -45,12 +47,22 @@ from lifecycle.actions.evaluation import Evaluation, evaluate
 from lifecycle.actions.findings import acknowledge, add_link, assign, comment
 from lifecycle.actions.judging import judged
 from lifecycle.actions.policies import change_policy, create_policy, retire_policy, set_rule
+from lifecycle.actions.requests import request_revocation
 from lifecycle.actions.waivers import approve_waivers, decline_waivers, expire_waivers, request_waiver, withdraw_waiver
-from lifecycle.errors import NothingWouldChange, WaivedTooLong, WaiverCapReached
-from lifecycle.models import EvaluationMark, Finding, FindingLink, Obligation, Policy, Waiver
+from lifecycle.errors import NothingWouldChange, OperationAlreadyOpen, WaivedTooLong, WaiverCapReached
+from lifecycle.models import EvaluationMark, Finding, FindingLink, Obligation, Operation, Policy, Waiver
 from lifecycle.models.asked import asked_now
 from lifecycle.rules import RULES, Subject
-from lifecycle.states import DUE_WITHIN, ESCALATED_AFTER, FindingState, LinkKind, Raised
+from lifecycle.states import (
+    DUE_WITHIN,
+    ESCALATED_AFTER,
+    FindingState,
+    LinkKind,
+    OperationState,
+    Proof,
+    Raised,
+    Step,
+)
 from tests.factories import NOW
 
 pytestmark = pytest.mark.django_db
@@ -358,10 +370,48 @@ def extend(world: World) -> None:
         settle([asked], reason=WHY, actor=OTTO, now=world.now)
 
 
+@action
+def _operated(operation: Operation, event: Event, **values: Any) -> None:
+    """What a worker writes of an operation, with its entry."""
+    Operation.objects.filter(pk=operation.pk).update(**values)
+    record(event, actor=MIRA, subject=operation)
+
+
+def operate(world: World) -> None:
+    """A revocation is asked for, by hand or proposed; one that is open gives up, ends unseen, or is seen refused."""
+    credential = world.one(Credential.objects.live())
+    if credential is not None:
+        with suppress(OperationAlreadyOpen):
+            request_revocation(
+                credential,
+                actor=MIRA,
+                now=world.now,
+                reason=WHY,
+                is_urgent=world.drawn(st.booleans()),
+                is_proposal=world.drawn(st.booleans()),
+            )
+    operation = world.one(Operation.objects.all())
+    if operation is None:
+        return
+    unseen = {"proof": Proof.UNVERIFIABLE, "proof_reason": WHY, "verify_by": world.now + 7 * DAY}
+    ended = {"state": OperationState.COMPLETED, "closed_at": world.now, "due_at": None, "stalled_at": None}
+    match world.drawn(st.integers(0, 3)) if operation.is_open else 4:
+        case 0:
+            stalled = {"state": OperationState.STALLED, "stalled_at": world.now, "due_at": None}
+            _operated(operation, Event.OPERATION_STALLED, **stalled)
+        case 1:
+            Credential.objects.filter(pk=operation.credential_id).update(status="destroyed")
+            _operated(operation, Event.OPERATION_COMPLETED, **ended, **unseen)
+        case 2:
+            _operated(operation, Event.OPERATION_STEP_ENDED, step=Step.SETTLE, step_at=world.now, refused_at=world.now)
+        case 4 if operation.verify_by is not None:
+            _operated(operation, Event.OPERATION_VERIFIED, proof=Proof.VERIFIED, verify_by=None)
+
+
 STEPS = (
     sync, sync, time_passes, time_passes, clock_jumps_back, hand_over, leave_or_return, join_or_be_renamed,
     own_clients, log, place, classify, date, tag, confirm, grant, withdraw, ask, ask_otherwise, retire, switch,
-    decide, decide, extend, work,
+    decide, decide, extend, work, operate,
 )  # fmt: skip
 
 
