@@ -104,6 +104,8 @@ class Event(StrEnum):
     WINDOW_SET = "window.set"
     WINDOW_RETIRED = "window.retired"
     OPERATING_LIMITS_SET = "operating_limits.set"
+    SCHEDULE_HALTED = "schedule.halted"
+    SCHEDULE_RESUMED = "schedule.resumed"
     JOB_DECLARED = "job.declared"
     JOB_RETIRED = "job.retired"
     JOB_FAILED = "job.failed"

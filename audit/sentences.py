@@ -32,6 +32,7 @@ NOUNS = {
     "changefreeze": "change freeze",
     "maintenancewindow": "maintenance window",
     "operatinglimits": "operating limits",
+    "schedulehalt": "schedule halt",
 }
 NAMES = ("tools", "scopes", "resources")  # what others called them: said as they wrote it
 HOLDERS = ("changed", "changes", "settings", "dates")

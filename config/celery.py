@@ -18,6 +18,7 @@ BEATS = [
     ("client removals that are due", "inventory.tasks.sweep_due_removals", timedelta(seconds=60)),
     ("operations that are due", "lifecycle.tasks.sweep_due_operations", timedelta(seconds=5)),
     ("evaluation of findings", "lifecycle.tasks.evaluate_findings", timedelta(minutes=5)),
+    ("rotations that fall due", "lifecycle.tasks.begin_due_rotations", timedelta(minutes=5)),
     ("waivers that end", "lifecycle.tasks.expire_waivers", timedelta(minutes=5)),
     ("batches of operations", "lifecycle.tasks.sweep_batches", timedelta(seconds=30)),
     ("figures of the day", "lifecycle.tasks.take_snapshot", timedelta(hours=1)),

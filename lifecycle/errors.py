@@ -279,3 +279,31 @@ class DeliveryRefused(LifecycleError):
 
 class DeliveryInUse(LifecycleError):
     """A rotation of this credential has delivered its secret there already; wait for its end, or roll it back."""
+
+
+class NotAnAdministrator(LifecycleError):
+    """The limits of operations are an administrator's to set; ask one."""
+
+
+class FreezeRefused(LifecycleError):
+    """A freeze ends after it begins, and after now."""
+
+
+class FreezeLifted(LifecycleError):
+    """This freeze was lifted already, or is over."""
+
+
+class WindowRefused(LifecycleError):
+    """A window has a time zone, weekdays from 1 (Monday) to 7, and lasts at most a week."""
+
+
+class WindowRetired(LifecycleError):
+    """This window was retired already."""
+
+
+class LimitsRefused(LifecycleError):
+    """Limits are whole numbers up to 100 000; what halts the schedule and what takes a second person are 1 or more."""
+
+
+class HaltResumed(LifecycleError):
+    """The schedule goes on there already."""

@@ -14,7 +14,7 @@ from kombu.exceptions import OperationalError
 from access.actors import Actor
 from audit.actions import despite_deadlocks
 from lifecycle import batching
-from lifecycle.actions import evaluation, notices, snapshots, waivers
+from lifecycle.actions import evaluation, notices, schedule, snapshots, waivers
 from lifecycle.engine import claims, runner
 from lifecycle.errors import EvaluationUnderWay
 from lifecycle.models import Batch, Operation, ProviderLoad
@@ -39,6 +39,13 @@ def evaluate_findings() -> dict[str, int] | None:
 def expire_waivers() -> dict[str, int]:
     ended = waivers.expire_waivers(timezone.now(), actor=Actor.system("evaluation"))
     return {"waivers": ended}
+
+
+@shared_task
+def begin_due_rotations() -> dict[str, int] | None:
+    """What is due becomes operations; the sweep of operations takes up what was begun."""
+    run = schedule.begin_due(timezone.now())
+    return run.counts() if run is not None else None
 
 
 @shared_task

@@ -14,7 +14,6 @@ from access.roles import Role
 from audit.actions import action, in_order, record
 from audit.events import Event
 from inventory.models import Credential, CredentialVersion, Owner
-from inventory.states import ConnectionKind
 from lifecycle import plans
 from lifecycle.errors import (
     CredentialEnded,
@@ -31,11 +30,10 @@ from lifecycle.errors import (
     ReasonMissing,
 )
 from lifecycle.models import Batch, Delivery, Obligation, Operation, Policy
+from lifecycle.models.upcoming import OPERABLE as OPERABLE  # noqa: PLC0414  others take it from here
 from lifecycle.states import OperationKind, OperationState, Proof, Step, Trigger
 
 LONGEST_REASON = 1_000
-# Kinds of connections that can be asked to issue, suspend and destroy; of the others a person does the steps.
-OPERABLE = (ConnectionKind.AWS, ConnectionKind.OAUTH, ConnectionKind.POSTGRES, ConnectionKind.PLUG_IN)
 
 
 def key_of(actor: Actor) -> str:

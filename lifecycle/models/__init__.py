@@ -1,6 +1,6 @@
 """Tables, constraints and querysets of the lifecycle."""
 
-from lifecycle.models.batches import Batch, BatchItem, ChangeFreeze, MaintenanceWindow, OperatingLimits
+from lifecycle.models.batches import Batch, BatchItem
 from lifecycle.models.evaluations import EvaluationMark, RuleDay, RuleState, Snapshot
 from lifecycle.models.findings import Finding, FindingChange
 from lifecycle.models.jobs import JobHour, JobRun, ScheduledJob
@@ -14,6 +14,7 @@ from lifecycle.models.operations import (
 )
 from lifecycle.models.policies import Obligation, Policy, PolicyVersion, RuleSetting
 from lifecycle.models.waivers import Waiver, WaiverCap
+from lifecycle.models.windows import ChangeFreeze, MaintenanceWindow, OperatingLimits, ScheduleHalt
 from lifecycle.models.work import FindingComment, FindingLink
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "RuleDay",
     "RuleSetting",
     "RuleState",
+    "ScheduleHalt",
     "ScheduledJob",
     "Snapshot",
     "StepAttempt",

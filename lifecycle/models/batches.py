@@ -1,13 +1,12 @@
 """Many operations asked for at once: a kill switch, a leaver, a choice by hand; or a drill of one, without effect."""
 
-from datetime import timedelta
 from typing import ClassVar, Self
 
 from django.db import models
 from django.db.models import F, Q
 
 from access.actors import Actor
-from inventory.models import Credential, Environment, McpClient, McpServer, Owner
+from inventory.models import Credential, McpClient, McpServer, Owner
 from inventory.models.base import Row
 from lifecycle.states import (
     BATCH_CLOSED,
@@ -166,70 +165,3 @@ class BatchItem(Row):
     @property
     def subject(self) -> Credential | McpServer | McpClient | None:
         return self.credential or self.server or self.client
-
-
-class ChangeFreeze(Row):
-    """A time in which the schedule begins nothing: everywhere, or in one environment. Revocations go on."""
-
-    environment = models.ForeignKey(Environment, models.CASCADE, null=True, blank=True, related_name="+")
-    begins_at = models.DateTimeField()
-    ends_at = models.DateTimeField(null=True, blank=True, help_text="None: until it is lifted.")
-    reason = models.TextField()
-    set_by = models.CharField(max_length=200)
-    lifted_at = models.DateTimeField(null=True, blank=True)
-    lifted_by = models.CharField(max_length=200, blank=True)
-
-    class Meta(Row.Meta):
-        constraints: ClassVar = [
-            models.CheckConstraint(
-                condition=Q(ends_at=None) | Q(ends_at__gt=models.F("begins_at")), name="freeze_ends_after_it_begins"
-            ),
-            models.CheckConstraint(condition=~Q(reason=""), name="freeze_has_a_reason"),
-        ]
-        indexes: ClassVar = [models.Index(fields=["begins_at"], condition=Q(lifted_at=None), name="freeze_in_force")]
-
-    def __str__(self) -> str:
-        return f"change freeze in {self.environment or 'every environment'}"
-
-
-class MaintenanceWindow(Row):
-    """When the schedule may begin rotations in an environment. Without any, it may at all times."""
-
-    environment = models.ForeignKey(Environment, models.CASCADE, null=True, blank=True, related_name="+")
-    weekdays = models.JSONField(default=list, help_text="1 is Monday, as in ISO 8601; none: every day.")
-    begins = models.TimeField(help_text="In its time zone.")
-    length = models.DurationField()
-    timezone = models.CharField(max_length=60, default="UTC")
-    set_by = models.CharField(max_length=200)
-    retired_at = models.DateTimeField(null=True, blank=True)
-
-    class Meta(Row.Meta):
-        constraints: ClassVar = [
-            models.CheckConstraint(condition=Q(length__gt=timedelta(0)), name="window_length_is_positive"),
-        ]
-
-    def __str__(self) -> str:
-        return f"window at {self.begins:%H:%M} {self.timezone}"
-
-
-class OperatingLimits(models.Model):
-    """One row: how much may happen by itself, and from how many credentials on a second person approves."""
-
-    id = models.BooleanField(primary_key=True, default=True)
-    begun_a_day = models.PositiveIntegerField(default=200, help_text="Rotations that the schedule begins in 24 hours.")
-    open_at_once = models.PositiveIntegerField(default=50, help_text="Scheduled rotations that are open at once.")
-    halted_after = models.PositiveIntegerField(default=3, help_text="Stalled operations in a batch that halt it.")
-    second_person_from = models.PositiveIntegerField(
-        null=True, blank=True, default=25, help_text="Credentials in a batch; none: nobody need approve."
-    )
-    second_person_in_production = models.BooleanField(
-        default=False, help_text="A kill switch that reaches production is approved by a second person at any size."
-    )
-    changed_by = models.CharField(max_length=200, blank=True)
-    changed_at = models.DateTimeField(null=True, blank=True)
-
-    class Meta:
-        constraints: ClassVar = [models.CheckConstraint(condition=Q(id=True), name="operating_limits_are_one_row")]
-
-    def __str__(self) -> str:
-        return "operating limits"

@@ -166,6 +166,7 @@ class Operation(Row):
             models.Index(fields=["credential", "-id"], name="operation_by_credential"),
             models.Index(fields=["batch", "id"], condition=Q(batch__isnull=False), name="operation_by_batch"),
             models.Index(fields=["state", "id"], name="operation_by_state"),
+            models.Index(fields=["requested_at"], condition=Q(trigger=Trigger.SCHEDULE), name="operation_scheduled"),
             models.Index(
                 fields=["verify_by"],
                 condition=Q(proof=Proof.UNVERIFIABLE, verify_by__isnull=False),

@@ -17,8 +17,8 @@ from django.db.models.functions import Lower
 from access.actors import Actor
 from inventory.models import Connection, Credential, CredentialVersion, Exposure, McpClient, McpServer, Owner, Use
 from inventory.states import ConnectionKind, Registration, TrustModel
-from lifecycle.models.batches import OperatingLimits
 from lifecycle.models.operations import Delivery, Operation, ProviderLoad
+from lifecycle.models.windows import OperatingLimits
 from lifecycle.states import OperationKind, Proof, ScopeKind
 
 # More is not one decision any more; whoever asks narrows the scope.
