@@ -9,6 +9,7 @@ from providers.errors import Refused
 from providers.files import FileSink
 from providers.folders import Folders
 from providers.guard import HOW_TO_OPEN, Guard, open_addresses, parse_target
+from providers.mcp_config import ConfigSink
 from providers.references import References
 
 ADDRESSES = 4  # of one name that are tried
@@ -56,6 +57,10 @@ def delivery_folders() -> Folders:
 
 def file_sink() -> SecretSink:
     return FileSink(delivery_folders())
+
+
+def mcp_config_sink() -> SecretSink:
+    return ConfigSink(delivery_folders())
 
 
 def read_as_this_machine(name: str) -> Secret:
