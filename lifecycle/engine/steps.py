@@ -102,8 +102,13 @@ def strays_of(
     baseline = set(issuing[0].intent["known_versions"])
     listed = [each for each in work.provider.versions(work.ref) if each.status not in ENDED]
     own = f"{operation.pk}."
-    unknown = [each for each in listed if each.external_id not in baseline | keep]
-    unknown = [each for each in unknown if not each.mark or each.mark.startswith(own)]
+    # A place with fixed names, as two alternating logins have, marks anew a version that was there before.
+    unknown = [
+        each
+        for each in listed
+        if each.external_id not in keep
+        and (each.mark.startswith(own) if each.mark else each.external_id not in baseline)
+    ]
     if not unknown:
         return []
     elsewhere = set(
