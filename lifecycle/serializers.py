@@ -545,7 +545,6 @@ class DeliverySerializer(Shape):
 # ── What a write takes ──
 
 
-
 class Reason(serializers.CharField):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**{"max_length": 1_000, "help_text": "Why: kept with what was done.", **kwargs})

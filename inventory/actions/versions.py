@@ -7,6 +7,7 @@ entry of their own where the operation's says it; they belong inside its action.
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from django.db import IntegrityError, connection, transaction
 from django.db.models import Q
@@ -33,7 +34,7 @@ class NewVersion:
 @action
 def record_issued(credential: Credential, new: NewVersion, *, now: datetime, actor: Actor) -> CredentialVersion:
     """Add a version beside the current one. What listings took for a credential of its own belongs to this one now."""
-    (row,) = in_order(Credential.objects.filter(pk=credential.pk))
+    row = _locked(credential.pk, new.identity)
     version = CredentialVersion(
         credential=row,
         external_id=new.external_id,
@@ -47,10 +48,11 @@ def record_issued(credential: Credential, new: NewVersion, *, now: datetime, act
     if new.identity and new.identity != row.identity_key:
         version.identity_key = new.identity
         # From now on it matters what the one before is called: the credential will be called otherwise.
-        CredentialVersion.objects.filter(credential=row, is_current=True, identity_key="").update(
-            identity_key=row.identity_key
-        )
+        before = CredentialVersion.objects.filter(credential=row, is_current=True)
+        before.filter(identity_key="").update(identity_key=row.identity_key)
         _absorb(new.identity, by=row, now=now, actor=actor)
+    # What the credential knows of the current version alone is kept with it, for the way back.
+    CredentialVersion.objects.filter(credential=row, is_current=True).update(expires_at=row.expires_at)
     version.save(force_insert=True)
     Credential.objects.filter(pk=row.pk).update(operated_at=now)
     return version
@@ -59,8 +61,8 @@ def record_issued(credential: Credential, new: NewVersion, *, now: datetime, act
 @action
 def make_current(version: CredentialVersion, *, now: datetime, actor: Actor) -> None:
     """The credential is this version from now on, for listings too. Also the way back to the one before."""
-    (row,) = in_order(Credential.objects.filter(pk=version.credential_id))
     held = CredentialVersion.objects.get(pk=version.pk)
+    row = _locked(held.credential_id, held.identity_key)
     CredentialVersion.objects.filter(credential=row, is_current=True).exclude(pk=held.pk).update(is_current=False)
     CredentialVersion.objects.filter(pk=held.pk).update(is_current=True)
     values: dict[str, Any] = {
@@ -115,6 +117,12 @@ def _written(version: CredentialVersion, *, now: datetime, status: CredentialSta
     Credential.objects.filter(pk=row.pk).update(**changed)
 
 
+def _locked(pk: UUID, identity: str) -> Credential:
+    """The credential, locked together with what listings may have made of its version, in the order of keys."""
+    wanted = Q(pk=pk) | Q(identity_key=identity) if identity else Q(pk=pk)
+    return next(row for row in in_order(Credential.objects.filter(wanted)) if row.pk == pk)
+
+
 def _absorb(identity: str, *, by: Credential, now: datetime, actor: Actor) -> None:
     """Whatever credential listings made of this identity is a version of `by`; its owner stays in the audit trail."""
     for held in in_order(Credential.objects.select_related("owner").filter(Q(identity_key=identity) & ~Q(pk=by.pk))):
@@ -123,6 +131,7 @@ def _absorb(identity: str, *, by: Credential, now: datetime, actor: Actor) -> No
         owner = str(held.owner) if held.owner else None
         Credential.objects.filter(pk=held.pk).update(
             identity_key=f"{identity}#absorbed:{held.pk}",
+            external_id="",
             gone_at=now,
             last_seen_at=max(held.first_seen_at, now),
             details={**held.details, "absorbed": f"A version of {by.name} since {now:%Y-%m-%d %H:%M} UTC"},

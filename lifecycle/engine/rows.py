@@ -7,105 +7,78 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Q
-
+from access.actors import Actor
 from audit.actions import in_order
-from inventory.discovery.listing import fit
+from inventory.actions import versions
+from inventory.actions.versions import NewVersion, record_issued, record_status
+from inventory.discovery.listing import IDENTITY, fit
 from inventory.models import Credential, CredentialVersion, Use
 from inventory.states import ENDED, CredentialStatus
 
+ACTOR = Actor.system("operations")
 EXTERNAL_ID, HINT = 200, 40
 MOST_NAMED = 200
 
 
-def locked(credential: Credential, identity: str = "") -> list[Credential]:
-    """The credential, with whichever a sync took for one of its own although it is a version of this one."""
-    wanted = Q(pk=credential.pk)
-    if identity:
-        wanted |= Q(identity_key=identity)
-    return in_order(Credential.objects.filter(wanted))
+def locked(credential: Credential) -> None:
+    in_order(Credential.objects.filter(pk=credential.pk))
 
 
 def add_version(credential: Credential, issued: Mapping[str, Any], now: datetime) -> CredentialVersion:
-    """What was issued and delivered, not current yet."""
-    locked(credential)
-    Credential.objects.filter(pk=credential.pk).exclude(status__in=ENDED).update(status=CredentialStatus.ROTATING)
-    return CredentialVersion.objects.create(
-        credential=credential,
+    """What was issued and delivered, not current yet. A sync knows it from now on."""
+    new = NewVersion(
         external_id=fit(issued["external_id"], EXTERNAL_ID),
         fingerprint=issued["fingerprint"],
         hint=fit(issued["hint"], HINT),
-        issued_at=_at(issued, "issued_at") or now,
-        first_seen_at=now,
-        is_current=False,
+        identity=fit(issued.get("identity") or "", IDENTITY),
+        issued_at=_at(issued, "issued_at"),
+        expires_at=_at(issued, "expires_at"),
     )
+    version = record_issued(credential, new, now=now, actor=ACTOR)
+    Credential.objects.filter(pk=credential.pk).exclude(status__in=ENDED).update(status=CredentialStatus.ROTATING)
+    return version
 
 
-def make_current(credential: Credential, version: CredentialVersion, issued: Mapping[str, Any], now: datetime) -> None:
-    """Consumers read this version from now on; the credential shows it."""
-    identity = issued.get("identity") or ""
-    for row in locked(credential, identity):
-        if row.pk != credential.pk:
-            # A sync was between the issue and this, and took the new version for a credential of its own.
-            row.identity_key, row.gone_at = f"{row.identity_key} (version of {credential.pk})", now
-            row.last_seen_at = row.last_seen_at or now
-            row.save(update_fields=["identity_key", "gone_at", "last_seen_at"])
-    CredentialVersion.objects.filter(credential=credential, is_current=True).exclude(pk=version.pk).update(
-        is_current=False
-    )
-    CredentialVersion.objects.filter(pk=version.pk).update(is_current=True)
-    copied = {
-        "external_id": version.external_id,
-        "fingerprint": version.fingerprint,
-        "hint": version.hint,
-        "issued_at": version.issued_at,
-        "expires_at": _at(issued, "expires_at"),
-        "last_used_at": None,
-    }
-    if identity:
-        copied["identity_key"] = identity
-    _copy(credential, copied)
+def make_current(credential: Credential, version: CredentialVersion, now: datetime) -> None:
+    """Consumers read this version from now on; the credential shows it, and nobody has seen its use."""
+    versions.make_current(version, now=now, actor=ACTOR)
+    Credential.objects.filter(pk=credential.pk).update(last_used_at=None)
+    credential.refresh_from_db()
 
 
-def make_current_again(credential: Credential, old: CredentialVersion | None, before: Mapping[str, Any]) -> None:
+def make_current_again(credential: Credential, old: CredentialVersion | None, now: datetime) -> None:
     """The way back: consumers read the old version again."""
     locked(credential)
-    CredentialVersion.objects.filter(credential=credential, is_current=True).update(is_current=False)
     if old is None:
+        CredentialVersion.objects.filter(credential=credential, is_current=True).update(is_current=False)
         return
-    CredentialVersion.objects.filter(pk=old.pk).update(is_current=True, suspended_at=None)
-    copied: dict[str, Any] = {
-        "external_id": old.external_id,
-        "fingerprint": old.fingerprint,
-        "hint": old.hint,
-        "issued_at": old.issued_at,
-    }
-    if before:
-        copied |= {"expires_at": _at(before, "expires_at"), "identity_key": before["identity"]}
-    _copy(credential, copied)
-
-
-def _copy(credential: Credential, copied: Mapping[str, Any]) -> None:
-    Credential.objects.filter(pk=credential.pk).update(**copied)
-    for name, value in copied.items():
-        setattr(credential, name, value)
+    versions.make_current(old, now=now, actor=ACTOR)
+    CredentialVersion.objects.filter(pk=old.pk).update(suspended_at=None)
+    credential.refresh_from_db()
 
 
 def suspended(credential: Credential, external_ids: list[str], now: datetime) -> None:
     locked(credential)
-    versions = CredentialVersion.objects.filter(credential=credential, external_id__in=external_ids)
-    versions.filter(suspended_at=None, destroyed_at=None).update(suspended_at=now)
+    ended = CredentialVersion.objects.filter(credential=credential, external_id__in=external_ids)
+    ended.filter(suspended_at=None, destroyed_at=None).update(suspended_at=now)
+    _operated(credential, now)
 
 
 def destroyed(credential: Credential, external_ids: list[str], now: datetime) -> None:
     locked(credential)
-    versions = CredentialVersion.objects.filter(credential=credential, external_id__in=external_ids)
-    versions.filter(destroyed_at=None).update(destroyed_at=now, is_current=False)
+    ended = CredentialVersion.objects.filter(credential=credential, external_id__in=external_ids)
+    ended.filter(destroyed_at=None).update(destroyed_at=now, is_current=False)
+    _operated(credential, now)
 
 
-def become(credential: Credential, status: CredentialStatus) -> None:
+def become(credential: Credential, status: CredentialStatus, now: datetime) -> None:
     locked(credential)
-    Credential.objects.filter(pk=credential.pk).update(status=status)
+    record_status(credential, status, now=now, actor=ACTOR)
+
+
+def _operated(credential: Credential, now: datetime) -> None:
+    """What was listed before does not take it back."""
+    Credential.objects.filter(pk=credential.pk).update(operated_at=now)
 
 
 def blast_radius(credential: Credential) -> dict[str, Any]:

@@ -248,14 +248,14 @@ def run_promote(work: Work, attempt: StepAttempt | None) -> Outcome:
     if read is None or fingerprint(read.secret.reveal(), key=lasting_key()) != version.fingerprint:
         again = look_again(work, f"Consumers do not read the new secret at {work.sink.location} yet.")
         return again or GivesUp(said=f"Consumers do not read the new secret at {work.sink.location}. Look at it there.")
-    row, issued = work.credential, work.issued
+    row = work.credential
     before = {
         "identity": row.identity_key,
         "expires_at": row.expires_at.isoformat() if row.expires_at else None,
     }
 
     def apply(now: datetime) -> Mapping[str, Any]:
-        rows.make_current(row, version, issued, now)
+        rows.make_current(row, version, now)
         return {}
 
     return Done(said=f"Consumers read the new version at {work.sink.location}.", result={"before": before}, apply=apply)
@@ -372,7 +372,7 @@ def run_verify_gone(work: Work, attempt: StepAttempt | None) -> Outcome:
             CredentialVersion.objects.filter(pk=work.operation.old_version.pk).update(
                 destroyed_at=now, is_current=False
             )
-        rows.become(work.credential, CredentialStatus.ACTIVE)
+        rows.become(work.credential, CredentialStatus.ACTIVE, now)
         return {}
 
     return Done(said=proof["proof_reason"], changes=proof, apply=apply)
@@ -474,7 +474,7 @@ def run_suspend(work: Work, attempt: StepAttempt | None) -> Outcome:
 
     def apply(now: datetime) -> Mapping[str, Any]:
         rows.suspended(work.credential, ended, now)
-        rows.become(work.credential, CredentialStatus.SUSPENDED)
+        rows.become(work.credential, CredentialStatus.SUSPENDED, now)
         return {"proof": Proof.EXECUTED}
 
     return Done(said=f"Suspended: {', '.join(filter(None, ended)) or work.credential.name}.", apply=apply)
@@ -549,7 +549,7 @@ def verify_revoked(work: Work) -> Outcome:
     def apply(now: datetime) -> Mapping[str, Any]:
         if is_seen and is_destroyed:
             rows.destroyed(work.credential, radius["versions"], now)
-            rows.become(work.credential, CredentialStatus.DESTROYED)
+            rows.become(work.credential, CredentialStatus.DESTROYED, now)
         return {}
 
     return Done(said=judged["proof_reason"], changes=judged, apply=apply)
@@ -580,7 +580,7 @@ def run_restore_old(work: Work, attempt: StepAttempt | None) -> Outcome:
 
     def apply(now: datetime) -> Mapping[str, Any]:
         if promoted:
-            rows.make_current_again(work.credential, work.operation.old_version, promoted[-1])
+            rows.make_current_again(work.credential, work.operation.old_version, now)
         elif work.operation.old_version is not None:
             rows.locked(work.credential)
             CredentialVersion.objects.filter(pk=work.operation.old_version.pk).update(suspended_at=None)
@@ -617,7 +617,7 @@ def run_verify_back(work: Work, attempt: StepAttempt | None) -> Outcome:
     def apply(now: datetime) -> Mapping[str, Any]:
         if new is not None:
             rows.destroyed(work.credential, [new.external_id], now)
-        rows.become(work.credential, CredentialStatus.ACTIVE)
+        rows.become(work.credential, CredentialStatus.ACTIVE, now)
         return {}
 
     return Done(said=f"Rolled back. {said}", apply=apply)
