@@ -33,6 +33,7 @@ GROUPS: list[tuple[str, list[tuple[str, str, str, str]]]] = [
         [
             ("finding_list", "flag", "Findings", "findings"),
             ("waiver_list", "pause", "Waivers", "requested"),
+            ("batch_list", "stop", "Kill switch", ""),
             ("policy_list", "policy", "Policies", ""),
             ("rule_list", "evidence", "Rules", ""),
         ],

@@ -8,16 +8,31 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
+
 from access.actors import Actor
 from inventory.checks import can_check, check
+from inventory.discovery.keys import fingerprint_key
+from inventory.errors import NoFingerprintKey
+from inventory.fingerprints import fingerprint
 from inventory.models import Connection
 from lifecycle.actions.batches import conclude_drill, open_next, settle
 from lifecycle.actions.leavers import leavers, look_after, open_leaver
 from lifecycle.models import Batch
-from lifecycle.states import BatchState
+from lifecycle.models.scopes import Scope
+from lifecycle.states import BatchState, ScopeKind
+from providers.base import Secret
 
 ACTOR = Actor.system("kill switch")
 PLACES = 20  # asked in one drill; of the others it says that nobody asked
+
+
+def scope_of_value(value: Secret) -> Scope:
+    """The scope of a value that leaked. Only its keyed fingerprint is kept of it, and that without any part of it."""
+    key, is_kept = fingerprint_key(settings.KEYREEVE_HOME, settings.FINGERPRINT_KEY)
+    if not is_kept:
+        raise NoFingerprintKey
+    return Scope(ScopeKind.FINGERPRINT, fingerprint(value.reveal().strip(), key=key), "a leaked value")
 
 
 def rehearse(batch: Batch, *, clock: Callable[[], datetime], actor: Actor) -> None:

@@ -19,6 +19,8 @@ from lifecycle.states import (
     ENDS_SOON,
     FINAL,
     AttemptOutcome,
+    BatchKind,
+    BatchState,
     Change,
     FindingState,
     LinkKind,
@@ -382,3 +384,16 @@ class DeliveryFilter(FilterSet):  # type: ignore[misc]
     credential = RowFilter(Credential, field_name="credential", label="Credential")
     sink = CharFilter(field_name="sink", label="Sink", max_length=60)
     connection = RowFilter(Connection, offered=True, field_name="connection", label="Connection")
+
+
+class BatchFilter(FilterSet):  # type: ignore[misc]
+    kind = ChoicesFilter(choices=BatchKind.choices, field_name="kind", label="Kind")
+    state = ChoicesFilter(choices=BatchState.choices, field_name="state", label="State")
+    scope = CharFilter(field_name="scope_key", label="Scope", max_length=200)
+    is_drill = FlagFilter(field_name="is_drill", label="Drill")
+    is_open = FlagFilter(method="open", label="Open")
+    requested_after = after("requested_at", "Asked for from")
+    requested_before = before("requested_at", "Asked for before")
+
+    def open(self, rows: Rows, name: str, value: bool) -> Rows:
+        return rows.filter(ended_at__isnull=value)

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from lifecycle.views import clients, credentials, findings, jobs, policies, rules, scores, waivers
+from lifecycle.views import batches, clients, credentials, findings, jobs, policies, rules, scores, waivers
 
 urlpatterns = [
     path("credentials/", credentials.credential_list, name="credential_list"),
@@ -32,6 +32,19 @@ urlpatterns = [
     path("rules/", rules.rule_list, name="rule_list"),
     path("rules/<slug:slug>/", rules.rule_detail, name="rule_detail"),
     path("rules/<slug:slug>/set/", rules.rule_set, name="rule_set"),
+    path("batches/", batches.batch_list, name="batch_list"),
+    path("batches/new/", batches.batch_new, name="batch_new"),
+    path("batches/value/", batches.batch_value, name="batch_value"),
+    path("batches/revoke/", batches.batch_revoke, name="batch_revoke"),
+    path("batches/rehearse/", batches.batch_rehearse, name="batch_rehearse"),
+    path("batches/<uuid:pk>/", batches.batch_detail, name="batch_detail"),
+    path("batches/<uuid:pk>/approve/", batches.batch_approve, name="batch_approve"),
+    path("batches/<uuid:pk>/decline/", batches.batch_decline, name="batch_decline"),
+    path("batches/<uuid:pk>/halt/", batches.batch_halt, name="batch_halt"),
+    path("batches/<uuid:pk>/resume/", batches.batch_resume, name="batch_resume"),
+    path("batches/<uuid:pk>/cancel/", batches.batch_cancel, name="batch_cancel"),
+    path("batches/<uuid:pk>/extend/", batches.batch_extend, name="batch_extend"),
+    path("batches/<uuid:pk>/decide/", batches.batch_decide, name="batch_decide"),
     path("schedule/", jobs.job_list, name="job_list"),
     path("schedule/<uuid:pk>/", jobs.job_detail, name="job_detail"),
 ]

@@ -3,6 +3,7 @@
 Every figure is of one list of keys, read once; no statement runs for a single row.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -144,58 +145,59 @@ def preview(keys: Sequence[UUID], *, now: datetime) -> dict[str, Any]:
     open_ones = Operation.objects.open().filter(credential__in=list(keys)).order_by()
     hops = predicted(chosen, now=now)
     by_hand = sum(hop["credentials"] for hop in hops if not hop["can_be_asked"])
-    presentable = _presentable(chosen)
+    kinds: Counter[str] = Counter()
+    for hop in hops:
+        kinds[hop["kind"]] += hop["credentials"]
+    counted = chosen.aggregate(
+        in_production=Count("pk", filter=is_in_production()),
+        presentable=Count("pk", filter=is_presentable()),
+        without_owner=Count("pk", filter=Q(owner=None)),
+        owners=Count("owner", distinct=True),
+    )
+    reached = uses.aggregate(clients=Count("client", distinct=True), servers=Count("server", distinct=True))
     return {
         "credentials": len(keys),
-        "in_production": production(chosen),
-        "kinds": _counted(chosen, "kind"),
-        "environments": _counted(chosen, "environment__name"),
-        "owners": _named(chosen, "owner"),
-        "without_owner": chosen.filter(owner=None).count(),
-        "clients": _named(uses, "client"),
-        "servers": _named(uses, "server"),
+        "in_production": counted["in_production"],
+        "kinds": [{"name": name, "number": number} for name, number in kinds.most_common()],
+        "environments": _environments(chosen),
+        "owners": {"number": counted["owners"], "first": _first(chosen, "owner")},
+        "without_owner": counted["without_owner"],
+        "clients": {"number": reached["clients"], "first": _first(uses, "client")},
+        "servers": {"number": reached["servers"], "first": _first(uses, "server")},
         "paths": paths(uses),
-        "open_operations": list(
-            open_ones.values("kind", "state").annotate(number=Count("pk")).order_by("kind", "state")
-        ),
+        "open_operations": list(open_ones.values("kind", "state").annotate(number=Count("pk")).order_by("kind")),
         "can_be_asked": len(keys) - by_hand,
         "by_hand": by_hand,
-        "presentable": presentable,
+        "presentable": counted["presentable"],
         "still_in_files": Exposure.objects.present().filter(credential__in=list(keys)).count(),
         "hops": hops,
     }
 
 
-def production(chosen: QuerySet[Credential]) -> int:
-    """How many serve production: by their own environment, or by where they are used."""
+def is_in_production() -> Q:
+    """Whether a credential serves production: by its own environment, or by where it is used."""
     reached = Use.objects.present().filter(credential=OuterRef("pk"))
     reached = reached.filter(
         Q(environment__criticality=PRODUCTION) | Q(environment=None, server__environment__criticality=PRODUCTION)
     )
-    return chosen.filter(Q(environment__criticality=PRODUCTION) | Q(Exists(reached))).count()
+    return Q(environment__criticality=PRODUCTION) | Q(Exists(reached))
 
 
-def _presentable(chosen: QuerySet[Credential]) -> int:
-    """How many there is somewhere to take the value from, to see it refused: a reference or a place of delivery."""
-    delivered = Delivery.objects.filter(credential=OuterRef("pk"))
-    return chosen.filter(~Q(reference="") | Q(Exists(delivered))).count()
+def is_presentable() -> Q:
+    """Whether there is somewhere to take the value from, to see it refused: a reference or a place of delivery."""
+    return ~Q(reference="") | Q(Exists(Delivery.objects.filter(credential=OuterRef("pk"))))
 
 
-def _counted(rows: QuerySet[Any], field: str) -> list[dict[str, Any]]:
-    found = rows.values(field).annotate(number=Count("pk")).order_by("-number", field)
-    return [{"name": row[field], "number": row["number"]} for row in found]
+def _environments(chosen: QuerySet[Credential]) -> list[dict[str, Any]]:
+    found = chosen.values_list("environment__name").annotate(number=Count("pk")).order_by("-number")
+    return [{"name": name, "number": number} for name, number in found]
 
 
-def _named(rows: QuerySet[Any], field: str) -> dict[str, Any]:
-    """How many different ones there are, and the first of them by how much they hold."""
+def _first(rows: QuerySet[Any], field: str) -> list[dict[str, Any]]:
+    """The first of them by how much they hold."""
     held = rows.filter(**{f"{field}__isnull": False})
     top = held.values(field, f"{field}__name").annotate(number=Count("pk")).order_by("-number", f"{field}__name")
-    return {
-        "number": held.aggregate(number=Count(field, distinct=True))["number"],
-        "first": [
-            {"id": str(row[field]), "name": row[f"{field}__name"], "number": row["number"]} for row in top[:NAMED]
-        ],
-    }
+    return [{"id": str(row[field]), "name": row[f"{field}__name"], "number": row["number"]} for row in top[:NAMED]]
 
 
 def paths(uses: QuerySet[Use]) -> list[dict[str, Any]]:

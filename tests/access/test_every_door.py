@@ -40,6 +40,16 @@ EVERYBODY = set(Role)
 # Who may do what. Whatever is not named here only reads: a write needs its line, or this file fails.
 WRITES: dict[str, set[Role]] = {
     "authorization_server_answer": OPERATORS,
+    "batch_approve": OPERATORS,
+    "batch_cancel": OPERATORS | {Role.OWNER},
+    "batch_decide": OPERATORS,
+    "batch_decline": OPERATORS,
+    "batch_extend": OPERATORS,
+    "batch_halt": OPERATORS | {Role.OWNER},
+    "batch_rehearse": OPERATORS,
+    "batch_resume": OPERATORS | {Role.OWNER},
+    "batch_revoke": OPERATORS | {Role.OWNER},
+    "batch_value": OPERATORS,
     "client_admit": REVIEWERS,
     "client_assign_owner": OWNERS,
     "client_quarantine": OWNERS,
@@ -97,7 +107,7 @@ WRITES: dict[str, set[Role]] = {
     "waiver_decline": REVIEWERS,
     "waiver_withdraw": OWNERS,
 }
-FORMS_TO_READ = {"connection_choose": OPERATORS}
+FORMS_TO_READ = {"batch_new": OPERATORS, "connection_choose": OPERATORS}
 
 
 def doors(patterns: list[Any], prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -123,6 +123,11 @@ STATES: dict[str, tuple[str, str]] = {  # tone, icon; the word is the value itse
     "failed": ("bad", "stop"),
     "cancelled": ("off", "ended"),
     "superseded": ("off", "transfer"),
+    # batches
+    "requested": ("busy", "review"),
+    "deciding": ("busy", "review"),
+    "halted": ("bad", "pause"),
+    "declined": ("off", "x"),
     # findings, waivers and exposures
     "open": ("bad", "flag"),
     "waived": ("off", "pause"),

@@ -1,0 +1,156 @@
+"""The pages of the kill switch: look first, confirm with the number, watch it; and a leaked value stays nowhere."""
+
+import logging
+import secrets
+from typing import Any
+
+import pytest
+from django.db import connection as database
+from django.test import Client
+
+from access.roles import Role
+from inventory.fingerprints import fingerprint
+from inventory.states import ConnectionKind
+from lifecycle.models import Batch, OperatingLimits, Operation
+from lifecycle.states import BatchState
+from lifecycle.tasks import sweep_batches
+from tests import factories
+from tests.people import HTMX, browser, owners_browser, text
+
+pytestmark = pytest.mark.django_db
+KEY = b"only-for-tests, and long enough"
+
+
+@pytest.fixture
+def cloud() -> Any:
+    return factories.connection(kind=ConnectionKind.AWS, name="cloud")
+
+
+@pytest.fixture
+def mira() -> Client:
+    return browser(Role.OPERATOR)
+
+
+def everything_stored() -> str:
+    with database.cursor() as cursor:
+        cursor.execute(
+            "SELECT quote_ident(table_name) FROM information_schema.tables "
+            "WHERE table_schema = 'public' AND table_type = 'BASE TABLE'"
+        )
+        names = [name for (name,) in cursor.fetchall()]
+        rows = []
+        for name in names:
+            cursor.execute(f"SELECT t::text FROM {name} t")
+            rows += [row for (row,) in cursor.fetchall()]
+    return "\n".join(rows)
+
+
+def test_it_is_chosen_looked_at_confirmed_with_its_number_and_watched(mira: Client, cloud: Any) -> None:
+    server = factories.server(name="tickets")
+    for _ in range(3):
+        factories.use(factories.credential(connection=cloud), server=server)
+    assert f"?kind=server&amp;id={server.pk}" in text(mira.get("/batches/new/?q=tickets"))
+    looked = text(mira.get(f"/batches/new/?kind=server&id={server.pk}"))
+    assert "Revoke 3 credentials…" in looked
+    assert not Batch.objects.exists()
+    asked = {"kind": "server", "id": str(server.pk)}
+    assert "Revoke 3 credentials</button>" in text(mira.post("/batches/revoke/", asked, headers=HTMX))
+    refused = mira.post("/batches/revoke/", {**asked, "decided": "yes", "is_urgent": "on"})
+    assert refused.status_code == 422
+    mira.post("/batches/revoke/", {**asked, "decided": "yes", "is_urgent": "on", "reason": "leaked on a forum"})
+    batch = Batch.objects.get()
+    sweep_batches()
+    assert Operation.objects.filter(batch=batch, is_urgent=True).count() == 3
+    page = text(mira.get(f"/batches/{batch.pk}/"))
+    assert "0 of 3 done" in page
+    assert 'hx-trigger="every 3s"' in page
+    part = text(mira.get(f"/batches/{batch.pk}/", headers=HTMX))
+    assert part.lstrip().startswith('<div id="batch-progress"')
+    assert text(mira.get(f"/batches/{batch.pk}/?format=csv")).count("\n") == 4
+    assert "tickets" in text(mira.get("/batches/"))
+
+
+def test_a_second_person_approves_on_the_page_and_the_first_cannot(mira: Client, cloud: Any) -> None:
+    OperatingLimits.objects.create(second_person_from=1)
+    factories.credential(connection=cloud)
+    mira.post("/batches/revoke/", {"kind": "connection", "id": cloud.pk, "decided": "yes", "reason": "leak"})
+    batch = Batch.objects.get()
+    assert batch.state == BatchState.REQUESTED
+    page = text(mira.get(f"/batches/{batch.pk}/"))
+    assert "It waits for a second person" in page
+    assert "Approve…" not in page
+    decided = {"decided": "yes", "reason": "seen"}
+    assert mira.post(f"/batches/{batch.pk}/approve/", decided).status_code == 422
+    otto = browser(Role.OPERATOR)
+    assert "Approve…" in text(otto.get(f"/batches/{batch.pk}/"))
+    assert otto.post(f"/batches/{batch.pk}/approve/", decided).status_code == 302
+    batch.refresh_from_db()
+    assert batch.state == BatchState.RUNNING
+
+
+def test_a_leaked_value_becomes_a_fingerprint_and_is_found_nowhere(
+    mira: Client, cloud: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    value = "sk-" + secrets.token_urlsafe(32)
+    known = factories.credential(connection=cloud, name="leaked one", fingerprint=fingerprint(value, key=KEY))
+    said = []
+    with caplog.at_level(logging.DEBUG):
+        answer = mira.post("/batches/value/", {"value": f"  {value}\n"})
+        said += [text(answer), str(answer.headers)]
+        page = mira.get(answer.headers["Location"])
+        said.append(text(page))
+        assert "leaked one" in said[-1]
+        scope = {"kind": "fingerprint", "id": known.fingerprint}
+        done = mira.post("/batches/revoke/", {**scope, "decided": "yes", "reason": "seen in a paste"})
+        said += [text(mira.get(done.headers["Location"])), text(mira.get("/batches/"))]
+        unknown = "sk-" + secrets.token_urlsafe(32)
+        said.append(text(mira.post("/batches/value/", {"value": unknown}, follow=True)))
+        short = mira.post("/batches/value/", {"value": "secret7"}, follow=True)
+        said.append(text(short))
+    assert "The inventory does not know the value" in said[-2]
+    assert Batch.objects.get().scope["label"] == "a leaked value"
+    for place in (*said, caplog.text, everything_stored()):
+        assert value not in place
+        assert value[4:-4] not in place
+        assert unknown not in place
+        assert "secret7" not in place
+
+
+@pytest.mark.parametrize("role", [Role.REVIEWER, Role.AUDITOR, Role.AUTOMATION])
+def test_who_may_not_pull_it_finds_no_lever(role: Role, cloud: Any) -> None:
+    factories.credential(connection=cloud)
+    reader = browser(role)
+    asked = {"kind": "connection", "id": str(cloud.pk), "decided": "yes", "reason": "x"}
+    assert reader.post("/batches/revoke/", asked).status_code == 403
+    assert "Choose what to revoke" not in text(reader.get("/batches/"))
+    assert not Batch.objects.exists()
+
+
+def test_an_owner_revokes_what_is_theirs_and_sees_no_batch_of_others(mira: Client, cloud: Any) -> None:
+    browser_, me = owners_browser()
+    mine, theirs = factories.credential(owner=me, connection=cloud), factories.credential(connection=cloud)
+    decided = {"decided": "yes", "reason": "not needed"}
+    assert browser_.post("/batches/revoke/", {"id": [mine.pk, theirs.pk], **decided}).status_code == 404
+    browser_.post("/batches/revoke/", {"kind": "owner", "id": str(me.pk), **decided})
+    assert not Batch.objects.exists()
+    assert browser_.post("/batches/revoke/", {"id": str(mine.pk), **decided}).status_code == 302
+    own = Batch.objects.get()
+    mira.post("/batches/revoke/", {"id": str(theirs.pk), **decided})
+    other = Batch.objects.exclude(pk=own.pk).get()
+    assert browser_.get(f"/batches/{own.pk}/").status_code == 200
+    assert browser_.get(f"/batches/{other.pk}/").status_code == 404
+
+
+def test_a_page_of_many_asks_the_database_no_more_often(
+    mira: Client, cloud: Any, django_assert_max_num_queries: Any
+) -> None:
+    for _ in range(30):
+        factories.use(factories.credential(connection=cloud))
+    with django_assert_max_num_queries(26):
+        mira.get(f"/batches/new/?kind=connection&id={cloud.pk}")
+    mira.post("/batches/revoke/", {"kind": "connection", "id": cloud.pk, "decided": "yes", "reason": "leak"})
+    batch = Batch.objects.get()
+    with django_assert_max_num_queries(20):
+        mira.get(f"/batches/{batch.pk}/")
+    with django_assert_max_num_queries(9):
+        mira.get(f"/batches/{batch.pk}/", headers=HTMX)
