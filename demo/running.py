@@ -181,6 +181,14 @@ def connections(estate: Places, issuer: dict[str, Any]) -> list[Connection]:
                 "client_secret": f"file://{issuer['files']['introspection_secret']}",
                 "tokens": [f"file://{path}" for name, path in issuer["tokens"].items() if "refresh" not in name],
                 "refresh_tokens": [f"file://{path}" for name, path in issuer["tokens"].items() if "refresh" in name],
+                # Which lets tokens be revoked as their own clients, and what nobody can present by its address.
+                "revoke_as": [
+                    {"client_id": name, "client_secret": f"file://{path}"}
+                    for name, path in issuer["client_secrets"].items()
+                    if name != issuer["introspection_client_id"]
+                ],
+                "manage_tokens": True,
+                "manage_clients": True,
                 "bound_to": address,
             },
         ),

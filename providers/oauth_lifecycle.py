@@ -29,7 +29,7 @@ from providers.base import (
     Seen,
     Status,
 )
-from providers.errors import Denied, Permanent, ProviderError
+from providers.errors import Denied, Permanent, ProviderError, Refused
 from providers.fetch import Fetcher
 from providers.oauth import (
     ACCESS_TOKEN,
@@ -49,6 +49,7 @@ from providers.oauth import (
     text_of,
 )
 from providers.observations import Exchange
+from providers.references import is_bound
 
 T = TypeVar("T")
 CLIENT_SECRET = "oauth_client_secret"
@@ -128,6 +129,7 @@ class Rights:
     are_tokens_managed: bool = False
     are_clients_managed: bool = False
     endpoints: Mapping[str, str] = field(default_factory=dict)
+    bound_to: str = ""  # the one host that values of tokens may be sent to; empty for the issuer's
     registrar: Presented | None = None  # gives the initial access token (RFC 7591 §3)
 
 
@@ -288,7 +290,11 @@ class Tokens(_Operated):
         return await self._recorded(asking, ref, external_id, why)
 
     async def _presented(self, asking: _Asking, ref: CredentialRef, external_id: str, secret: Secret) -> Seen:
-        held = HeldToken(reference="", value=lambda _host: secret, kind=TOKEN_TYPES.get(ref.kind, ACCESS_TOKEN))
+        def shown(host: str) -> Secret:
+            self._may_show(f"https://{host}")
+            return secret
+
+        held = HeldToken(reference="", value=shown, kind=TOKEN_TYPES.get(ref.kind, ACCESS_TOKEN))
         metadata = {} if self.rights.introspector and self.rights.introspector.endpoint else await asking.metadata()
         now = self._clock()
         found = await asking.server.introspect(held, metadata=metadata, mark=lambda _secret: ("", ""), now=now)
@@ -350,14 +356,25 @@ class Tokens(_Operated):
         self._ask(lambda asking: self._end(asking, ref, external_id or ref.external_id, secret))
 
     async def _end(self, asking: _Asking, ref: CredentialRef, number: str, secret: Secret | None) -> None:
-        if self.rights.are_tokens_managed and number:
-            await asking.remove("tokens", number)
-        elif secret is not None:
-            await self._revoke(asking, ref, secret)
-        elif self.rights.are_tokens_managed:
-            raise Permanent("The listing names the token by an id that is not known, and nobody has its value.")
-        else:
+        """By the standard where somebody can show it, and by its own address where it has one: neither is proof."""
+        has_address = self.rights.are_tokens_managed and bool(number)
+        if secret is None and not has_address:
+            if self.rights.are_tokens_managed:
+                raise Permanent("The listing names the token by an id that is not known, and nobody has its value.")
             raise Permanent("A token is revoked by showing it, and nobody can present its value.")
+        if secret is not None:
+            try:
+                await self._revoke(asking, ref, secret)
+            except Permanent:
+                if not has_address:
+                    raise
+        if has_address:
+            await asking.remove("tokens", number)
+
+    def _may_show(self, endpoint: str) -> None:
+        """Raise `Refused` where an endpoint is not at the host that tokens are for."""
+        if not is_bound(authority(endpoint), self.rights.bound_to or authority(self.rights.issuer)):
+            raise Refused("The token is bound to another host than the one it was to be sent to.")
 
     async def _revoke(self, asking: _Asking, ref: CredentialRef, secret: Secret) -> None:
         """RFC 7009, as the client that the token was issued to where it is known, else as ourselves."""
@@ -365,6 +382,7 @@ class Tokens(_Operated):
         if not speakers:
             raise Permanent("No client is given as which tokens can be revoked.")
         endpoint = await asking.endpoint("revocation_endpoint")
+        self._may_show(endpoint)
         refused: Denied | None = None
         is_taken = False
         for speaker in speakers:
@@ -466,12 +484,9 @@ class ClientSecrets(_Operated):
     # ── A further one ──────────────────────────────────────────────────────────────────────────
 
     def issue(self, ref: CredentialRef, *, request_key: str) -> Issued:
-        return self._ask(lambda asking: self._register(asking, ref, request_key))
-
-    async def _register(self, asking: _Asking, ref: CredentialRef, request_key: str) -> Issued:
+        client_id = _current(ref)
         if Capability.ISSUE not in self.capabilities:
             raise Permanent("A further client is registered as the listing of clients describes the first; name it.")
-        client_id = _current(ref)
         if not self.rights.are_clients_managed:
             self._registrations.check()
             if self._registrations.of(client_id) is None:
@@ -479,6 +494,9 @@ class ClientSecrets(_Operated):
                     f"No reference to the registration token of {client_id} is held, so its registration could not be "
                     "deleted once a further one has taken its place."
                 )
+        return self._ask(lambda asking: self._register(asking, client_id, request_key))
+
+    async def _register(self, asking: _Asking, client_id: str, request_key: str) -> Issued:
         # Not by reading the registration: a server may end the secret in use on the way (RFC 7592 §2.1).
         row = await asking.row("clients", client_id)
         if row is None:
@@ -567,7 +585,8 @@ class ClientSecrets(_Operated):
 
     def destroy(self, ref: CredentialRef, external_id: str, secret: Secret | None = None) -> None:
         client_id = external_id or _current(ref)
-        self._ask(lambda asking: self._delete(asking, client_id, self._registrations.of(client_id)))
+        held = self._registrations.of(client_id)
+        self._ask(lambda asking: self._delete(asking, client_id, held))
         self._registrations.forget(client_id)
 
     async def _delete(self, asking: _Asking, client_id: str, held: Registration | None) -> None:

@@ -199,6 +199,25 @@ KEPT = [
         lasts=360,
         resource=2,
     ),
+    Kept(
+        name="omar-laptop",
+        client="claude-desktop-managed",
+        person="omar",
+        scope="mcp:tools tickets:read",
+        age=6,
+        lasts=90,
+        resource=2,
+    ),
+    Kept(
+        name="lena-laptop",
+        client="claude-desktop-managed",
+        person="lena",
+        scope="mcp:tools tickets:read",
+        age=0.01,
+        lasts=0.5,
+        resource=2,
+        has_refresh=True,
+    ),
     Kept(name="legacy-export", client="legacy-export", scope="billing:read", age=400, lasts=365, resource=1),
 ]
 

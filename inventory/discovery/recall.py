@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 from hmac import compare_digest
 
-from inventory.discovery.classify import Class, Draft, Judge
+from inventory.discovery.classify import Draft, Judge
+from inventory.discovery.model import Class
 from inventory.discovery.parse import parse
 from inventory.discovery.scan import read_within
 from inventory.fingerprints import fingerprint

@@ -113,6 +113,7 @@ class Setup:
             are_tokens_managed=settings.flag("manage_tokens", False),
             are_clients_managed=settings.flag("manage_clients", False),
             endpoints={name: address for name in ENDPOINTS if (address := _address(settings, name))},
+            bound_to=bound_to,
             registrar=_presented(registrar, bound_to) if registrar else None,
         )
         for flag, url in (("manage_tokens", rights.tokens_url), ("manage_clients", rights.clients_url)):

@@ -28,17 +28,19 @@ SINKS: Mapping[str, str] = {"file": "file_sink", "mcp_config": "mcp_config_sink"
 class Reach:
     """How the engine gets at providers and sinks."""
 
-    operable: Callable[[Connection], Operable]
+    operable: Callable[[Connection, str], Operable]
     sink: Callable[[Delivery], SecretSink]
 
 
-def operable(connection: Connection) -> Operable:
-    """Raises `ProviderError` where nobody can be asked."""
+def operable(connection: Connection, kind: str) -> Operable:
+    """What can be asked there of credentials of this kind. Raises `ProviderError` where nobody can be asked."""
     if connection.kind == ConnectionKind.PLUG_IN and connection.settings.get("provider") == MEMORY:
         return memory.provider(connection.settings, label=connection.name)
     make: Callable[..., Operable] | None = getattr(MODULES.get(connection.kind), "operable", None)
     if make is None:
         raise Permanent(f"Nothing of {connection.name} can be rotated or revoked by Keyreeve; it is done by hand.")
+    if connection.kind == ConnectionKind.OAUTH:  # where tokens and client secrets are different things
+        return make(connection.settings, label=connection.name, kind=kind)
     return make(connection.settings, label=connection.name)
 
 

@@ -127,7 +127,7 @@ class Work:
 
     @cached_property
     def provider(self) -> AskedProvider:
-        return AskedProvider(self._reach.operable(self.operation.connection), self.asking)
+        return AskedProvider(self._reach.operable(self.operation.connection, self.credential.kind), self.asking)
 
     @cached_property
     def delivery(self) -> Delivery | None:

@@ -175,7 +175,7 @@ def test_a_servers_yes_to_another_clients_revocation_is_not_believed(authorizati
 
 def test_a_token_of_a_public_client_is_revoked_by_saying_whose_it_is(authorization_server):
     place = tokens(authorization_server)
-    value = Secret(authorization_server.token("ana-desktop"))
+    value = Secret(authorization_server.token("omar-laptop"))
     ref = of_token("claude-desktop-managed")
     place.destroy(ref, "", value)
     assert place.verify(ref, "", value).liveness is Liveness.REFUSED
@@ -210,7 +210,7 @@ def test_without_value_and_address_nobody_can_revoke_or_tell(authorization_serve
 
 def test_a_refresh_token_takes_the_access_tokens_of_its_grant_along(authorization_server):
     place = tokens(authorization_server)
-    value = Secret(authorization_server.token("mira-desktop-refresh"))
+    value = Secret(authorization_server.token("lena-laptop-refresh"))
     number = listed_id(authorization_server, "claude-desktop-managed", "refresh_token")
     bearer = {"Authorization": f"Bearer {authorization_server.secret('management_token')}"}
     row = httpx2.get(f"{authorization_server.places['tokens_url']}/{number}", headers=bearer).json()
