@@ -31,7 +31,7 @@ from inventory.models import (
     Use,
 )
 from inventory.states import Admission, ConnectionKind, CredentialKind, RunState, TrustModel, Verdict
-from providers.errors import Denied, Refused
+from providers.errors import Denied, Permanent, Refused
 from tests import factories
 from tests.authorization_server import AuthorizationServer as Demo
 from tests.authorization_server import running
@@ -212,6 +212,34 @@ def test_an_inactive_token_says_why_it_is_unknown(authorization_server: Demo) ->
     token = Credential.objects.get(reference__endswith="/token_legacy-export")
     assert token.status == "unknown"
     assert "revoked" in token.details["reason"]
+
+
+def test_the_secret_of_a_confidential_client_is_a_credential_as_old_as_its_registration(
+    authorization_server: Demo,
+) -> None:
+    synced(connected(known(authorization_server, tokens_url="", tokens=[], refresh_tokens=[])))
+    secret = Credential.objects.get(kind=CredentialKind.OAUTH_CLIENT_SECRET, external_id="nightly-reports")
+    client = McpClient.objects.get(client_id="nightly-reports")
+    assert secret.identity_key == f"oauth:{authorization_server.issuer}:client:nightly-reports:secret"
+    assert (secret.principal, secret.issued_at, secret.expires_at) == (client.client_id, client.issued_at, None)
+    assert (secret.storage, secret.status, secret.trust_model) == ("provider", "active", TrustModel.STATIC_SERVICE)
+    public = Credential.objects.filter(kind=CredentialKind.OAUTH_CLIENT_SECRET, principal="claude-desktop-managed")
+    assert not public.exists()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"manage_tokens": True, "tokens_url": ""}, "The setting manage_tokens is about a listing"),
+        ({"revoke_as": [{"client_secret": "file:///a/b"}]}, "Each entry of revoke_as names a client_id"),
+        ({"registrations": "env://FOLDER"}, "The setting registrations names a folder"),
+    ],
+)
+def test_what_operations_may_do_is_judged_before_anything_is_asked(
+    authorization_server: Demo, wrong: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(Permanent, match=sentence):
+        oauth.operable(known(authorization_server, **wrong), label="Sign-in")
 
 
 def test_a_token_ties_its_client_to_the_server_that_it_is_for(authorization_server: Demo) -> None:
