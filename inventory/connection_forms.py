@@ -40,10 +40,12 @@ from providers.aws import Role, permitted_endpoint
 from providers.errors import ProviderError
 from providers.guard import parse_target
 from providers.oauth import authority
-from providers.references import is_bound
+from providers.references import ReferenceKind, is_bound
 from providers.regions import known_region
+from providers.registry import provider_names
 
 ONLY_WHEN_ASKED = "0"
+OPTION = re.compile(r"[a-z][a-z0-9_]{0,59}")
 EVERY = {
     "900": "Every 15 minutes",
     "3600": "Every hour",
@@ -667,6 +669,73 @@ class FeedForm(ConnectionForm):
         return ""
 
 
+# ── Plug-ins ───────────────────────────────────────────────────────────────────────────────────────
+class PlugInForm(ConnectionForm):
+    kind = ConnectionKind.PLUG_IN
+    groups = (("Which place", ("provider", "options", "bound_to")),)
+    named_after = "The plug-in"
+
+    provider = choice({}, label="Plug-in")
+    options = LinesField(
+        label="Its settings",
+        required=False,
+        help_text="One a line, as name = value. A secret is a reference: api_token = env://VAULT_TOKEN.",
+    )
+    bound_to = bound_to("The host that the plug-in talks to")
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        names = dict.fromkeys([*provider_names(), *([str(held)] if (held := self.initial.get("provider")) else [])])
+        self.fields["provider"].choices = [(name, name) for name in names]  # type: ignore[attr-defined]
+
+    def _known(self) -> dict[str, Any]:
+        known = super()._known()
+        held = self.connection.settings if self.connection else {}
+        return {**known, "options": [f"{key} = {value}" for key, value in held.items() if key not in self._shared]}
+
+    _shared = frozenset({"provider", "bound_to"})
+
+    def fault(self, name: str, field: forms.Field, text: str) -> str:
+        if name != "options":
+            return super().fault(name, field, text)
+        rest = "\n".join(line for line in text.splitlines() if not is_reference(line.partition("=")[2].strip()))
+        return A_SECRET if holds_secret(rest) else ""
+
+    def clean_options(self) -> list[str]:
+        lines: list[str] = self.cleaned_data["options"]
+        for line in lines:
+            name, separator, value = (part.strip() for part in line.partition("="))
+            if not separator or not OPTION.fullmatch(name) or name in self._shared:
+                raise forms.ValidationError("Each line is name = value, the name in small letters and underscores.")
+            if "://" in value and value.partition("://")[0] in set(ReferenceKind):
+                checked_reference(value)
+        return lines
+
+    def _bind(self, given: dict[str, Any]) -> None:
+        """Nobody but the plug-in knows to which host it sends a secret, so people say which may be."""
+        has_reference = any(is_reference(line.partition("=")[2].strip()) for line in given.get("options") or ())
+        if has_reference and not given.get("bound_to"):
+            self.add_error("bound_to", "Say to which host the secrets may be sent.")
+
+    def own(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        pairs = (line.partition("=") for line in given.get("options") or ())
+        options = {name.strip(): value.strip() for name, _, value in pairs}
+        return {**options, **{name: given[name] for name in sorted(self._shared) if given.get(name)}}
+
+    def settings(self) -> dict[str, Any]:
+        """All of it is in the form, so what a line no longer says is gone."""
+        return self.own(self.cleaned_data)
+
+    def suggested_name(self, given: Mapping[str, Any]) -> str:
+        return str(given.get("provider") or "")
+
+
 FORMS: dict[str, type[ConnectionForm]] = {
-    form.kind.value: form for form in (McpConfigForm, McpServerForm, OauthForm, AwsForm, PostgresForm, FeedForm)
+    form.kind.value: form
+    for form in (McpConfigForm, McpServerForm, OauthForm, AwsForm, PostgresForm, FeedForm, PlugInForm)
 }
+
+
+def offered() -> list[str]:
+    """The kinds that can be added: a plug-in only where one is installed."""
+    return [kind for kind in FORMS if kind != ConnectionKind.PLUG_IN or provider_names()]

@@ -113,6 +113,13 @@ KINDS: dict[str, Kind] = {
             noun="row",
             settings={"identity": "Same by", "complete": "Names everything"},
         ),
+        Kind(
+            value=ConnectionKind.PLUG_IN,
+            icon="plug",
+            sentence="Speaks to a place that Keyreeve does not know, through a plug-in that is installed beside it.",
+            noun="credential",
+            settings={"provider": "Plug-in", "bound_to": "Sent only to", "options": "Settings"},
+        ),
     )
 }
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from inventory.listings import aws, mcp_config, mcp_servers, oauth, postgres
+from inventory.listings import aws, mcp_config, mcp_servers, oauth, plug_in, postgres
 from inventory.listings.base import Batch, Clock, Listing, Place
 from inventory.states import ConnectionKind
 
@@ -11,6 +11,7 @@ LISTINGS: dict[str, Listing] = {
     ConnectionKind.MCP_CONFIG: mcp_config.look,
     ConnectionKind.MCP_SERVER: mcp_servers.look,
     ConnectionKind.OAUTH: oauth.look,
+    ConnectionKind.PLUG_IN: plug_in.look,
     ConnectionKind.POSTGRES: postgres.look,
 }
 
@@ -21,6 +22,7 @@ CHECKS: dict[str, Callable[[Place], str]] = {
     ConnectionKind.MCP_CONFIG: mcp_config.check,
     ConnectionKind.MCP_SERVER: mcp_servers.check,
     ConnectionKind.OAUTH: oauth.check,
+    ConnectionKind.PLUG_IN: plug_in.check,
     ConnectionKind.POSTGRES: lambda place: postgres.connect(place.settings).check(),
 }
 

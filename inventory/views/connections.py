@@ -32,7 +32,7 @@ from inventory.actions.connections import (
 )
 from inventory.actions.syncs import KEPT_PROBLEMS
 from inventory.checks import can_check, check
-from inventory.connection_forms import FORMS, ConnectionForm
+from inventory.connection_forms import FORMS, ConnectionForm, offered
 from inventory.connection_kinds import KINDS, changes, described
 from inventory.errors import HasHistory, NameTaken
 from inventory.filters import ConnectionFilter
@@ -207,7 +207,7 @@ def progress(connection: Connection, runs: Sequence[SyncRun], now: datetime) -> 
 @requires(Role.OPERATOR)
 def connection_choose(request: HttpRequest) -> HttpResponse:
     """Which kind of place is to be looked at."""
-    return render(request, "inventory/connection_kinds.html", {"kinds": [KINDS[kind] for kind in FORMS]})
+    return render(request, "inventory/connection_kinds.html", {"kinds": [KINDS[kind] for kind in offered()]})
 
 
 @sensitive_post_parameters()

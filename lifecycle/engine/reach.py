@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from inventory import outside
-from inventory.listings import aws, oauth, postgres
+from inventory.listings import aws, oauth, plug_in, postgres
 from inventory.models import Connection
 from inventory.states import ConnectionKind
 from lifecycle.models import Delivery
@@ -18,6 +18,7 @@ MEMORY = "memory"
 MODULES: Mapping[str, Any] = {
     ConnectionKind.AWS: aws,
     ConnectionKind.OAUTH: oauth,
+    ConnectionKind.PLUG_IN: plug_in,
     ConnectionKind.POSTGRES: postgres,
 }
 # Which function makes a sink that needs no connection.
@@ -54,6 +55,8 @@ def sink(delivery: Delivery) -> SecretSink:
         raise Permanent(f"The sink {delivery.sink} needs a connection by whose rights it is written.")
     elif delivery.sink == MEMORY:
         return memory.sink(delivery.connection.settings)
+    elif delivery.connection.kind == ConnectionKind.PLUG_IN:
+        return plug_in.sink(delivery.sink, delivery.connection.settings)
     elif delivery.connection.kind == ConnectionKind.AWS:
         make: Callable[..., SecretSink] | None = getattr(aws, "sink", None)
         if make is not None:
