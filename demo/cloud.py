@@ -66,6 +66,14 @@ READ = [
     "secretsmanager:ListSecrets",
     "secretsmanager:ListSecretVersionIds",
 ]
+# What else a role needs to rotate and revoke access keys, and to deliver new ones.
+ROTATE = ["iam:ListAccessKeys", "iam:GetAccessKeyLastUsed", "iam:CreateAccessKey", "iam:UpdateAccessKey"]
+ROTATE += ["iam:DeleteAccessKey"]
+DELIVER = ["secretsmanager:DescribeSecret", "secretsmanager:GetSecretValue", "secretsmanager:PutSecretValue"]
+DELIVER += ["secretsmanager:UpdateSecretVersionStage"]
+# A key past its date, whose consumers read it from Secrets Manager.
+EXPORTER = "mcp-invoice-export"
+EXPORTER_ENTRY = "production/invoice-export/aws-key"
 Environ = dict[str, Any]
 Start = Callable[..., Any]
 
@@ -322,6 +330,7 @@ def fill(endpoint: Endpoint, *, now: datetime, seed: int = 7) -> None:
         for region in REGIONS:
             _secrets(forge, account, region, now)
         endpoint.service_credentials[account] = list(_service_keys(forge, account, now))
+    _exporter(now, seed)
     # The key that a configuration file of the demo estate holds is a real one.
     made, used = now - timedelta(days=164), (now - timedelta(days=6), "ec2", REGIONS[0])
     add_key(AWS_ACCOUNT, "mcp-aws-ops", forge=forge, made=made, used=used, pair=aws_pair(seed))
@@ -344,6 +353,35 @@ def _reader(account: str) -> None:
         max_session_duration="3600",
     )
     iam.put_role_policy(LOOKS_ON, "read", _policy({"Effect": "Allow", "Action": READ, "Resource": "*"}))
+
+
+def exporter_pair(seed: int = 7) -> tuple[str, str]:
+    forge = Forge(seed + 5)
+    return aws_key_id(forge, AWS_ACCOUNT), forge.text(40)
+
+
+def exporter_location() -> str:
+    """Where its consumers read the key, and where a rotation leaves the next one."""
+    return f"aws-sm://{_exporter_arn()}#AWS_SECRET_ACCESS_KEY,AWS_ACCESS_KEY_ID"
+
+
+def _exporter_arn() -> str:
+    return f"arn:aws:secretsmanager:{REGIONS[0]}:{AWS_ACCOUNT}:secret:{EXPORTER_ENTRY}-kR7x2q"
+
+
+def _exporter(now: datetime, seed: int) -> None:
+    """A user whose key is four months old, the entry that its consumers read, and the right to rotate both."""
+    pair, made = exporter_pair(seed), now - timedelta(days=121)
+    used = (now - timedelta(hours=3), "s3", REGIONS[0])
+    add_key(AWS_ACCOUNT, EXPORTER, forge=Forge(seed + 5), made=made, used=used, pair=pair)
+    held = {"AWS_ACCESS_KEY_ID": pair[0], "AWS_SECRET_ACCESS_KEY": pair[1], "AWS_REGION": REGIONS[0]}
+    entry = add_secret(
+        AWS_ACCOUNT, REGIONS[0], EXPORTER_ENTRY, made=made, value=json.dumps(held), forge=Forge(seed + 6)
+    )
+    entry.arn = _exporter_arn()  # moto draws the end of an ARN by chance
+    # At AWS by name and not for all; moto knows no rights to one thing alone.
+    permitted = {"Effect": "Allow", "Action": [*ROTATE, *DELIVER], "Resource": "*"}
+    iam_of(AWS_ACCOUNT).put_role_policy(LOOKS_ON, "rotate", _policy(permitted))
 
 
 def _names(forge: Forge, count: int) -> list[str]:

@@ -11,13 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from demo.cloud import ACCOUNTS, REGIONS, identity, roles
+from demo.cloud import ACCOUNTS, EXPORTER, REGIONS, exporter_location, exporter_pair, identity, roles
 from demo.estate import AWS_ACCOUNT, aws_pair, write
 from inventory.discovery.formats import aws_account
-from providers.aws import Accounts, Aws, Key, Role
+from providers.aws import Accounts, Aws, Key, Reach, Role
 from providers.aws_iam import access_keys, service_credentials
+from providers.aws_keys import KIND, AccessKeys
 from providers.aws_secrets import stored_secrets
-from providers.base import DiscoveredCredential, Secret, Status
+from providers.aws_staging import StagedSecrets
+from providers.base import Basis, CredentialRef, Delivered, DiscoveredCredential, Liveness, Secret, Status
 from providers.errors import Denied
 from tests.clouds import MADE
 
@@ -67,6 +69,34 @@ def test_the_key_of_the_configuration_files_works_there(endpoint: str, tmp_path:
     assert aws_account(key_id) == AWS_ACCOUNT
     caller = Aws(Key(access_key_id=key_id, secret_access_key=Secret(secret)), endpoint=endpoint).caller()
     assert (caller.account, caller.arn.rpartition("/")[2]) == (AWS_ACCOUNT, "mcp-aws-ops")
+
+
+def test_a_key_past_its_date_is_rotated_with_the_rights_of_the_demo_and_its_consumers_read_the_next(
+    endpoint: str,
+) -> None:
+    reach = Reach(aws(endpoint), roles=[Role(arn=arn) for arn in roles()], with_own=False)
+    keys, sink, location, key = AccessKeys(reach), StagedSecrets(reach), exporter_location(), "7f3c-rotation"
+    old, old_secret = exporter_pair()
+    ref = CredentialRef(
+        identity=f"aws:{old}", kind=KIND, external_id=old, details={"account": AWS_ACCOUNT, "user": EXPORTER}
+    )
+    assert [version.external_id for version in keys.versions(ref)] == [old]
+    issued = keys.issue(ref, request_key=key)
+    sink.store(location, Delivered(secret=issued.secret, external_id=issued.external_id), request_key=key)
+    kept = sink.read(location, request_key=key)
+    assert kept is not None
+    assert keys.verify(ref, kept.external_id, kept.secret).liveness is Liveness.ALIVE
+    sink.promote(location, request_key=key)
+    keys.suspend(ref, old)
+    assert keys.verify(ref, old, None).sentence.endswith("as inactive.")
+    assert keys.verify(ref, old, Secret(old_secret)).basis is Basis.PRESENTED
+    keys.destroy(ref, old)
+    assert keys.verify(ref, old, Secret(old_secret)).liveness is Liveness.REFUSED
+    sink.settle(location, request_key=key)
+    read = sink.read(location)
+    assert read is not None
+    assert (read.external_id, read.secret.reveal()) == (issued.external_id, issued.secret.reveal())
+    assert [version.external_id for version in keys.versions(ref)] == [issued.external_id]
 
 
 def test_the_identity_that_looks_may_look_and_no_more(endpoint: str) -> None:
