@@ -26,7 +26,7 @@ class ConfigSink:
     def check(self, location: str) -> str:
         path, pointer = parse_location(location)
         with self._folders.opened(path) as place:
-            _, read, found = _value(place, pointer)
+            read, found = _literal(place, pointer)
             replaced(read, found, secret_part(found.value), "trial-of-a-new-value")
             place.probe()
         return f"New secrets are written to {pointer} of {path}, in place of the one that is there."
@@ -37,7 +37,8 @@ class ConfigSink:
             raise Permanent("A secret that is empty or of several lines is not written into a configuration file.")
         path, pointer = parse_location(location)
         with self._folders.opened(path) as place:
-            _, read, found = _value(place, pointer)
+            is_ours = _kept(_beside(place, pointer, "before"), request_key) is not None
+            read, found = _value(place, pointer)[1:] if is_ours else _literal(place, pointer)
             replaced(read, found, secret_part(found.value), secret)
             kept = {"request_key": request_key, "secret": secret, "external_id": delivered.external_id}
             _beside(place, pointer, "pending").write(json.dumps(kept).encode())
@@ -119,9 +120,15 @@ def _value(place: Place, pointer: str) -> tuple[Content, Document, Found]:
     found = find(read, pointer)
     if found is None:
         raise Permanent(f"{place.path} has no text at {pointer}.")
+    return content, read, found
+
+
+def _literal(place: Place, pointer: str) -> tuple[Document, Found]:
+    """What is there to be replaced, if it is a literal."""
+    _, read, found = _value(place, pointer)
     if REFERS.search(secret_part(found.value)):
         raise Permanent(f"{pointer} of {place.path} holds a reference: deliver to where it leads.")
-    return content, read, found
+    return read, found
 
 
 def _beside(place: Place, pointer: str, role: str) -> Place:

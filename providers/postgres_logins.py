@@ -87,6 +87,7 @@ class Logins:
 
     # ── What there is ──────────────────────────────────────────────────────────────────────────────
     def versions(self, ref: CredentialRef) -> Sequence[DiscoveredVersion]:
+        """Of the pair those that are in force or could be again: an ended login is only a name to issue to."""
         with connected(self._target) as connection:
             found = _logins(connection, self._pair(ref))
         return [
@@ -98,15 +99,15 @@ class Logins:
                 mark=_mark(row),
             )
             for name, row in sorted(found.items())
+            if _status(row) is not Status.DESTROYED
         ]
 
     def verify(self, ref: CredentialRef, external_id: str, secret: Secret | None) -> Seen:
-        self._belongs(ref, external_id)
         presented = self._present(external_id, secret) if secret is not None else None
         if presented is not None and presented.liveness is Liveness.ALIVE:
             return presented
         with connected(self._target) as connection:
-            row = _logins(connection, [external_id]).get(external_id)
+            row = self._login(connection, ref, external_id)
         if row is not None and row["sessions"]:
             still = f"{external_id} has {row['sessions']} open sessions, which go on until they are ended."
             return Seen(liveness=Liveness.ALIVE, basis=Basis.RECORD, sentence=still)
@@ -164,11 +165,14 @@ class Logins:
     # ── What is done ───────────────────────────────────────────────────────────────────────────────
     def issue(self, ref: CredentialRef, *, request_key: str) -> Issued:
         """A new password for the login of the pair that nobody uses. Raises NoRoom where somebody does."""
-        twin = self._twin(ref.external_id)
+        known, twin = ref.external_id, self._twin(ref.external_id)
         with connected(self._target, may_write=True) as connection:
-            found = _logins(connection, [ref.external_id, twin])
-            idle = _rotatable(ref.external_id, twin, found)
-            used = found[ref.external_id]
+            found = _logins(connection, [known, twin])
+            statuses = {name: _status(row) for name, row in found.items()}
+            if statuses.get(known) is Status.DESTROYED and statuses.get(twin) in {Status.ACTIVE, Status.EXPIRED}:
+                known, twin = twin, known  # consumers have moved since the credential was last looked at
+            idle = _rotatable(known, twin, found)
+            used = found[known]
             password = secrets.token_urlsafe(32)
             verifier = connection.pgconn.encrypt_password(password.encode(), twin.encode(), b"scram-sha-256").decode()
             clauses = [sql.SQL("ALTER ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(twin), verifier)]
@@ -202,9 +206,8 @@ class Logins:
         self._end(ref, external_id, "ALTER ROLE {} NOLOGIN PASSWORD NULL", ENDED)
 
     def _end(self, ref: CredentialRef, name: str, statement: str, mark: str) -> None:
-        self._belongs(ref, name)
         with connected(self._target, may_write=True) as connection:
-            row = _logins(connection, [name]).get(name)
+            row = self._login(connection, ref, name)
             if row is None:
                 return
             _refuse_protected(row)
@@ -230,9 +233,8 @@ class Logins:
                 ) from exc
 
     def resume(self, ref: CredentialRef, external_id: str) -> None:
-        self._belongs(ref, external_id)
         with connected(self._target, may_write=True) as connection:
-            row = _logins(connection, [external_id]).get(external_id)
+            row = self._login(connection, ref, external_id)
             if row is None or _marked_as(row, ENDED):
                 raise Permanent(f"{external_id} has ended: its password is gone, so its login would be of no use.")
             if not row["may_sign_in"]:
@@ -256,9 +258,11 @@ class Logins:
             )
         return pair[1]
 
-    def _belongs(self, ref: CredentialRef, name: str) -> None:
-        if name not in self._pair(ref):
+    def _login(self, connection: psycopg.Connection[DictRow], ref: CredentialRef, name: str) -> DictRow | None:
+        row = _logins(connection, [name]).get(name)
+        if row is not None and name not in self._pair(ref):
             raise Permanent(f"{name} is not a login of {ref.external_id}.")
+        return row
 
     def _owner(self, used: DictRow, idle: DictRow) -> str:
         """The role that both act as, so that what either makes belongs to it."""
