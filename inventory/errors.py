@@ -208,3 +208,7 @@ class NeedsReviewer(InventoryError):
 
 class ReferenceMisplaced(InventoryError):
     """A reference to a registration token belongs to a registration that its issuer manages."""
+
+
+class NotReplaceable(InventoryError):
+    """This literal cannot be replaced by a reference here; the sentence says why."""

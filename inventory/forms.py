@@ -352,3 +352,22 @@ class RegistrationReferenceForm(ReasonForm):
         if self.is_taken_out:
             raise ValidationError(NO_REFERENCE)
         return str(self.cleaned_data["reference"])
+
+
+class ReplaceForm(forms.Form):
+    """Which reference stands in a literal's place, and where the secret goes, if anywhere."""
+
+    reference = forms.CharField(
+        max_length=300,
+        help_text="The name of a variable, such as GITHUB_TOKEN, is written as this client reads it; or a whole "
+        "reference.",
+        widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false", "autocapitalize": "none"}),
+    )
+    deliver_to = forms.CharField(
+        label="Put the secret into",
+        max_length=600,
+        required=False,
+        help_text="A place in a file, such as file:///run/app/.env#GITHUB_TOKEN. Empty: it is there already.",
+        widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false", "autocapitalize": "none"}),
+    )
+    digest = forms.CharField(max_length=64, required=False, widget=forms.HiddenInput)

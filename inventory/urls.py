@@ -70,6 +70,7 @@ urlpatterns = [
     path("servers/<uuid:pk>/logging/", logged.server_logging, name="server_logging"),
     path("servers/<uuid:pk>/tools/approve/", tools.tools_approve, name="tools_approve"),
     path("exposures/", exposures.exposure_list, name="exposure_list"),
+    path("exposures/<uuid:pk>/replace/", exposures.exposure_replace, name="exposure_replace"),
     path("owners/", owners.owner_list, name="owner_list"),
     path("owners/new/", owners.owner_create, name="owner_create"),
     path("owners/<uuid:pk>/", owners.owner_detail, name="owner_detail"),

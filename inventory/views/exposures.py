@@ -1,16 +1,27 @@
 """Where literal secrets were seen."""
 
 from operator import attrgetter
+from uuid import UUID
 
-from django.http import HttpRequest
+from django.conf import settings
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
-from django.views.decorators.http import require_safe
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
+from django.views.decorators.http import require_http_methods, require_safe
 
-from access.permissions import requires_reader
+from access.permissions import requires, requires_reader
 from access.roles import Role
+from inventory.discovery.keys import fingerprint_key
+from inventory.errors import InventoryError
 from inventory.filters import ExposureFilter
+from inventory.forms import ReplaceForm
 from inventory.models import Exposure
+from inventory.replacing import preview, replace
+from inventory.tasks import ring
 from inventory.views.presence import PresentUnlessAsked, seen_at, suited
+from providers.errors import ProviderError
 from web.lists import Column, Empty, ListPage, View
 from web.paging import Ordering
 
@@ -73,3 +84,44 @@ def exposure_list(request: HttpRequest) -> HttpResponseBase:
     actor = request.actor  # type: ignore[attr-defined]
     visible = Exposure.objects.visible_to(actor).select_related("credential", "connection")
     return suited(EXPOSURES, actor, Role.AUDITOR).respond(request, visible)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@requires(Role.OPERATOR)
+def exposure_replace(request: HttpRequest, pk: UUID) -> HttpResponse:
+    """Show what would change, and change it once somebody has seen it."""
+    actor = request.actor  # type: ignore[attr-defined]
+    visible = Exposure.objects.visible_to(actor).present().select_related("credential", "connection")
+    exposure = get_object_or_404(visible, pk=pk)
+    given = request.POST if request.method == "POST" else request.GET
+    form = ReplaceForm(given if "reference" in given else None)
+    change, problem = None, ""
+    if form.is_bound and form.is_valid():
+        reference, deliver_to = form.cleaned_data["reference"], form.cleaned_data["deliver_to"]
+        key, _ = fingerprint_key(settings.KEYREEVE_HOME, settings.FINGERPRINT_KEY)
+        try:
+            if request.method == "POST":
+                replace(
+                    exposure,
+                    reference=reference,
+                    key=key,
+                    actor=actor,
+                    now=timezone.now(),
+                    digest=form.cleaned_data["digest"],
+                    deliver_to=deliver_to,
+                )
+                ring(exposure.connection_id, exposure.connection.kind)
+                messages.success(request, "The reference stands in the file. A sync looks at it now.")
+                return redirect("credential_detail", exposure.credential_id)
+            change = preview(exposure, reference=reference, key=key)
+        except (InventoryError, ProviderError) as exc:
+            problem = str(exc)
+    context = {
+        "exposure": exposure,
+        "form": form,
+        "change": change,
+        "problem": problem,
+        "folders": settings.DELIVERY_FOLDERS,
+    }
+    status = 422 if problem or (form.is_bound and not form.is_valid()) else 200
+    return render(request, "inventory/exposure_replace.html", context, status=status)

@@ -62,6 +62,7 @@ WRITES: dict[str, set[Role]] = {
     "connection_enable": OPERATORS,
     "connection_remove": OPERATORS,
     "connection_sync": OPERATORS,
+    "exposure_replace": OPERATORS,
     "connection_test": OPERATORS,
     "credential_assign_environment": OPERATORS,
     "credential_assign_owner": OWNERS,
