@@ -32,6 +32,7 @@ GROUPS: list[tuple[str, list[tuple[str, str, str, str]]]] = [
         "Lifecycle",
         [
             ("finding_list", "flag", "Findings", "findings"),
+            ("operation_list", "operation", "Operations", "operations"),
             ("waiver_list", "pause", "Waivers", "requested"),
             ("batch_list", "stop", "Kill switch", ""),
             ("policy_list", "policy", "Policies", ""),
@@ -48,7 +49,9 @@ GROUPS: list[tuple[str, list[tuple[str, str, str, str]]]] = [
         ],
     ),
 ]
-QUEUES = frozenset({"quarantined", "requested"})  # counts of what waits, which are part of the other counts
+QUEUES = frozenset(
+    {"quarantined", "requested", "operations"}
+)  # counts of what waits, which are part of the other counts
 # One statement; each part stops at the limit, so it costs the same at any size.
 COUNTS = """
 SELECT {}
@@ -63,6 +66,11 @@ SELECT {}
             ("exposures", "inventory_exposure", "gone_at IS NULL"),
             ("findings", "lifecycle_finding", "resolved_at IS NULL AND state IN ('open', 'acknowledged')"),
             ("requested", "lifecycle_waiver", "state = 'requested'"),
+            (
+                "operations",
+                "lifecycle_operation",
+                "closed_at IS NULL AND (state IN ('stalled', 'proposed') OR (state = 'waiting' AND due_at IS NULL))",
+            ),
         ]
     )
 )

@@ -15,9 +15,9 @@ from rest_framework.exceptions import ValidationError
 from access.actors import Actor
 from access.permissions import MayOperate
 from inventory import api as inventory
-from inventory.models import Connection, Credential, Owner
-from lifecycle import filters, progress, serializers
-from lifecycle.actions import deliveries, requests
+from inventory.models import Connection, Credential, McpClient, Owner
+from lifecycle import filters, progress, serializers, tasks
+from lifecycle.actions import by_hand, consumers, deliveries, requests
 from lifecycle.errors import (
     LifecycleError,
     NotAnOperator,
@@ -48,7 +48,7 @@ from lifecycle.models import (
 from lifecycle.models.findings import mildness, owner_key, place_key
 from lifecycle.models.scores import scores_of
 from lifecycle.rules import RULES, Rule
-from lifecycle.states import OperationKind
+from lifecycle.states import Acknowledged, OperationKind
 from web.api import ARRIVAL, ReadOnlyViewSet, as_body, cleaned
 from web.paging import Ordering
 from web.schema import NO_CONTENT
@@ -287,7 +287,21 @@ class OperationViewSet(WritingViewSet):
         "hand-over": "hand_over",
         "cancel": "cancel",
         "urgent": "urgent",
+        "acknowledgements": "acknowledge",
+        "extend": "extend",
+        "retire": "retire",
+        "done": "done",
     }
+
+    def write(self, request: Any, mark: Any, method: Any, **kwargs: Any) -> Any:
+        """Whatever was asked for, a worker looks at it at once."""
+
+        def rung(view: Any, *given: Any) -> Operation:
+            row: Operation = method(view, *given)
+            tasks.ring(row)
+            return row
+
+        return super().write(request, mark, rung, **kwargs)
 
     def one(self, pk: UUID, names: Sequence[str]) -> str | None:
         """Steps are read from the plan, and the journal has rows of its own, so a list is without them."""
@@ -356,6 +370,27 @@ class OperationViewSet(WritingViewSet):
         return requests.request_revocation(
             row.credential, actor=self.actor, now=timezone.now(), reason=given["reason"], is_urgent=True
         )
+
+    @writes(serializers.AcknowledgementBody, "Say that a consumer uses the new version; it may say so itself.")
+    def acknowledge(self, row: Operation, given: Mapping[str, Any]) -> Operation:
+        who = named(McpClient.objects.visible_to(self.actor), given["client"], "client", "client") or given["consumer"]
+        consumers.acknowledge(row, who, how=Acknowledged.API, actor=self.actor, now=timezone.now())
+        return row
+
+    @writes(serializers.ExtensionBody, "Let both versions work longer.")
+    def extend(self, row: Operation, given: Mapping[str, Any]) -> Operation:
+        consumers.extend(row, given["until"], actor=self.actor, now=timezone.now(), reason=given["reason"])
+        return row
+
+    @writes(serializers.ReasonBody, "Retire the old version though not every consumer is known to have moved.")
+    def retire(self, row: Operation, given: Mapping[str, Any]) -> Operation:
+        consumers.retire_anyway(row, actor=self.actor, now=timezone.now(), reason=given["reason"])
+        return row
+
+    @writes(serializers.ReasonBody, "Say that a person did what no provider can be asked for.")
+    def done(self, row: Operation, given: Mapping[str, Any]) -> Operation:
+        by_hand.done_by_hand(row, actor=self.actor, now=timezone.now(), reason=given["reason"])
+        return row
 
 
 class StepAttemptViewSet(ReadOnlyViewSet):

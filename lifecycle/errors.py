@@ -307,3 +307,7 @@ class LimitsRefused(LifecycleError):
 
 class HaltResumed(LifecycleError):
     """The schedule goes on there already."""
+
+
+class NotByHand(LifecycleError):
+    """Keyreeve does the steps of this operation itself; only what is done by hand is reported."""

@@ -6,6 +6,7 @@ from typing import Any
 from django import forms
 
 from inventory.forms import OwnerNamed, suggested_owners
+from inventory.models import Connection
 from lifecycle.models.waivers import MOST_ACTIVE
 from lifecycle.models.work import LONGEST_COMMENT
 from lifecycle.states import LinkKind
@@ -156,3 +157,72 @@ class CapForm(forms.Form):
     reason = forms.CharField(
         label="Reason", max_length=500, error_messages={"required": "Say why the cap changes; auditors ask."}
     )
+
+
+# ── Operations ─────────────────────────────────────────────────────────────────────────────────
+LONGEST_REASON = 1_000
+
+
+class OperationReasonForm(forms.Form):
+    reason = forms.CharField(
+        label="Reason",
+        max_length=LONGEST_REASON,
+        widget=forms.TextInput,
+        help_text="Kept with it in the audit log.",
+        error_messages={"required": "Say why: whoever looks at this later wants to know."},
+    )
+
+
+class OptionalReasonForm(forms.Form):
+    reason = forms.CharField(label="Reason", max_length=LONGEST_REASON, required=False, widget=forms.TextInput)
+
+
+class RevocationForm(OperationReasonForm):
+    is_urgent = forms.BooleanField(
+        label="Urgent: skip every wait",
+        required=False,
+        help_text="It leaked, or somebody uses it who may not: suspended and destroyed at once.",
+    )
+
+
+class HandOverForm(AssignmentForm):
+    pass
+
+
+class ConsumerForm(forms.Form):
+    consumer = forms.CharField(
+        label="Consumer", max_length=300, help_text="The name of the client that uses the new version."
+    )
+
+
+class ExtensionForm(OperationReasonForm):
+    days = forms.IntegerField(label="Days from now", min_value=1, max_value=90, initial=7)
+
+
+class DeliveryForm(forms.Form):
+    """Where the next new secret goes."""
+
+    sink = forms.ChoiceField(
+        label="Sink",
+        choices=[
+            ("aws_secrets", "AWS Secrets Manager"),
+            ("file", "A file or an environment file"),
+            ("mcp_config", "The configuration of an MCP client"),
+            ("memory", "In memory (for trying)"),
+        ],
+    )
+    location = forms.CharField(
+        label="Where in it", max_length=2_000, help_text="A reference in the sink's own form, never a secret."
+    )
+    connection = forms.ModelChoiceField(
+        label="Connection", queryset=Connection.objects.none(), required=False, empty_label="None",
+        help_text="By whose rights it is written; files need none.",
+    )  # fmt: skip
+    quiet_days = forms.IntegerField(
+        label="Quiet period in days", min_value=0, max_value=366, required=False, help_text="Empty: the usual 7."
+    )
+    reason = forms.CharField(label="Reason", max_length=LONGEST_REASON, required=False, widget=forms.TextInput)
+
+    def __init__(self, *args: Any, connections: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["connection"].queryset = connections  # type: ignore[attr-defined]

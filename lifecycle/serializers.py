@@ -569,6 +569,17 @@ class HandOverBody(OptionalReasonBody):
     to = serializers.UUIDField(allow_null=True, help_text="The owner who sees to it; null: nobody in particular.")
 
 
+class AcknowledgementBody(serializers.Serializer[Any]):
+    client = serializers.UUIDField(required=False, allow_null=True, default=None)
+    consumer = serializers.CharField(
+        required=False, default="", max_length=300, help_text="What it calls itself, where it is no known client."
+    )
+
+
+class ExtensionBody(ReasonBody):
+    until = serializers.DateTimeField()
+
+
 class DeliveryBody(serializers.Serializer[Any]):
     credential = serializers.UUIDField()
     sink = serializers.CharField(max_length=60)

@@ -1,11 +1,25 @@
 from django.urls import path
 
-from lifecycle.views import batches, clients, credentials, findings, jobs, policies, rules, scores, waivers
+from lifecycle.views import (
+    batches,
+    clients,
+    credentials,
+    findings,
+    jobs,
+    operations,
+    policies,
+    rules,
+    scores,
+    waivers,
+)
 
 urlpatterns = [
     path("credentials/", credentials.credential_list, name="credential_list"),
     path("credentials/<uuid:pk>/", credentials.credential_detail, name="credential_detail"),
     path("credentials/<uuid:pk>/dates/", credentials.credential_dates, name="credential_dates"),
+    path("credentials/<uuid:pk>/delivery/", operations.credential_delivery, name="credential_delivery"),
+    path("credentials/rotate/", operations.credential_rotate, name="credential_rotate"),
+    path("credentials/revoke/", operations.credential_revoke, name="credential_revoke"),
     path("credentials/risk-order/", scores.risk_order, name="risk_order"),
     path("servers/<uuid:pk>/", credentials.server_detail, name="server_detail"),
     path("clients/<uuid:pk>/", clients.client_detail, name="client_detail"),
@@ -13,11 +27,17 @@ urlpatterns = [
     path("findings/acknowledge/", findings.finding_acknowledge, name="finding_acknowledge"),
     path("findings/assign/", findings.finding_assign, name="finding_assign"),
     path("findings/comment/", findings.finding_comment, name="finding_comment"),
+    path("findings/rotate/", operations.finding_rotate, name="finding_rotate"),
+    path("findings/revoke/", operations.finding_revoke, name="finding_revoke"),
     path("findings/waive/", waivers.finding_waive, name="finding_waive"),
     path("findings/about/<slug:kind>/<uuid:pk>/", findings.findings_about, name="findings_about"),
     path("findings/<uuid:pk>/", findings.finding_detail, name="finding_detail"),
     path("findings/<uuid:pk>/link/", findings.finding_link, name="finding_link"),
     path("findings/links/<uuid:pk>/remove/", findings.finding_unlink, name="finding_unlink"),
+    path("operations/", operations.operation_list, name="operation_list"),
+    path("operations/live/", operations.operation_live, name="operation_live"),
+    path("operations/<uuid:pk>/", operations.operation_detail, name="operation_detail"),
+    path("operations/<uuid:pk>/<slug:verb>/", operations.operation_act, name="operation_act"),
     path("waivers/", waivers.waiver_list, name="waiver_list"),
     path("waivers/approve/", waivers.waiver_approve, name="waiver_approve"),
     path("waivers/decline/", waivers.waiver_decline, name="waiver_decline"),

@@ -1,6 +1,7 @@
 """How a finding stands in a row, and a score in parts."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from django import template
@@ -8,11 +9,11 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from lifecycle.models import Finding, Policy, Waiver
+from lifecycle.models import Finding, Operation, Policy, Waiver
 from lifecycle.rules import RULES
 from lifecycle.rules.score import PARTS
 from lifecycle.states import WaiverState
-from lifecycle.views import findings, jobs
+from lifecycle.views import findings, jobs, operations
 from web.templatetags.keyreeve import icon
 
 register = template.Library()
@@ -96,3 +97,35 @@ def hour_strip(hours: Sequence[Any], name: str) -> dict[str, Any]:
     counted = ", ".join(f"{part.label.lower()} in {part.value}" for part in jobs.parts_of(hours))
     cells = [(8 * i, hour) for i, hour in enumerate(hours)]
     return {"cells": cells, "width": 8 * len(cells), "label": f"{name}, the last {len(cells)} hours: {counted}"}
+
+
+PROOFS = {
+    "none": ("off", "todo"),
+    "executed": ("busy", "check"),
+    "verified": ("good", "met"),
+    "unverifiable": ("bad", "unknown"),
+}
+
+
+@register.simple_tag
+def proof(operation: Operation) -> SafeString:
+    """How it is known that the old secret is refused, with a shape and a word."""
+    tone, drawing = PROOFS[operation.proof]
+    return format_html('<span class="state {}">{}{}</span>', tone, icon(drawing), operation.get_proof_display())
+
+
+@register.simple_tag
+def dress(operation: Operation, now: datetime) -> str:
+    """Gives a row its progress; shows nothing."""
+    operations.dressed(operation, now)
+    return ""
+
+
+BADGES = {"running": ("busy", "busy"), "stalled": ("crit", "stop"), "completed": ("ok", "met")}
+
+
+@register.simple_tag
+def operation_badge(operation: Any) -> SafeString:
+    """Where it is, beside the name of its page."""
+    tone, drawing = BADGES.get(operation.shown, ("line", "clock" if operation.is_open else "ended"))
+    return format_html('<span class="badge {}">{}{}</span>', tone, icon(drawing), operation.word)

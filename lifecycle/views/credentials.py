@@ -27,11 +27,13 @@ from inventory.views.checklist import checklist
 from inventory.views.declared import comparison
 from inventory.views.delegation import delegation
 from inventory.views.presence import PresentUnlessAsked
+from lifecycle.actions.requests import may_operate
 from lifecycle.filters import CredentialPageFilter
 from lifecycle.forms import DatesForm
-from lifecycle.models import Finding, Obligation
+from lifecycle.models import Delivery, Finding, Obligation, Operation
 from lifecycle.models.scores import scores_of
 from lifecycle.views import timeline
+from lifecycle.views.operations import dressed
 from web.lists import Bulk, Column, Empty, ListPage, View
 from web.paging import Ordering
 from web.pictures import SHOWN_FROM, Life
@@ -126,6 +128,9 @@ def credential_list(request: HttpRequest) -> HttpResponseBase:
         bulk.append(Bulk("Tag…", reverse("credential_tag"), "tag"))
     if actor.has(Role.OPERATOR):
         bulk.append(Bulk("Set environment…", reverse("credential_assign_environment"), "server"))
+    if actor.has(Role.OPERATOR) or actor.has(Role.OWNER):
+        bulk.append(Bulk("Rotate…", reverse("credential_rotate"), "operation", "r"))
+        bulk.append(Bulk("Revoke…", reverse("credential_revoke"), "stop", "v", "danger"))
     return CREDENTIALS.respond(request, listed(actor), bulk=bulk, context={"now": timezone.now()})
 
 
@@ -178,6 +183,9 @@ def credential_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
             "can_assign": actor.has(Role.REVIEWER) or actor.has(Role.OWNER),
             "can_record": actor.has(Role.REVIEWER),
             "can_place": actor.has(Role.OPERATOR),
+            "can_operate": credential.is_live and may_operate(credential, actor),
+            "delivery": Delivery.objects.filter(credential=credential).first(),
+            "operations": [dressed(row, now) for row in Operation.objects.filter(credential=credential)[:5]],
             "now": now,
         },
     )

@@ -213,6 +213,9 @@ def finding_list(request: HttpRequest) -> HttpResponseBase:
         if may_decide(actor)
         else []
     )
+    if actor.has(Role.OPERATOR) or actor.has(Role.OWNER):
+        bulk.append(Bulk("Rotate…", reverse("finding_rotate"), "operation", "r"))
+        bulk.append(Bulk("Revoke…", reverse("finding_revoke"), "stop", "v", "danger"))
     kept = request.GET.copy()
     for name in ("group", "sort", "cursor", "format", "col"):
         kept.pop(name, None)
@@ -285,6 +288,7 @@ def finding_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
             "comment_form": CommentForm(),
             "is_open": finding.state in COUNTED,
             "can_decide": may_decide(actor),
+            "can_operate": finding.credential_id is not None and (actor.has(Role.OPERATOR) or actor.has(Role.OWNER)),
             "now": now,
         },
     )

@@ -40,6 +40,23 @@ VERBS = {
     "finding.waived": "waived the finding",
     "waiver.withdrawn": "withdrew the waiver",
     "waiver.expired": "ended the waiver: its time was up",
+    "operation.requested": "asked for it",
+    "operation.proposed": "proposed it",
+    "operation.approved": "approved it",
+    "operation.declined": "declined it",
+    "operation.stalled": "gave up; it waits for a person",
+    "operation.resumed": "let it try again",
+    "operation.assigned": "handed it over",
+    "operation.extended": "extended the overlap",
+    "operation.overlap_ended": "ended the overlap",
+    "operation.rolled_back": "turned it back",
+    "operation.cancelled": "cancelled it",
+    "operation.superseded": "asked for a revocation in its place",
+    "operation.completed": "ended it",
+    "operation.verified": "saw it refused",
+    "operation.acknowledged": "recorded that a consumer has moved",
+    "credential.delivery_set": "set where new secrets go",
+    "credential.delivery_removed": "forgot where new secrets go",
 }
 SELF = ("user.signed_in", "user.signed_out", "user.sign_in_refused", "user.view_saved", "user.view_forgotten")
 

@@ -1,0 +1,47 @@
+"""What a person did where no provider can be asked."""
+
+from datetime import datetime
+
+from access.actors import Actor
+from audit.actions import action, in_order, record
+from audit.events import Event
+from lifecycle import plans
+from lifecycle.actions.requests import LONGEST_REASON, may_operate
+from lifecycle.errors import NotAnOperator, NotByHand, OperationClosed, OperationNotProposed, ReasonMissing
+from lifecycle.models import Operation
+from lifecycle.states import OperationState, Proof
+
+
+@action
+def done_by_hand(operation: Operation, *, actor: Actor, now: datetime, reason: str) -> None:
+    """Somebody ended the credential where it was issued, and says so. A word is no proof: somebody looks at it again.
+
+    Raises NotByHand for what Keyreeve does itself.
+    """
+    if not reason.strip() or len(reason) > LONGEST_REASON:
+        raise ReasonMissing
+    (row,) = in_order(Operation.objects.select_related("credential").filter(pk=operation.pk))
+    if row.closed_at is not None:
+        raise OperationClosed
+    if not may_operate(row.credential, actor):
+        raise NotAnOperator
+    if not row.by_hand:
+        raise NotByHand
+    if row.state == OperationState.PROPOSED:
+        raise OperationNotProposed("Approve this operation first.")
+    said = f"No provider can be asked. {actor.label} says that it was ended: {reason}"
+    Operation.objects.filter(pk=row.pk).update(
+        state=OperationState.COMPLETED,
+        step=plans.REVOCATION[-1],
+        proof=Proof.UNVERIFIABLE,
+        proof_reason=said,
+        verify_by=now + plans.VERIFY_WITHIN,
+        due_at=None,
+        stalled_at=None,
+        waits_for="",
+        closed_at=now,
+        lease_token=None,
+        lease_until=None,
+    )
+    detail = {"proof": Proof.UNVERIFIABLE.value, "by_hand": True, "reason": reason}
+    record(Event.OPERATION_COMPLETED, actor=actor, subject=row, detail=detail)
