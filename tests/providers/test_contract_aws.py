@@ -125,8 +125,4 @@ class TestWholeEntries(StagedSecretsContract):
 
 
 class TestMembersOfEntries(StagedSecretsContract):
-    members = ("secret",)
-
-
-class TestMembersOfEntriesWithTheKeyId(StagedSecretsContract):
     members = ("secret", "key_id")
