@@ -8,10 +8,10 @@ metadata, consumers move to it, and the old registration is deleted.
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from hashlib import sha256
 from secrets import token_urlsafe
 from typing import Any, Protocol, TypeVar
@@ -166,7 +166,7 @@ class _Asking:
         found = [row async for row in self.rows(noun, {number})]
         return found[0] if found else None
 
-    async def rows(self, noun: str, wanted: set[str] | None = None) -> Any:
+    async def rows(self, noun: str, wanted: set[str] | None = None) -> AsyncIterator[Mapping[str, Any]]:
         """Rows of a listing; of those `wanted` each by its own address, where they have one."""
         url, key = self._listing(noun)
         if wanted is not None and self._is_managed(noun):
@@ -430,8 +430,8 @@ class Tokens(_Operated):
 class ClientSecrets(_Operated):
     """Secrets of confidential clients. A version is a registration: its external id is the client's id.
 
-    A further client bears, as build metadata of its software version, whose successor it is and the request that it
-    was made for, so that one whose secret died with a worker is found again in the listing.
+    A further client bears, as build metadata of its software version, the first client of its line and the request that
+    it was made for, so that one whose secret died with a worker is found again in the listing.
     """
 
     def __init__(
@@ -452,24 +452,12 @@ class ClientSecrets(_Operated):
         self.capabilities = frozenset(able)
 
     def versions(self, ref: CredentialRef) -> Sequence[DiscoveredVersion]:
-        """The client, those registered in its place, and the one that it was registered in place of."""
+        """The client, and all that stand in one line with it: what it replaced, and what was to replace it."""
         if Capability.LISTS_VERSIONS not in self.capabilities:
             return []
         return self._ask(lambda asking: self._family(asking, ref))
 
     async def _family(self, asking: _Asking, ref: CredentialRef) -> list[DiscoveredVersion]:
-        clients: dict[str, Mapping[str, Any]] = {}
-        async for row in asking.rows("clients"):
-            client_id, (before, _) = text_of(row.get("client_id"), LONGEST_ID), mark_of(row)
-            if client_id and (before or client_id in _ids(ref)):
-                clients[client_id] = row
-        by_digest = {_digest(each) for each in _ids(ref)}
-        before_us = {mark_of(clients[each])[0] for each in _ids(ref) if each in clients} - {""}
-        found = [
-            row
-            for client_id, row in clients.items()
-            if client_id in _ids(ref) or mark_of(row)[0] in by_digest or _digest(client_id) in before_us
-        ]
         return [
             DiscoveredVersion(
                 external_id=str(row["client_id"]),
@@ -478,15 +466,31 @@ class ClientSecrets(_Operated):
                 last_used_at=moment(row.get("last_used_at")),
                 mark=mark_of(row)[1],
             )
-            for row in found
+            for row in await self._rows(asking, ref)
         ]
+
+    async def _rows(self, asking: _Asking, ref: CredentialRef) -> list[Mapping[str, Any]]:
+        """What the listing has of the client and of all that are of one line with it."""
+        ids = _ids(ref)
+        ours = {each: row async for each, row in self._listed(asking) if each in ids or mark_of(row)[0]}
+        roots = {_digest(each) for each in ids} | {mark_of(ours[each])[0] for each in ids if each in ours} - {""}
+        line = {each: row for each, row in ours.items() if each in ids or mark_of(row)[0] in roots}
+        if roots - {_digest(each) for each in ids}:  # the first of the line bears no mark
+            line |= {each: row async for each, row in self._listed(asking) if _digest(each) in roots}
+        return list(line.values())
+
+    async def _listed(self, asking: _Asking) -> AsyncIterator[tuple[str, Mapping[str, Any]]]:
+        async for row in asking.rows("clients"):
+            if client_id := text_of(row.get("client_id"), LONGEST_ID):
+                yield client_id, row
 
     # ── A further one ──────────────────────────────────────────────────────────────────────────
 
     def issue(self, ref: CredentialRef, *, request_key: str) -> Issued:
-        client_id = _current(ref)
         if Capability.ISSUE not in self.capabilities:
             raise Permanent("A further client is registered as the listing of clients describes the first; name it.")
+        row = self._ask(lambda asking: self._standing(asking, ref))
+        client_id = str(row["client_id"])
         if not self.rights.are_clients_managed:
             self._registrations.check()
             if self._registrations.of(client_id) is None:
@@ -494,16 +498,26 @@ class ClientSecrets(_Operated):
                     f"No reference to the registration token of {client_id} is held, so its registration could not be "
                     "deleted once a further one has taken its place."
                 )
-        return self._ask(lambda asking: self._register(asking, client_id, request_key))
+        return self._ask(lambda asking: self._register(asking, row, request_key))
 
-    async def _register(self, asking: _Asking, client_id: str, request_key: str) -> Issued:
-        # Not by reading the registration: a server may end the secret in use on the way (RFC 7592 §2.1).
-        row = await asking.row("clients", client_id)
-        if row is None:
-            raise Permanent(f"{self._label} lists no client {client_id}.")
+    async def _standing(self, asking: _Asking, ref: CredentialRef) -> Mapping[str, Any]:
+        """The client as its listing has it, or the newest of its line once it is gone itself.
+
+        Its registration is not read for that: a server may end the secret in use on the way (RFC 7592 §2.1).
+        """
+        row = await asking.row("clients", _current(ref))
+        if row is not None:
+            return row
+        line = await self._rows(asking, ref)
+        if not line:
+            raise Permanent(f"{self._label} lists no client {_current(ref)}.")
+        return max(line, key=lambda each: moment(each.get("client_id_issued_at")) or datetime.min.replace(tzinfo=UTC))
+
+    async def _register(self, asking: _Asking, row: Mapping[str, Any], request_key: str) -> Issued:
         body = {name: value for name, value in row.items() if name not in _OF_ONE_CLIENT and value not in (None, "")}
         version = text_of(row.get("software_version"), LONGEST_ID).partition(MARK)[0] or "0"
-        body["software_version"] = f"{version}{MARK}{_digest(client_id)}.{request_key}"
+        root = mark_of(row)[0] or _digest(str(row["client_id"]))
+        body["software_version"] = f"{version}{MARK}{root}.{request_key}"
         headers: list[tuple[str, str | Secret]] = [("Accept", "application/json"), ("Content-Type", "application/json")]
         endpoint = await asking.endpoint("registration_endpoint")
         if self.rights.registrar is not None:
@@ -587,7 +601,8 @@ class ClientSecrets(_Operated):
         client_id = external_id or _current(ref)
         held = self._registrations.of(client_id)
         self._ask(lambda asking: self._delete(asking, client_id, held))
-        self._registrations.forget(client_id)
+        with suppress(ProviderError):  # the token of a registration that is gone opens nothing
+            self._registrations.forget(client_id)
 
     async def _delete(self, asking: _Asking, client_id: str, held: Registration | None) -> None:
         if self.rights.are_clients_managed:
@@ -611,10 +626,10 @@ class ClientSecrets(_Operated):
 
 
 def mark_of(row: Mapping[str, Any]) -> tuple[str, str]:
-    """Whose successor a client is, as a digest, and the request it was made for; empty for one that we did not make."""
+    """Of whose line a client is, as a digest, and the request it was made for; empty for one that we did not make."""
     _, is_marked, mark = text_of(row.get("software_version"), 300).partition(MARK)
-    before, _, request_key = mark.partition(".")
-    return (before, request_key) if is_marked else ("", "")
+    root, _, request_key = mark.partition(".")
+    return (root, request_key) if is_marked else ("", "")
 
 
 def _ids(ref: CredentialRef) -> set[str]:
