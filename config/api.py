@@ -44,6 +44,7 @@ VIEWSETS: tuple[type[ReadOnlyViewSet], ...] = (
     lifecycle.FindingChangeViewSet,
     lifecycle.WaiverViewSet,
     lifecycle.OperationViewSet,
+    lifecycle.BatchViewSet,
     lifecycle.StepAttemptViewSet,
     lifecycle.DeliveryViewSet,
     lifecycle.RuleViewSet,

@@ -15,10 +15,12 @@ from rest_framework.exceptions import ValidationError
 from access.actors import Actor
 from access.permissions import MayOperate
 from inventory import api as inventory
+from inventory.errors import InventoryError
 from inventory.models import Connection, Credential, McpClient, Owner
-from lifecycle import filters, progress, serializers, tasks
-from lifecycle.actions import by_hand, consumers, deliveries, requests
+from lifecycle import batching, filters, progress, serializers, tasks
+from lifecycle.actions import batches, by_hand, consumers, deliveries, requests
 from lifecycle.errors import (
+    BatchByRequester,
     LifecycleError,
     NotAnOperator,
     NotAnOperatorOfDeliveries,
@@ -27,6 +29,7 @@ from lifecycle.errors import (
 )
 from lifecycle.models import (
     Acknowledgement,
+    Batch,
     Delivery,
     Finding,
     FindingChange,
@@ -44,11 +47,15 @@ from lifecycle.models import (
     Snapshot,
     StepAttempt,
     Waiver,
+    reports,
 )
 from lifecycle.models.findings import mildness, owner_key, place_key
+from lifecycle.models.scopes import ROWS, Scope
 from lifecycle.models.scores import scores_of
 from lifecycle.rules import RULES, Rule
-from lifecycle.states import Acknowledged, OperationKind
+from lifecycle.states import Acknowledged, BatchKind, OperationKind, ScopeKind
+from lifecycle.tasks import ring_batch
+from providers.base import Secret
 from web.api import ARRIVAL, ReadOnlyViewSet, as_body, cleaned
 from web.paging import Ordering
 from web.schema import NO_CONTENT
@@ -61,6 +68,7 @@ REFUSALS: Mapping[type[Exception], int] = {
     NotAnOperatorOfDeliveries: 403,
     ProposedByRequester: 403,
     ReasonMissing: 400,
+    BatchByRequester: 403,
     LifecycleError: 409,
 }
 JOURNAL = 200  # tries that one operation tells of itself; `step-attempts` has all of them
@@ -430,4 +438,87 @@ class DeliveryViewSet(WritingViewSet):
     @writes(serializers.OptionalReasonBody, "Forget where the new secrets of a credential go.", status=NO_CONTENT)
     def remove(self, row: Delivery, given: Mapping[str, Any]) -> Delivery:
         deliveries.remove_delivery(row, actor=self.actor, reason=given["reason"])
+        return row
+
+
+class BatchViewSet(WritingViewSet):
+    """Kill switches, choices of many, leavers and drills. A person approves on the page; a token approves nothing."""
+
+    queryset = Batch.objects.all()
+    serializer_class = serializers.BatchSerializer
+    object_class = serializers.BatchObjectSerializer
+    filterset_class = filters.BatchFilter
+    orderings = (ARRIVAL,)
+    permission_classes = (MayOperate,)
+    refusals: ClassVar = {InventoryError: 409, **REFUSALS}
+    verbs: ClassVar = {"approve": "approve", "halt": "halt", "resume": "resume", "cancel": "cancel"}
+
+    def initial(self, request: Any, *args: Any, **kwargs: Any) -> None:
+        """A leaked value becomes its keyed fingerprint before anything else reads the body."""
+        super().initial(request, *args, **kwargs)
+        if request.method == "POST" and isinstance(request.data, dict) and request.data.get("value"):
+            value = Secret(str(request.data.pop("value")))
+            if len(value.reveal().strip()) < 8:
+                raise ValidationError({"value": ["Give the whole value, at least 8 characters."]})
+            try:
+                request.data.update(scope=ScopeKind.FINGERPRINT.value, id=batching.scope_of_value(value).id)
+            except InventoryError as exc:
+                raise ValidationError({"value": [str(exc)]}) from exc
+
+    def one(self, pk: UUID, names: Sequence[str]) -> str | None:
+        row = super().one(pk, [name for name in names if name != "counts"])
+        if row is None or "counts" not in names:
+            return row
+        said = as_body(reports.progress(Batch.objects.get(pk=pk))).decode()
+        return f'{row[:-1]}{"" if row == "{}" else ", "}"counts": {said}}}'
+
+    @writes(serializers.BatchBody, "Revoke everything behind a scope, or rehearse it.", status=CREATED)
+    def create(self, given: Mapping[str, Any]) -> Batch:
+        scope = self._scope(given)
+        asked = {"actor": self.actor, "now": timezone.now(), "reason": given["reason"]}
+        if given["drill"]:
+            batch = batches.request_drill(scope, **asked)
+        else:
+            kind = BatchKind.BULK if scope.kind is ScopeKind.CREDENTIALS else BatchKind.KILL_SWITCH
+            batch = batches.request_batch(scope, kind=kind, is_urgent=given["urgent"], **asked)
+        ring_batch(batch)
+        return batch
+
+    def _scope(self, given: Mapping[str, Any]) -> Scope:
+        kind = ScopeKind(given["scope"]) if given["scope"] else ScopeKind.CREDENTIALS
+        if kind is ScopeKind.CREDENTIALS:
+            if not given["ids"]:
+                raise ValidationError({"scope": ["Say behind what to look: scope and id, or the ids of credentials."]})
+            count = len(given["ids"])
+            label = "1 chosen credential" if count == 1 else f"{count} chosen credentials"
+            return Scope(kind, "", label, tuple(str(each) for each in given["ids"]))
+        if kind is ScopeKind.FINGERPRINT:
+            return Scope(kind, given["id"], "a leaked value")
+        try:
+            key = UUID(given["id"])
+        except ValueError as exc:
+            raise ValidationError({"id": ["This is no id."]}) from exc
+        rows: Any = ROWS[kind]._default_manager.all()
+        return Scope.around(kind, named(rows.visible_to(self.actor), key, "id", kind.value))
+
+    @writes(serializers.OptionalReasonBody, "Let a batch begin. A signed-in person does; a token approves nothing.")
+    def approve(self, row: Batch, given: Mapping[str, Any]) -> Batch:
+        batches.approve_batch(row, actor=self.actor, now=timezone.now(), reason=given["reason"])
+        ring_batch(row)
+        return row
+
+    @writes(serializers.ReasonBody, "Begin no more of a batch; what has begun goes on.")
+    def halt(self, row: Batch, given: Mapping[str, Any]) -> Batch:
+        batches.halt_batch(row, actor=self.actor, now=timezone.now(), reason=given["reason"])
+        return row
+
+    @writes(serializers.ReasonBody, "Go on with a halted batch, and try again what has stalled.")
+    def resume(self, row: Batch, given: Mapping[str, Any]) -> Batch:
+        batches.resume_batch(row, actor=self.actor, now=timezone.now(), reason=given["reason"])
+        ring_batch(row)
+        return row
+
+    @writes(serializers.ReasonBody, "Cancel what has not begun.")
+    def cancel(self, row: Batch, given: Mapping[str, Any]) -> Batch:
+        batches.cancel_rest(row, actor=self.actor, now=timezone.now(), reason=given["reason"])
         return row

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from django.db.models import Case, DateField, F, OuterRef, Q, Subquery, TextField, Value, When
+from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Cast, Coalesce, Now
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
@@ -13,6 +14,7 @@ from inventory.serializers import CredentialSerializer
 from inventory.states import Severity
 from lifecycle.models import (
     Acknowledgement,
+    Batch,
     Delivery,
     Finding,
     FindingChange,
@@ -34,7 +36,7 @@ from lifecycle.models import (
 from lifecycle.progress import RUNNING, Part
 from lifecycle.rules import RULES, Rule, Subject
 from lifecycle.rules.score import PARTS, Score
-from lifecycle.states import OperationKind, OperationState, Step, WaiverState
+from lifecycle.states import BatchKind, OperationKind, OperationState, ScopeKind, Step, WaiverState
 from web.shapes import (
     Flag,
     FromMap,
@@ -594,3 +596,52 @@ class DeliveryBody(serializers.Serializer[Any]):
 
 class NothingBody(serializers.Serializer[Any]):
     """Nothing."""
+
+
+# ── Batches ────────────────────────────────────────────────────────────────────────────────────
+
+
+class BatchSerializer(Shape):
+    """Many operations asked for at once, or a drill of them."""
+
+    noun = "batches"
+    url = Url()
+    display = Text(
+        Joined(
+            TextFromMap(F("kind"), {kind.value: kind.label for kind in BatchKind}),
+            Value(" over "),
+            Cast(KeyTextTransform("label", "scope"), TextField()),
+        )
+    )
+    leaver = Link(
+        "batches", "parent", Cast("parent__reason", TextField()), allow_null=True, help_text="Where it was decided."
+    )
+
+    class Meta:
+        model = Batch
+        fields = (
+            "id", "url", "display", "kind", "state", "operation_kind", "is_drill", "is_urgent", "scope", "scope_key",
+            "size", "leaver", "needs_approval", "approval_reason", "reason", "requested_by", "requested_at",
+            "decided_by", "decided_at", "begun_at", "ended_at", "halted_reason", "decide_by", "escalated_at", "digest",
+        )  # fmt: skip
+
+
+class BatchObjectSerializer(BatchSerializer):
+    """One batch, with what it was expected to reach and what came of it; while it runs, as it stands."""
+
+    counts = serializers.JSONField(help_text="How many things stand how.")
+
+    class Meta(BatchSerializer.Meta):
+        fields = (*BatchSerializer.Meta.fields, "preview", "counts", "report")  # type: ignore[assignment]
+
+
+class BatchBody(serializers.Serializer[Any]):
+    """What a kill switch is pulled over. Of a leaked value only its keyed fingerprint is kept."""
+
+    scope = serializers.ChoiceField([kind.value for kind in ScopeKind], required=False, default="")
+    id = serializers.CharField(max_length=100, required=False, default="", help_text="Of the server, client, …")
+    ids = serializers.ListField(child=serializers.UUIDField(), required=False, default=list, max_length=10_000)
+    value = serializers.CharField(required=False, default="", write_only=True, help_text="A leaked value, once.")
+    reason = serializers.CharField(max_length=1_000)
+    urgent = serializers.BooleanField(required=False, default=True)
+    drill = serializers.BooleanField(required=False, default=False)

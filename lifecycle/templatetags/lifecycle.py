@@ -5,10 +5,12 @@ from datetime import datetime
 from typing import Any
 
 from django import template
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from access.roles import Role
 from lifecycle.models import Finding, Operation, Policy, Waiver
 from lifecycle.rules import RULES
 from lifecycle.rules.score import PARTS
@@ -129,3 +131,13 @@ def operation_badge(operation: Any) -> SafeString:
     """Where it is, beside the name of its page."""
     tone, drawing = BADGES.get(operation.shown, ("line", "clock" if operation.is_open else "ended"))
     return format_html('<span class="badge {}">{}{}</span>', tone, icon(drawing), operation.word)
+
+
+@register.simple_tag(takes_context=True)
+def kill_link(context: template.Context, kind: str, key: Any, css: str = "btn quiet") -> SafeString:
+    """The way to the kill switch over this, for who may pull it."""
+    if not context["request"].actor.has(Role.OPERATOR):
+        return format_html("")
+    at = f"{reverse('batch_new')}?kind={kind}&id={key}"
+    words = "Revoke it everywhere…" if kind == "credentials" else "Revoke everything behind it…"
+    return format_html('<a class="{}" href="{}">{}{}</a>', css, at, icon("stop"), words)

@@ -30,6 +30,7 @@ from inventory.models import (
 )
 from inventory.states import RunState, Severity, Verdict
 from lifecycle.models import (
+    Batch,
     Delivery,
     Finding,
     FindingChange,
@@ -185,6 +186,10 @@ def operated(on: Credential) -> Operation:
         step_at=NOW,
         due_at=NOW + timedelta(hours=1),
     )
+    Batch.objects.create(
+        kind="kill_switch", state="requested", scope={"kind": "credentials", "id": "", "label": "one chosen"},
+        reason="It leaked.", requested_by="Otto", requested_by_key="user:2", requested_at=NOW, size=0,
+    )  # fmt: skip
     StepAttempt.objects.create(
         operation=row, step=Step.ISSUE, number=1, lease_token=uuid4(), begun_at=NOW, ended_at=NOW, outcome="done",
         said="It issued a second version.",

@@ -1,14 +1,19 @@
 """The pages of the kill switch: look first, confirm with the number, watch it; and a leaked value stays nowhere."""
 
+import io
+import json
 import logging
 import secrets
 from typing import Any
 
 import pytest
+from django.core.management import CommandError, call_command
 from django.db import connection as database
 from django.test import Client
 
+from access.actors import Actor
 from access.roles import Role
+from config.actions import issue_token
 from inventory.fingerprints import fingerprint
 from inventory.states import ConnectionKind
 from lifecycle.models import Batch, OperatingLimits, Operation
@@ -154,3 +159,66 @@ def test_a_page_of_many_asks_the_database_no_more_often(
         mira.get(f"/batches/{batch.pk}/")
     with django_assert_max_num_queries(9):
         mira.get(f"/batches/{batch.pk}/", headers=HTMX)
+
+
+# ── REST and the command line ──────────────────────────────────────────────────────────────────
+
+
+def test_over_rest_it_is_asked_for_once_a_key_and_approved_by_no_token(
+    cloud: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    OperatingLimits.objects.create(second_person_from=1)
+    value = "sk-" + secrets.token_urlsafe(32)
+    factories.credential(connection=cloud, fingerprint=fingerprint(value, key=KEY))
+    token = issue_token("robot", Role.AUTOMATION, life=None, actor=Actor.system("tests"))
+    robot = Client(headers={"Authorization": f"Token {token}", "Idempotency-Key": "one"})
+
+    def post(path: str, **body: Any) -> Any:
+        return robot.post(f"/api/v1/batches/{path}", body, content_type="application/json")
+
+    with caplog.at_level(logging.DEBUG):
+        first = post("", value=value, reason="leaked")
+        again = post("", value=value, reason="leaked")
+    assert (first.status_code, again.status_code) == (201, 201)
+    assert again.headers["Idempotency-Replayed"] == "true"
+    assert first.json()["id"] == again.json()["id"]
+    assert first.json()["state"] == "requested"
+    one = f"{first.json()['id']}/"
+    robot.defaults.pop("HTTP_IDEMPOTENCY_KEY", None)
+    assert post(f"{one}approve/", reason="me").status_code in {403, 422}
+    told = robot.get(f"/api/v1/batches/{one}").json()
+    assert told["counts"] == {"waiting": 1}
+    assert told["preview"]["credentials"] == 1
+    for place in (text(first), caplog.text, everything_stored()):
+        assert value not in place
+
+
+def test_the_command_line_says_first_and_does_with_yes(cloud: Any, capsys: Any, monkeypatch: Any) -> None:
+    value = "sk-" + secrets.token_urlsafe(32)
+    factories.credential(connection=cloud, fingerprint=fingerprint(value, key=KEY))
+    call_command("kill", "connection", "cloud")
+    assert "Nothing was changed" in capsys.readouterr().out
+    with pytest.raises(CommandError, match="standard input"):
+        call_command("kill", "fingerprint", value, "--yes", "--reason", "x")
+    call_command("kill", "connection", "cloud", "--drill", "--reason", "quarterly", "--format", "json")
+    assert json.loads(capsys.readouterr().out)["is_drill"] is True
+    assert not Operation.objects.exists()
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{value}\n"))
+    call_command("kill", "fingerprint", "--yes", "--reason", "leaked", "--format", "json")
+    said = capsys.readouterr().out
+    assert (json.loads(said)["state"], json.loads(said)["size"]) == ("running", 1)
+    assert value not in said + everything_stored()
+    assert Operation.objects.get().is_urgent
+
+
+def test_every_page_of_something_leads_there(mira: Client, cloud: Any) -> None:
+    key = factories.credential(connection=cloud)
+    use = factories.use(key)
+    owner = factories.owner()
+    for path, kind, row in (
+        ("servers", "server", use.server), ("clients", "client", use.client), ("owners", "owner", owner),
+        ("connections", "connection", cloud), ("credentials", "credentials", key),
+    ):  # fmt: skip
+        assert f"/batches/new/?kind={kind}&amp;id={row.pk}" in text(mira.get(f"/{path}/{row.pk}/")), path
+    auditor = browser(Role.AUDITOR)
+    assert "/batches/new/" not in text(auditor.get(f"/servers/{use.server_id}/"))
