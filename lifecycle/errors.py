@@ -311,3 +311,11 @@ class HaltResumed(LifecycleError):
 
 class NotByHand(LifecycleError):
     """Keyreeve does the steps of this operation itself; only what is done by hand is reported."""
+
+
+class NotAPerson(LifecycleError):
+    """A person says this by name; a token or a scheduled job does not."""
+
+
+class NothingUnverified(LifecycleError):
+    """Only what has ended and was not seen refused can still be said to be refused."""

@@ -126,7 +126,7 @@ class Cloud:
             external_id=external_id or f"mem-{secrets.token_hex(8)}",
             secret=secret or secrets.token_urlsafe(24),
             issued_at=issued_at or now,
-            changed_at=now - self.lag,
+            changed_at=now - timedelta(days=1),
         )
         with self.lock:
             self.held.setdefault(slot, []).append(held)

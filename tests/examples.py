@@ -10,6 +10,8 @@ FEWEST = 10
 
 settings.register_profile("quick", max_examples=40)
 settings.register_profile("thorough", max_examples=400)
+# For one property at a time: pytest --hypothesis-profile=nightly tests/lifecycle/test_crash_points.py
+settings.register_profile("nightly", max_examples=5_000)
 settings.load_profile("quick")  # what is asked for on the command line is loaded after this
 
 

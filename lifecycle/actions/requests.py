@@ -14,12 +14,15 @@ from access.roles import Role
 from audit.actions import action, in_order, record
 from audit.events import Event
 from inventory.models import Credential, CredentialVersion, Owner
+from inventory.states import CredentialStatus
 from lifecycle import plans
 from lifecycle.errors import (
     CredentialEnded,
     NoDelivery,
     NotAnOperator,
+    NotAPerson,
     NothingOperable,
+    NothingUnverified,
     OperationAlreadyOpen,
     OperationClosed,
     OperationNotProposed,
@@ -29,9 +32,9 @@ from lifecycle.errors import (
     ProposedByRequester,
     ReasonMissing,
 )
-from lifecycle.models import Batch, Delivery, Obligation, Operation, Policy
+from lifecycle.models import Batch, Delivery, Obligation, Operation, Policy, StepAttempt
 from lifecycle.models.upcoming import OPERABLE as OPERABLE  # noqa: PLC0414  others take it from here
-from lifecycle.states import OperationKind, OperationState, Proof, Step, Trigger
+from lifecycle.states import AttemptOutcome, OperationKind, OperationState, Proof, Step, Trigger
 
 LONGEST_REASON = 1_000
 
@@ -135,6 +138,7 @@ def request_revocation(
             lease_token=None,
             lease_until=None,
         )
+        _end_what_is_under_way(open_one, now, "A revocation takes its place, and looks for what this had done.")
         record(Event.OPERATION_SUPERSEDED, actor=actor, subject=open_one, detail={"reason": reason})
     return _open(
         Operation(
@@ -218,19 +222,48 @@ def cancel(operation: Operation, *, actor: Actor, now: datetime, reason: str) ->
     _permitted(row, actor)
     if row.is_running(now):
         raise OperationRunning
-    if row.kind == OperationKind.ROTATION and row.step not in {Step.ISSUE} | plans.FINAL_STEPS:
-        _turn_back(row, actor=actor, now=now, reason=reason)
-        return
     if row.step in plans.FINAL_STEPS or row.is_rolling_back or row.proof != Proof.NONE:
         raise PastTheWayBack
-    if row.step == Step.ISSUE and row.new_version_id is None and row.attempts and row.state != OperationState.PROPOSED:
-        # An attempt may have left a stray behind, which the way back looks for.
+    begun = StepAttempt.objects.filter(operation=row).exclude(intent={})
+    if row.kind == OperationKind.ROTATION and (row.step != Step.ISSUE or begun.exists()):
+        # What was issued, also by an attempt that nobody knows the end of, is looked for on the way back.
         _turn_back(row, actor=actor, now=now, reason=reason)
         return
-    if row.kind == OperationKind.REVOCATION and row.step not in {Step.SNAPSHOT, Step.SUSPEND}:
+    if row.kind == OperationKind.REVOCATION and (row.step not in {Step.SNAPSHOT, Step.SUSPEND} or begun.exists()):
         raise PastTheWayBack
     _close(row, OperationState.CANCELLED, reason, now=now)
     record(Event.OPERATION_CANCELLED, actor=actor, subject=row, detail={"step": row.step, "reason": reason})
+
+
+@action
+def seen_refused(operation: Operation, *, actor: Actor, now: datetime, reason: str) -> None:
+    """Say how somebody saw refused what Keyreeve itself could not see. `reason` is what was seen, by name."""
+    _say_why(reason)
+    (row,) = in_order(Credential.objects.filter(pk=operation.credential_id))
+    (found,) = in_order(Operation.objects.select_related("credential").filter(pk=operation.pk))
+    if not may_operate(row, actor):
+        raise NotAnOperator
+    if actor.kind is not ActorKind.USER:
+        raise NotAPerson
+    if found.state != OperationState.COMPLETED or found.proof != Proof.UNVERIFIABLE:
+        raise NothingUnverified
+    said = f"{actor.label} saw it refused: {reason}"
+    Operation.objects.filter(pk=found.pk).update(
+        proof=Proof.VERIFIED, proof_reason=said, verify_by=None, refused_at=found.refused_at or now
+    )
+    if found.kind == OperationKind.REVOCATION:
+        CredentialVersion.objects.filter(credential=row, destroyed_at=None).update(destroyed_at=now, is_current=False)
+        Credential.objects.filter(pk=row.pk).update(status=CredentialStatus.DESTROYED)
+    elif found.old_version_id is not None:
+        old = CredentialVersion.objects.filter(pk=found.old_version_id, destroyed_at=None, is_current=False)
+        old.update(destroyed_at=now)
+    record(Event.OPERATION_VERIFIED, actor=actor, subject=found, detail={"said": said})
+
+
+def _end_what_is_under_way(row: Operation, now: datetime, said: str) -> None:
+    StepAttempt.objects.filter(operation=row, ended_at=None).update(
+        ended_at=now, outcome=AttemptOutcome.LOST, said=said
+    )
 
 
 def _turn_back(row: Operation, *, actor: Actor, now: datetime, reason: str) -> None:
@@ -333,5 +366,5 @@ def _change(row: Operation, **values: object) -> None:
     Operation.objects.filter(pk=row.pk).update(**{"lease_token": None, "lease_until": None, **values})
 
 
-def _close(row: Operation, state: OperationState, why: str, *, now: datetime) -> None:
-    _change(row, state=state, closed_at=now, closed_reason=why, due_at=None, stalled_at=None)
+def _close(row: Operation, state: OperationState, why: str, *, now: datetime, **values: object) -> None:
+    _change(row, state=state, closed_at=now, closed_reason=why, due_at=None, stalled_at=None, **values)

@@ -14,7 +14,7 @@ from lifecycle.engine import claims, journal
 from lifecycle.engine.claims import LeaseLost
 from lifecycle.engine.outcomes import Again, Done, GivesUp, Outcome
 from lifecycle.engine.reach import REACH, Reach
-from lifecycle.engine.steps import INTENDED, STEPS
+from lifecycle.engine.steps import INTENDED, STEPS, take_back
 from lifecycle.engine.work import Work
 from lifecycle.models import StepAttempt
 from lifecycle.plans import WAITS
@@ -55,7 +55,10 @@ def advance(
     try:
         _Run(work, clock, actor, jitter, at).go_on()
     except LeaseLost:
-        return False  # whoever has it now looks at what was done, and goes on
+        # Whoever has it now looks at what was done, and goes on. What only this worker knows of it takes back.
+        work.asking.is_fenced = True
+        take_back(work)
+        return False
     return True
 
 
@@ -112,7 +115,7 @@ class _Run:
             worker=self.worker,
             now=self.clock(),
         )
-        self.lost = None
+        self.lost = self.work.just_issued = None
         self.at("after outcome", step)
 
     def _failed(self, step: Step, exc: Exception) -> Outcome:

@@ -14,12 +14,13 @@ from inventory.models import Credential, CredentialVersion
 from inventory.states import CredentialStatus
 from lifecycle import plans
 from lifecycle.engine import rows
+from lifecycle.engine.claims import LeaseLost
 from lifecycle.engine.cutover import judge
 from lifecycle.engine.outcomes import Again, Done, GivesUp, Outcome, Waits
 from lifecycle.engine.presenting import lasting_key
 from lifecycle.engine.work import Work
 from lifecycle.models import Operation, StepAttempt
-from lifecycle.states import OperationKind, Proof, Step
+from lifecycle.states import AttemptOutcome, OperationKind, Proof, Step
 from providers.base import Basis, Capability, Delivered, DiscoveredVersion, Issued, Liveness, Seen, Status
 from providers.errors import NoRoom, Permanent, ProviderError
 
@@ -29,6 +30,8 @@ LONGEST_LOOK_AGAIN = timedelta(minutes=2)
 LOOKS_AT_NOTHING = 2
 ROOM_WITHIN = timedelta(minutes=10)  # in which a version that an earlier attempt left behind becomes visible
 REFUSED_LOOKS = 5
+LOOKED_BACK = timedelta(days=30)  # a rotation that a revocation takes the place of began within
+SEEN_WITHIN = timedelta(minutes=2)  # what was issued is listed by then, wherever that takes time
 ENDED = (Status.DESTROYED, Status.EXPIRED)
 
 Intent = Callable[[Work], dict[str, Any]]
@@ -135,6 +138,20 @@ def destroy_strays(work: Work) -> list[str]:
     return [each.external_id for each in found]
 
 
+def not_seen_yet(work: Work) -> Waits | None:
+    """Wait where an attempt may have issued something that its provider does not list yet."""
+    if not work.can(Capability.LISTS_VERSIONS) or work.can(Capability.CALLER_CHOOSES_SECRET):
+        return None
+    uncertain = StepAttempt.objects.filter(
+        operation__credential=work.credential, step=Step.ISSUE, begun_at__gt=work.operation.requested_at - LOOKED_BACK
+    ).exclude(outcome=AttemptOutcome.DONE)
+    last = max((each.ended_at or each.begun_at for each in uncertain.exclude(intent={})), default=None)
+    if last is None or work.clock() >= last + SEEN_WITHIN:
+        return None
+    said = "An attempt to issue ended without an answer; whether it left anything behind is looked at again in a while."
+    return Waits(until=last + SEEN_WITHIN, sentence=said)
+
+
 def recover_issue(work: Work, lost: StepAttempt) -> None:
     """Destroy what it may have issued, and drop what it may have stored: nobody knows whether the two belong together.
 
@@ -151,14 +168,17 @@ def run_issue(work: Work, attempt: StepAttempt | None) -> Outcome:
         issued = work.provider.issue(work.ref, request_key=key)
     except NoRoom as exc:
         return _without_room(work, exc)
+    work.just_issued = (issued.external_id, key)
     try:
         delivered = Delivered(secret=issued.secret, external_id=issued.external_id)
         work.sink.store(delivered, request_key=key)
         back = work.sink.read(key)
         if back is None or not compare_digest(back.secret.reveal().encode(), issued.secret.reveal().encode()):
             raise Permanent(f"What was stored at {work.sink.location} does not read back as it was stored.")
+    except LeaseLost:
+        raise  # the runner takes it back
     except Exception:
-        _take_back(work, issued, key)
+        take_back(work)
         raise
     result = _described(issued, key)
     new: list[CredentialVersion] = []
@@ -171,12 +191,20 @@ def run_issue(work: Work, attempt: StepAttempt | None) -> Outcome:
     return Done(said=said, result=result, apply=apply)
 
 
-def _take_back(work: Work, issued: Issued, key: str) -> None:
-    """What cannot be delivered is destroyed at once. Where that fails too, the next attempt finds it as a stray."""
-    if work.can(Capability.REPLACES) or not work.can(Capability.DESTROY):
+def take_back(work: Work) -> None:
+    """What was issued and is not written down is destroyed at once. Where that fails too, it is found as a stray later.
+
+    Not where asking again gives the same version, nor where another attempt has issued anew under its name meanwhile.
+    """
+    if work.just_issued is None:
+        return
+    (external_id, key), work.just_issued = work.just_issued, None
+    if work.can(Capability.REPLACES) or work.can(Capability.CALLER_CHOOSES_SECRET):
         return
     try:
-        work.provider.destroy(work.ref, issued.external_id)
+        listed = _listed(work, external_id)
+        if work.can(Capability.DESTROY) and (listed is None or listed.mark in ("", key)):
+            work.provider.destroy(work.ref, external_id)
         work.sink.roll_back(key)
     except ProviderError:
         return
@@ -353,6 +381,8 @@ def run_verify_gone(work: Work, attempt: StepAttempt | None) -> Outcome:
     if work.operation.kind == OperationKind.REVOCATION:
         return verify_revoked(work)
     if len(work.issuing()) > 1:
+        if (waits := not_seen_yet(work)) is not None:
+            return waits
         destroy_strays(work)
     old = work.old_external_id
     if work.operation.proof == Proof.VERIFIED:
@@ -536,6 +566,10 @@ def run_destroy(work: Work, attempt: StepAttempt | None) -> Outcome:
 
 def verify_revoked(work: Work) -> Outcome:
     radius = work.operation.blast_radius
+    if (waits := not_seen_yet(work)) is not None:
+        return waits
+    if set(targets(work)) - {*radius["versions"], ""}:
+        return Done(said="A further version has come to light, and is destroyed too.", goes_on_at=Step.DESTROY)
     judged = _proof(work, _see(work))
     if not isinstance(judged, dict):
         return judged
@@ -603,6 +637,8 @@ def run_destroy_new(work: Work, attempt: StepAttempt | None) -> Outcome:
 
 
 def run_verify_back(work: Work, attempt: StepAttempt | None) -> Outcome:
+    if (waits := not_seen_yet(work)) is not None:
+        return waits
     destroy_strays(work)
     new = work.operation.new_version
     said = "Nothing of the new version is left."

@@ -38,6 +38,7 @@ class Asking:
         self.minutes: dict[datetime, list[int]] = {}
         self.longest: timedelta | None = None
         self.place_failed = False
+        self.is_fenced = False  # only what this worker alone knows of is tidied up; the lease is somebody else's
 
     def provider(self, work: Callable[[], T]) -> T:
         begun = self._still_mine()
@@ -60,7 +61,7 @@ class Asking:
 
     def _still_mine(self) -> datetime:
         now = self.clock()
-        if self.lease.until - now < LEASE - RENEWED_AFTER:
+        if not self.is_fenced and self.lease.until - now < LEASE - RENEWED_AFTER:
             renew(self.lease, now=now)
         return now
 
@@ -117,8 +118,9 @@ class Work:
     def __init__(self, lease: Lease, load: Load, *, clock: Clock, reach: Reach) -> None:
         self.lease, self.load, self.clock, self._reach = lease, load, clock, reach
         self.asking = Asking(lease, clock)
-        rows = Operation.objects.select_related("credential", "connection", "old_version", "new_version")
+        rows = Operation.objects.select_related("credential__connection", "connection", "old_version", "new_version")
         self.operation: Operation = rows.get(pk=lease.operation_id)
+        self.just_issued: tuple[str, str] | None = None  # its external id and request key, until that is written
         self.attempts = list(StepAttempt.objects.filter(operation=self.operation).order_by("number"))
 
     @property
@@ -169,7 +171,8 @@ class Work:
         return next((each for each in self.attempts if each.ended_at is None), None)
 
     def issuing(self) -> list[StepAttempt]:
-        return [each for each in self.attempts if each.step == Step.ISSUE]
+        """Attempts that may have issued something: those whose intent was committed."""
+        return [each for each in self.attempts if each.step == Step.ISSUE and each.intent]
 
     @property
     def issued(self) -> Mapping[str, Any]:

@@ -50,6 +50,7 @@ class Estate:
         )
         self.slot, self.location = f"svc-{self.name}", f"memory://{self.name}"
         self.credential = self.add(self.slot, self.location)
+        self.held_at_first = self.delivered()
 
     def add(self, slot: str, location: str) -> Credential:
         held = self.cloud.add(slot)
@@ -80,9 +81,12 @@ class Estate:
         return credential
 
     def rotate(self, **values: Any) -> Operation:
-        return request_rotation(
+        operation = request_rotation(
             values.pop("credential", self.credential), actor=OPERATOR, now=self.clock(), reason="It is old", **values
         )
+        operation.overlap = self.overlap
+        operation.save(update_fields=["overlap"])
+        return operation
 
     def revoke(self, **values: Any) -> Operation:
         return request_revocation(
