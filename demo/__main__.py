@@ -33,6 +33,7 @@ def main() -> None:
         KEYREEVE_ALLOW_LOOPBACK="1",
         KEYREEVE_OWN_DOMAINS="halden.example",
         KEYREEVE_REFERENCE_FOLDERS=",".join(str(folder) for folder in folders),
+        KEYREEVE_DELIVERY_FOLDERS=f"{estate.machine},{estate.secrets}",
     )
     given = sys.argv[1:]
     is_command = bool(given) and not given[0].startswith("-")

@@ -23,8 +23,13 @@ from demo.cloud import SYSTEMS
 from demo.estate import Forge
 
 READER = "keyreeve_reader"
+OPERATOR = "keyreeve_operator"  # may change the applications' logins, and nobody else's
 EVERYBODY = "estate"
 DATABASE = "keyreeve"  # the one that an embedded server begins with
+PAIR = ("_app_a", "_app_b")
+LENT = "GRANT {login} TO {operator} WITH ADMIN TRUE, INHERIT FALSE, SET FALSE"
+# What was rotated or revoked stays so over a start.
+CHANGED = "SELECT rolname FROM pg_roles WHERE shobj_description(oid, 'pg_authid') LIKE '%keyreeve=%'"
 SMALL = {"shared_buffers": "16MB", "max_connections": "40", "cluster_name": "billing-db"}
 
 
@@ -71,7 +76,9 @@ def company(now: datetime, seed: int = 7) -> list[DemoRole]:
 def fill(admin: psycopg.Connection, *, now: datetime, seed: int = 7) -> list[str]:
     """Make the company's roles, and bring those that are there already to the same. The names of those to sign in."""
     reader = DemoRole(READER, "CONNECTION LIMIT 3", groups=("pg_read_all_stats",))
-    roles = [reader, *company(now, seed)]
+    operator = DemoRole(OPERATOR, "CREATEROLE CONNECTION LIMIT 3", groups=("pg_signal_backend",))
+    changed = {name for (name,) in admin.execute(CHANGED).fetchall()}
+    roles = [role for role in (reader, operator, *company(now, seed)) if role.name not in changed]
     groups = {group for role in roles for group in role.groups if not group.startswith("pg_")} | {EVERYBODY}
     there = {name for (name,) in admin.execute("SELECT rolname FROM pg_roles").fetchall()}
     for group in sorted(groups - there):
@@ -87,6 +94,10 @@ def fill(admin: psycopg.Connection, *, now: datetime, seed: int = 7) -> list[str
         for group in (EVERYBODY, *role.groups):
             admin.execute(sql.SQL("GRANT {} TO {}").format(sql.Identifier(group), sql.Identifier(role.name)))
         admin.execute(sql.SQL("COMMENT ON ROLE {} IS {}").format(sql.Identifier(role.name), role.comment))
+        if role.name.endswith(PAIR):
+            named = {"login": sql.Identifier(role.name), "owner": sql.Identifier(role.groups[0])}
+            admin.execute(sql.SQL("ALTER ROLE {login} SET role = {owner}").format(**named))
+            admin.execute(sql.SQL(LENT).format(**named, operator=sql.Identifier(OPERATOR)))
     return [role.name for role in roles if role.is_seen]
 
 

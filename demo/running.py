@@ -152,6 +152,7 @@ def connections(estate: Places, issuer: dict[str, Any]) -> list[Connection]:
     key_id, key = cloud.identity()
     address = issuer["issuer"].partition("://")[2]
     billing = url(estate, "billing")
+    operator = estate.secret("billing-db-operator", database.password_of(database.OPERATOR))
     wanted: list[tuple[ConnectionKind, str, dict[str, Any]]] = [
         (ConnectionKind.MCP_CONFIG, "Repositories", {"paths": [str(estate.machine / "src")], "host": "repositories"}),
         (
@@ -212,6 +213,8 @@ def connections(estate: Places, issuer: dict[str, Any]) -> list[Connection]:
                 "database": database.DATABASE,
                 "user": database.READER,
                 "password": f"file://{estate.secret('billing-db-reader', database.password_of(database.READER))}",
+                "operator": database.OPERATOR,
+                "operator_password": f"file://{operator}",
                 "bound_to": "localhost",
                 "password_date": "rotated",
             },

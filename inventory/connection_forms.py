@@ -34,7 +34,7 @@ from inventory.connection_kinds import KINDS, Kind
 from inventory.feeds.shapes import IDENTIFYING
 from inventory.models import Connection, Environment
 from inventory.states import ConnectionKind
-from providers import postgres
+from providers import postgres, postgres_logins
 from providers.addresses import is_issuer
 from providers.aws import Role, permitted_endpoint
 from providers.errors import ProviderError
@@ -563,6 +563,7 @@ class PostgresForm(ConnectionForm):
     groups = (
         ("Which cluster", ("host", "port", "database", "sslmode", "sslrootcert")),
         ("As whom", ("user", "password", "bound_to")),
+        ("Who rotates and revokes", ("operator", "operator_password", "pair")),
         ("What you record", ("password_date",)),
     )
     named_after = "The host"
@@ -596,6 +597,20 @@ class PostgresForm(ConnectionForm):
     )
     password = ReferenceField(label="Password", help_text="A reference. Empty where none is asked for, as on a socket.")
     bound_to = bound_to("the host above")
+    operator = plain_text(
+        max_length=63,
+        required=False,
+        help_text="A role with CREATEROLE and ADMIN on the logins it may change. Empty: the role that looks, which "
+        "then needs these rights itself, or nothing is rotated.",
+    )
+    operator_password = ReferenceField(label="Password of the operator", help_text="A reference.")
+    pair = plain_text(
+        label="Ends of two alternating logins",
+        max_length=41,
+        required=False,
+        help_text="orders_a and orders_b take turns: while one is used, the other is given a new password. "
+        "Empty: _a,_b.",
+    )
     password_date = plain_text(
         label="Word before a date",
         max_length=40,
@@ -617,6 +632,15 @@ class PostgresForm(ConnectionForm):
         except ProviderError as exc:
             raise ValidationError(str(exc)) from exc
         return host
+
+    def clean_pair(self) -> str:
+        pair: str = self.cleaned_data["pair"]
+        one, _, other = (pair or "_a,_b").partition(",")
+        try:
+            postgres_logins.Logins(postgres.Target(host="any", user="any"), suffixes=(one.strip(), other.strip()))
+        except ProviderError as exc:
+            raise ValidationError(str(exc)) from exc
+        return pair
 
     def clean_password_date(self) -> str:
         word: str = self.cleaned_data["password_date"]

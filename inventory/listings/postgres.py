@@ -45,7 +45,7 @@ class _Known:
             raise Permanent("Name the host and the user to connect as.")
         self._operator, self._operator_password = settings.text("operator"), settings.text("operator_password")
         self._bound_to, self.date_key = settings.text("bound_to"), settings.text("password_date")
-        one, comma, other = settings.text("pair", PAIR).partition(",")
+        one, comma, other = (settings.text("pair") or PAIR).partition(",")
         if not comma:
             raise Permanent(f"The setting pair is how the names of two alternating logins end, such as {PAIR}.")
         self.suffixes = (one.strip(), other.strip())
