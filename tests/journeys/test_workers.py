@@ -34,10 +34,10 @@ PATIENCE = 60  # seconds
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def until(holds: Callable[[], bool], what: str) -> None:
-    end = time.monotonic() + PATIENCE
+def until(holds: Callable[[], bool], what: str, *, patience: int = PATIENCE) -> None:
+    end = time.monotonic() + patience
     while not holds():
-        assert time.monotonic() < end, f"not within {PATIENCE} s: {what}"
+        assert time.monotonic() < end, f"not within {patience} s: {what}"
         time.sleep(0.1)
 
 
