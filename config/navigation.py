@@ -35,6 +35,7 @@ GROUPS: list[tuple[str, list[tuple[str, str, str, str]]]] = [
             ("operation_list", "operation", "Operations", "operations"),
             ("waiver_list", "pause", "Waivers", "requested"),
             ("batch_list", "stop", "Kill switch", ""),
+            ("upcoming_rotations", "overlap", "Upcoming", ""),
             ("policy_list", "policy", "Policies", ""),
             ("rule_list", "evidence", "Rules", ""),
         ],

@@ -19,6 +19,7 @@ from lifecycle.states import (
     ENDS_SOON,
     FINAL,
     AttemptOutcome,
+    Automation,
     BatchKind,
     BatchState,
     Change,
@@ -228,6 +229,23 @@ class WaiverFilter(FilterSet):  # type: ignore[misc]
     def _among(self, rows: Rows, some: Rows, value: bool) -> Rows:
         among = Q(pk__in=some.order_by().values("pk"))
         return rows.filter(among if value else ~among)
+
+
+class UpcomingFilter(FilterSet):  # type: ignore[misc]
+    """Obligations by their date and by what their credential is."""
+
+    environment = RowFilter(Environment, offered=True, field_name="credential__environment", label="Environment")
+    owner = RowFilter(Owner, offered=True, field_name="credential__owner", label="Owner")
+    policy = RowFilter(Policy, offered=True, field_name="policy", label="Policy")
+    connection = RowFilter(Connection, offered=True, field_name="credential__connection", label="Connection")
+    automation = ChoicesFilter(choices=Automation.choices, field_name="policy__automation", label="When due")
+    overdue = FlagFilter(method="is_overdue", label="Overdue")
+    due_after = after("rotate_by", "Due from")
+    due_before = before("rotate_by", "Due before")
+
+    def is_overdue(self, rows: Rows, name: str, value: bool) -> Rows:
+        now = timezone.now()
+        return rows.filter(rotate_by__lt=now) if value else rows.filter(rotate_by__gte=now)
 
 
 class OfFindingFilter(FilterSet):  # type: ignore[misc]

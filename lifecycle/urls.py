@@ -9,6 +9,9 @@ from lifecycle.views import (
     operations,
     policies,
     rules,
+    policies,
+    rules,
+    schedule_ahead,
     scores,
     waivers,
 )
@@ -65,6 +68,13 @@ urlpatterns = [
     path("batches/<uuid:pk>/cancel/", batches.batch_cancel, name="batch_cancel"),
     path("batches/<uuid:pk>/extend/", batches.batch_extend, name="batch_extend"),
     path("batches/<uuid:pk>/decide/", batches.batch_decide, name="batch_decide"),
+    path("upcoming-rotations/", schedule_ahead.upcoming_rotations, name="upcoming_rotations"),
+    path("freezes/set/", schedule_ahead.freeze_set, name="freeze_set"),
+    path("freezes/<uuid:pk>/lift/", schedule_ahead.freeze_lift, name="freeze_lift"),
+    path("windows/add/", schedule_ahead.window_add, name="window_add"),
+    path("windows/<uuid:pk>/retire/", schedule_ahead.window_retire, name="window_retire"),
+    path("operating-limits/", schedule_ahead.operating_limits, name="operating_limits"),
+    path("schedule/halts/<uuid:pk>/resume/", schedule_ahead.schedule_resume, name="schedule_resume"),
     path("schedule/", jobs.job_list, name="job_list"),
     path("schedule/<uuid:pk>/", jobs.job_detail, name="job_detail"),
 ]

@@ -24,7 +24,7 @@ PROVEN_FOR = timedelta(days=30)
 PRODUCTION = 3
 COUNTED = 10_000  # of what is left where it is, and why
 
-_KNOWN_CONSUMER = """
+KNOWN_CONSUMER = """
 EXISTS (
   SELECT 1 FROM inventory_use u JOIN inventory_mcpclient m ON m.id = u.client_id
   WHERE u.gone_at IS NULL AND NOT u.is_disabled AND m.gone_at IS NULL AND m.admission <> 'removed'
@@ -101,9 +101,9 @@ def candidates(
     barred = [str(key) for key in closed if key is not None]
     statement = f"""
         SELECT c.id, c.connection_id, p.id, e.id, coalesce(e.criticality, %(production)s), o.rotate_by,
-               p.automation = %(automatic)s, {_KNOWN_CONSUMER}, {_IDEMPOTENCY}
+               p.automation = %(automatic)s, {KNOWN_CONSUMER}, {_IDEMPOTENCY}
         {CANDIDATES}
-          AND (p.automation = %(automatic)s AND {_KNOWN_CONSUMER}) = %(begins)s
+          AND (p.automation = %(automatic)s AND {KNOWN_CONSUMER}) = %(begins)s
           AND NOT (e.id IS NOT NULL AND e.id = ANY (%(closed)s::uuid[]))
           AND NOT (e.id IS NULL AND %(none_closed)s)
           AND NOT (c.connection_id = ANY (%(halted)s::uuid[]))
@@ -193,6 +193,38 @@ def left(
                 "halted": [str(key) for key in halted],
                 "policies": [str(policy) for policy, _ in waiting],
                 "connections": [str(connection_id) for _, connection_id in waiting],
+            },
+        )
+        return dict(cursor.fetchall())
+
+
+MOST_A_DAY = 999  # counted of one day; more is said to be more
+
+
+def counts_by_day(first: datetime, days: int, visible: Collection[UUID] | None = None) -> dict[str, int]:
+    """How many rotations fall due on each of these days (UTC). `visible`, where given, are the owners they are of."""
+    statement = """
+        SELECT to_char(day.at AT TIME ZONE 'UTC', 'YYYY-MM-DD'), due.number
+        FROM generate_series(%(first)s::timestamptz, %(last)s::timestamptz, interval '1 day') AS day (at),
+        LATERAL (SELECT count(*) AS number FROM (
+          SELECT 1 FROM lifecycle_obligation o
+          WHERE o.rotate_by >= day.at AND o.rotate_by < day.at + interval '1 day'
+            AND (%(everything)s OR EXISTS (
+              SELECT 1 FROM inventory_credential c
+              WHERE c.id = o.credential_id
+                AND (c.owner_id = ANY (%(owners)s::uuid[]) OR c.custodian_id = ANY (%(owners)s::uuid[]))))
+          LIMIT %(most)s) counted) AS due
+        WHERE due.number > 0
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            statement,
+            {
+                "first": first,
+                "last": first + timedelta(days=days - 1),
+                "everything": visible is None,
+                "owners": [str(key) for key in visible or ()],
+                "most": MOST_A_DAY + 1,
             },
         )
         return dict(cursor.fetchall())
