@@ -70,8 +70,19 @@ WHERE c.id = ANY (%(ids)s::uuid[])
 """
 
 
-def readiness(credentials: Collection[UUID], now: datetime) -> dict[UUID, Readiness]:
-    """What is known of each of these credentials. Four statements, however many they are."""
+def standing_halts() -> dict[UUID | None, str]:
+    """Why the schedule stopped, by connection; None stands for everything."""
+    return dict(ScheduleHalt.objects.standing().values_list("connection", "reason"))
+
+
+def readiness(
+    credentials: Collection[UUID],
+    now: datetime,
+    *,
+    openness: Openness | None = None,
+    halts: dict[UUID | None, str] | None = None,
+) -> dict[UUID, Readiness]:
+    """What is known of each of these credentials. Four statements, however many; one where the rest is given."""
     if not credentials:
         return {}
     with connection.cursor() as cursor:
@@ -84,8 +95,8 @@ def readiness(credentials: Collection[UUID], now: datetime) -> dict[UUID, Readin
             },
         )
         rows = cursor.fetchall()
-    openness = Openness.at(now)
-    halts: dict[UUID | None, str] = dict(ScheduleHalt.objects.standing().values_list("connection", "reason"))
+    openness = Openness.at(now) if openness is None else openness
+    halts = standing_halts() if halts is None else halts
     return {row[0]: Readiness(row[0], tuple(_facts(row, openness, halts, now))) for row in rows}
 
 

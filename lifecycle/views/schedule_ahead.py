@@ -93,25 +93,26 @@ def upcoming_rotations(request: HttpRequest) -> HttpResponseBase:
     if request.GET.get("format") == "csv":
         return UPCOMING.respond(request, upcoming(actor, now))
     listing = Listing(UPCOMING, request, upcoming(actor, now))
-    found = readiness([row.pk for row in listing.rows], now)
+    openness = Openness.at(now)
+    halts = list(ScheduleHalt.objects.standing().select_related("connection").order_by("id"))
+    reasons = {halt.connection_id: halt.reason for halt in halts}
+    found = readiness([row.pk for row in listing.rows], now, openness=openness, halts=reasons)
     for row in listing.rows:
         row.readiness = found.get(row.pk)
     return render_page_or_fragment(
         request,
         UPCOMING.template,
         UPCOMING.fragment,
-        {"list": listing, "now": now, **_around(actor, now)},
+        {"list": listing, "now": now, **_around(actor, now, openness, halts)},
         status=400 if listing.faults else 200,
     )
 
 
-def _around(actor: Actor, now: datetime) -> dict[str, Any]:
+def _around(actor: Actor, now: datetime, openness: Openness, halts: list[ScheduleHalt]) -> dict[str, Any]:
     """What stands above the list: the coming days and weeks, and what holds the schedule back."""
     today = now.date()
     owners = None if actor.sees_everything else list(Owner.objects.visible_to(actor).values_list("pk", flat=True))
     counted = counts_by_day(_midnight(today), DAYS_AHEAD, owners)
-    openness = Openness.at(now)
-    halts = list(ScheduleHalt.objects.visible_to(actor).standing().select_related("connection").order_by("id"))
     return {
         "days": [
             {"on": on, "url": _url(on, on + DAY), "counts": {"rotation": counted.get(on.isoformat(), 0)}}
@@ -123,7 +124,7 @@ def _around(actor: Actor, now: datetime) -> dict[str, Any]:
         "freezes": openness.freezes,
         "in_force": [each for each in openness.freezes if each.covers(now)],
         "windows": [(each, _said(each), each.is_open(now)) for each in openness.windows],
-        "halts": halts,
+        "halts": halts if actor.sees_everything else [],
         "limits": OperatingLimits.current() if actor.sees_everything else None,
         "may_operate": actor.has(Role.OPERATOR),
         "may_limit": actor.has(Role.ADMINISTRATOR),
