@@ -9,8 +9,6 @@ from lifecycle.views import (
     operations,
     policies,
     rules,
-    policies,
-    rules,
     schedule_ahead,
     scores,
     waivers,
