@@ -6,15 +6,19 @@ Under xdist the controller starts it and the workers inherit its address. Databa
 
 import atexit
 import os
+import pwd
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
+import psycopg
 import pytest
 
-from config.embedded import EmbeddedPostgres, install_queues
+from config.embedded import SERVER_USER, EmbeddedPostgres, install_queues
 from config.home import is_root
 
 PREFIX = "krt-"
@@ -26,6 +30,45 @@ ENVIRONMENT = {
     "KEYREEVE_TEST_TEMPLATE": "keyreeve",
 }
 STRICT = os.environ.get("KEYREEVE_STRICT") == "1"
+
+
+class Installed(EmbeddedPostgres):
+    """A server of another release, as the system's packages bring it, over a data folder of ours."""
+
+    def __init__(self, folder: Path, release: int) -> None:
+        super().__init__(folder, extra=FAST)
+        self.bin = Path(f"/usr/lib/postgresql/{release}/bin")
+        if not self.bin.is_dir():
+            raise pytest.UsageError(f"PostgreSQL {release} is not installed in {self.bin}")
+
+    def _check_version(self) -> None:
+        """It is whatever was asked for."""
+
+    def _initialise(self) -> None:
+        identity: dict[str, Any] = {}
+        self.folder.mkdir(mode=0o700)
+        if is_root():
+            if subprocess.run(["id", SERVER_USER], capture_output=True, check=False).returncode:
+                subprocess.run(["useradd", "--system", SERVER_USER], check=True)
+            shutil.chown(self.folder, SERVER_USER, SERVER_USER)
+            entry = pwd.getpwnam(SERVER_USER)
+            identity = {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
+        command = [self.bin / "initdb", "-D", self.folder, "-U", "postgres", "-A", "peer", "-E", "UTF8", "--no-sync"]
+        environment = {"PATH": os.defpath, "LC_ALL": "C"}
+        subprocess.run(command, cwd="/", env=environment, check=True, capture_output=True, **identity)
+        self._configure()
+
+    def _create_database(self) -> None:
+        with psycopg.connect(self.conninfo("postgres"), autocommit=True) as connection:
+            connection.execute(
+                "CREATE DATABASE keyreeve TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C.UTF-8' LC_CTYPE 'C.UTF-8'"
+            )
+
+
+def server(folder: Path) -> EmbeddedPostgres:
+    """The embedded server, or an installed one of the release that KEYREEVE_TEST_POSTGRES names."""
+    release = os.environ.get("KEYREEVE_TEST_POSTGRES", "")
+    return Installed(folder, int(release)) if release else EmbeddedPostgres(folder, extra=FAST)
 
 
 def needs(*names: str) -> str:
@@ -64,7 +107,7 @@ def pytest_load_initial_conftests() -> Iterator[None]:
     if "PYTEST_XDIST_WORKER" not in os.environ:
         sweep()
         home = short_folder()
-        postgres = EmbeddedPostgres(home / "pg", extra=FAST)
+        postgres = server(home / "pg")
         atexit.register(end, postgres)  # also where pytest gives up before the first test
         postgres.start()
         install_queues(postgres.conninfo())

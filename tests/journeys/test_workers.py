@@ -24,9 +24,10 @@ from demo.estate import write
 from inventory.actions.connections import create_connection
 from inventory.models import Connection, Credential, SyncRun
 from inventory.states import ConnectionKind, RunState
-from lifecycle.models import Finding, JobHour, JobRun, ScheduledJob
-from lifecycle.states import RunOutcome
+from lifecycle.models import Finding, JobHour, JobRun, Operation, ScheduledJob
+from lifecycle.states import OperationState, RunOutcome
 from tests.embedded import needs
+from tests.lifecycle.operations import Estate
 from tests.ports import free_port
 
 ACTOR = Actor.system("tests")
@@ -130,7 +131,10 @@ def worker(
 def ring(broker: str) -> None:
     """Send the sweep's message as beat does, from a process with that broker's settings."""
     known = database.settings_dict
-    code = "import django; django.setup(); from inventory.tasks import sweep_due_connections as t; t.delay()"
+    code = (
+        "import django; django.setup(); from inventory.tasks import sweep_due_connections as t; t.delay();"
+        "from lifecycle.tasks import sweep_due_operations as t; t.delay()"
+    )
     environment = {
         **os.environ,
         "DATABASE_URL": f"postgresql://postgres@/{known['NAME']}?host={known['HOST']}",
@@ -154,7 +158,8 @@ def connection(tmp_path: Path) -> Connection:
 
 
 @pytest.mark.parametrize("name", BROKERS)
-def test_a_due_connection_is_synced_and_evaluated_over(name: str, connection: Connection, tmp_path: Path) -> None:
+def test_what_is_due_is_synced_evaluated_and_operated_over(name: str, connection: Connection, tmp_path: Path) -> None:
+    ended = Estate().revoke(is_urgent=True)  # in the worker's memory there is no such key: gone, says its provider
     with BROKERS[name](tmp_path) as broker, worker(tmp_path, broker):
         ring(broker)
         until(lambda: SyncRun.objects.exclude(finished_at=None).exists(), "the sync ends")
@@ -163,6 +168,7 @@ def test_a_due_connection_is_synced_and_evaluated_over(name: str, connection: Co
             JobRun.objects.filter(job__name="evaluation of findings", outcome=RunOutcome.ENDED).exists,
             "the ledger has the run",
         )
+        until(Operation.objects.filter(pk=ended.pk, state=OperationState.COMPLETED).exists, "the revocation ends")
     assert SyncRun.objects.get().state == RunState.PARTIAL  # one file of the estate is broken on purpose
     assert Credential.objects.count() > 10
 
