@@ -592,10 +592,10 @@ def verify_revoked(work: Work) -> Outcome:
 # ── The way back of a rotation ─────────────────────────────────────────────────────────────────
 def run_restore_old(work: Work, attempt: StepAttempt | None) -> Outcome:
     issued = work.issued
-    if issued and work.can(Capability.REPLACES):
+    if work.can(Capability.REPLACES) and (issued or _may_have_replaced(work)):
         return Done(
             said="There is no way back: issuing the new version ended the old one. The rotation goes on.",
-            goes_on_at=Step.VERIFY_NEW,
+            goes_on_at=Step.VERIFY_NEW if issued else Step.ISSUE,
             turns_forward=True,
         )
     old = work.old_external_id
@@ -621,6 +621,14 @@ def run_restore_old(work: Work, attempt: StepAttempt | None) -> Outcome:
         return {}
 
     return Done(said="Consumers read the old version, and it works.", apply=apply)
+
+
+def _may_have_replaced(work: Work) -> bool:
+    """Whether an attempt that nobody knows the end of ended the old version: unless that is seen to work, it did."""
+    if not work.issuing():
+        return False
+    secret = work.secret_of(work.operation.old_version)
+    return work.provider.verify(work.ref, work.old_external_id, secret).liveness is not Liveness.ALIVE
 
 
 def _was(work: Work, step: Step) -> bool:

@@ -238,6 +238,13 @@ schedules = {
 
 
 @pytest.mark.django_db
+def test_a_rotation_without_a_way_back_goes_on_where_nobody_knows_whether_it_replaced_the_secret():
+    faults = {15: ("before", "500"), 17: ("after", "unforeseen"), 20: ("before", "time-out")}
+    play("rolled back", "replacing", faults, frozenset({3, 5, 10}), 1)
+    play("rolled back", "replacing", {}, frozenset({3}), 1)
+
+
+@pytest.mark.django_db
 @profile(max_examples=examples(200), deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
 @given(**schedules)
 def test_whatever_happens_on_the_way_the_end_is_the_same(**values: Any):
