@@ -1,0 +1,78 @@
+"""Operations in the browser: progress that comes by itself, and questions that stand before anything is done."""
+
+import os
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from django.utils import timezone
+from playwright.sync_api import Page, expect
+
+from access.authentication import one_time_query
+from access.models import User
+from inventory.states import ConnectionKind
+from lifecycle.models import Operation, ProviderMinute
+from lifecycle.states import OperationKind, OperationState, Step
+from tests import factories
+from tests.browser.conftest import serious
+from tests.lifecycle.test_views_operations import key, operation
+
+PICTURES = os.environ.get("KEYREEVE_TEST_PICTURES")
+
+
+@pytest.fixture
+def stalled(transactional_db: None) -> Operation:
+    row = operation(
+        key("billing-db / app login"), state=OperationState.STALLED,
+        error="The sink's role may not call PutSecretValue on prod/billing-db.",
+    )  # fmt: skip
+    operation(key("pagerduty / events key"), step=Step.OVERLAP, state=OperationState.WAITING)
+    operation(key("github / deploy token"), state=OperationState.PROPOSED, step=Step.ISSUE)
+    by_hand = factories.credential(name="legacy / key", connection=factories.connection(kind=ConnectionKind.AWS))
+    operation(by_hand, kind=OperationKind.REVOCATION, step=Step.SUSPEND, is_urgent=True)
+    ProviderMinute.objects.create(connection=row.connection, minute=timezone.now(), calls=12, failed=2)
+    return row
+
+
+@pytest.fixture
+def at_work(page: Page, live_server, administrator: User, stalled: Operation) -> Page:
+    page.goto(f"{live_server.url}/sign-in/?{one_time_query(administrator)}")
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url(f"{live_server.url}/")
+    return page
+
+
+def test_a_stalled_one_is_resumed_in_a_dialog_and_its_progress_comes_by_itself(at_work: Page, live_server, stalled):
+    at_work.goto(f"{live_server.url}/operations/{stalled.pk}/")
+    at_work.get_by_role("link", name="Try again…").click()
+    dialog = at_work.get_by_role("dialog")
+    dialog.get_by_label("Reason").fill("The right was given.")
+    dialog.get_by_role("button", name="Try again").click()
+    expect(at_work.get_by_role("heading", level=1)).to_contain_text("Rotating 2/8")
+    Operation.objects.filter(pk=stalled.pk).update(step=Step.PROMOTE)
+    expect(at_work.get_by_role("heading", level=1)).to_contain_text("Rotating 3/8")
+
+
+def test_a_key_opens_the_question_and_does_nothing(at_work: Page, live_server, stalled):
+    at_work.goto(f"{live_server.url}/credentials/{stalled.credential_id}/")
+    at_work.keyboard.press("v")
+    expect(at_work.get_by_role("dialog")).to_contain_text("Blast radius")
+    assert Operation.objects.filter(credential=stalled.credential).count() == 1
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 390), ("dark", 390), ("light", 1440), ("dark", 1440)])
+def test_its_pages_are_accessible_and_never_scroll_sideways(at_work: Page, stalled, axe: Axe, scheme, width):
+    root = at_work.url.rstrip("/")
+    at_work.emulate_media(color_scheme=scheme)
+    at_work.set_viewport_size({"width": width, "height": 900})
+    for name, path in {
+        "board": "/operations/?is_open=true",
+        "stalled": f"/operations/{stalled.pk}/",
+        "question": f"/credentials/revoke/?id={stalled.credential_id}",
+        "delivery": f"/credentials/{stalled.credential_id}/delivery/",
+    }.items():
+        at_work.goto(f"{root}{path}")
+        if PICTURES:
+            at_work.screenshot(path=str(Path(PICTURES) / f"{name}-{width}-{scheme}.png"))
+        assert serious(axe.run(at_work)) == [], name
+        assert at_work.evaluate("document.documentElement.scrollWidth <= innerWidth"), name
