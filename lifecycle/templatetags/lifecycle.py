@@ -137,7 +137,7 @@ def operation_badge(operation: Any) -> SafeString:
 def kill_link(context: template.Context, kind: str, key: Any, css: str = "btn quiet") -> SafeString:
     """The way to the kill switch over this, for who may pull it."""
     if not context["request"].actor.has(Role.OPERATOR):
-        return format_html("")
+        return SafeString("")
     at = f"{reverse('batch_new')}?kind={kind}&id={key}"
     words = "Revoke it everywhere…" if kind == "credentials" else "Revoke everything behind it…"
     return format_html('<a class="{}" href="{}">{}{}</a>', css, at, icon("stop"), words)
