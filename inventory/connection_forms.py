@@ -32,7 +32,7 @@ from inventory.connection_fields import (
 )
 from inventory.connection_kinds import KINDS, Kind
 from inventory.feeds.shapes import IDENTIFYING
-from inventory.models import Connection, Environment
+from inventory.models import Connection, Environment, McpClient
 from inventory.states import ConnectionKind
 from providers import postgres, postgres_logins
 from providers.addresses import is_issuer
@@ -40,11 +40,13 @@ from providers.aws import Role, permitted_endpoint
 from providers.errors import ProviderError
 from providers.guard import parse_target
 from providers.oauth import authority
-from providers.references import ReferenceKind, is_bound
+from providers.references import ReferenceKind, is_bound, parse_reference
 from providers.regions import known_region
 from providers.registry import provider_names
 
 ONLY_WHEN_ASKED = "0"
+AUTH_METHODS = ("client_secret_basic", "client_secret_post")
+SPEAKER = ("client_id", "client_secret", "client_auth")  # a line of `revoke_as`, word by word
 OPTION = re.compile(r"[a-z][a-z0-9_]{0,59}")
 EVERY = {
     "900": "Every 15 minutes",
@@ -343,6 +345,19 @@ class OauthForm(ConnectionForm):
             "Looking tokens up",
             ("client_id", "client_secret", "client_auth", "introspection_endpoint", "tokens", "refresh_tokens"),
         ),
+        (
+            "What operations may do",
+            (
+                "revoke_as",
+                "manage_tokens",
+                "manage_clients",
+                "registrations",
+                "registration_token",
+                "revocation_endpoint",
+                "token_endpoint",
+                "registration_endpoint",
+            ),
+        ),
         ("Where secrets go", ("bound_to",)),
     )
     named_after = "The issuer's host"
@@ -385,13 +400,100 @@ class OauthForm(ConnectionForm):
         label="Access tokens you hold", rows=3, required=False, help_text="References, one a line, to be looked up."
     )
     refresh_tokens = ReferencesField(label="Refresh tokens you hold", rows=3, required=False, help_text="Likewise.")
+    revoke_as = LinesField(
+        label="Revoke tokens as",
+        rows=3,
+        required=False,
+        help_text="The clients that tokens were issued to, one a line: the id, a space, and the reference to its "
+        "secret; client_secret_post behind it where it is not sent in the header. A public client is its id alone.",
+    )
+    manage_tokens = forms.BooleanField(
+        label="Tokens are deleted at addresses of their own",
+        required=False,
+        help_text="The listing's address and the token's id, with the token for these listings.",
+    )
+    manage_clients = forms.BooleanField(
+        label="Clients are deleted at addresses of their own",
+        required=False,
+        help_text="The listing's address and the client's id, likewise.",
+    )
+    registrations = ReferenceField(
+        label="Folder for registrations",
+        help_text="As file:///folder. A rotation registers a further client; the token of its registration is kept "
+        "there, in a file that only Keyreeve's user reads.",
+    )
+    registration_token = ReferenceField(
+        label="Initial access token", help_text="A reference, where registering a client takes one."
+    )
+    revocation_endpoint = plain_text(
+        label="Revocation endpoint",
+        max_length=2_000,
+        required=False,
+        help_text="This and the next two only where they are not on the issuer's own host.",
+    )
+    token_endpoint = plain_text(label="Token endpoint", max_length=2_000, required=False)
+    registration_endpoint = plain_text(label="Registration endpoint", max_length=2_000, required=False)
     bound_to = bound_to("the host of the addresses, where it is one")
+
+    @property
+    def reference_fields(self) -> list[str]:
+        return [*super().reference_fields, "revoke_as"]
 
     def _known(self) -> dict[str, Any]:
         known = super()._known()
         if known.get("client_auth") == "client_secret_basic":
             known["client_auth"] = ""
+        if "revoke_as" in known:
+            known["revoke_as"] = [
+                each if isinstance(each, str) else " ".join(str(part) for part in map(each.get, SPEAKER) if part)
+                for each in known["revoke_as"]
+            ]
         return known
+
+    def fault(self, name: str, field: forms.Field, text: str) -> str:
+        if name != "revoke_as":
+            return super().fault(name, field, text)
+        for line in filter(None, map(str.strip, text.splitlines())):
+            client_id, _, rest = line.partition(" ")
+            reference, *method = rest.split() or [""]
+            # A server may make ids that look like secrets; one by which a client is known is none.
+            if holds_secret(client_id) and not McpClient.objects.filter(client_id=client_id).exists():
+                return A_SECRET
+            if (reference and not is_reference(reference)) or holds_secret(" ".join(method)):
+                return NO_REFERENCE
+        return ""
+
+    def clean_revoke_as(self) -> list[Any]:
+        found: dict[str, Any] = {}
+        for number, line in enumerate(self.cleaned_data["revoke_as"], 1):
+            client_id, *rest = line.split()
+            reference, method, *more = [*rest, "", ""][: max(2, len(rest))]
+            if more or method not in ("", *AUTH_METHODS):
+                raise ValidationError(
+                    f"Line {number}: after the client's id stands a reference, and then client_secret_post or nothing."
+                )
+            if client_id in found:
+                raise ValidationError(f"Line {number}: this client is named above.")
+            values = (client_id, checked_reference(reference) if reference else "", method)
+            found[client_id] = {key: value for key, value in zip(SPEAKER, values, strict=True) if value}
+        return [each if len(each) > 1 else client_id for client_id, each in found.items()]
+
+    def clean_registrations(self) -> str:
+        text: str = self.cleaned_data["registrations"]
+        if text:
+            reference = parse_reference(text)
+            if reference.kind is not ReferenceKind.FILE or reference.key:
+                raise ValidationError("Name a folder as file:/// and its whole path.")
+        return text
+
+    def clean_revocation_endpoint(self) -> str:
+        return sound_url(self.cleaned_data["revocation_endpoint"])
+
+    def clean_token_endpoint(self) -> str:
+        return sound_url(self.cleaned_data["token_endpoint"])
+
+    def clean_registration_endpoint(self) -> str:
+        return sound_url(self.cleaned_data["registration_endpoint"])
 
     def clean_issuer(self) -> str:
         issuer = sound_url(self.cleaned_data["issuer"])
@@ -418,10 +520,19 @@ class OauthForm(ConnectionForm):
             self.add_error("clients_url", "The token is for a listing. Name the listing of clients or of tokens.")
         if (given.get("tokens") or given.get("refresh_tokens")) and not given.get("client_id"):
             self.add_error("client_id", "Tokens are looked up as a client. Name it.")
+        for flag, url in (("manage_tokens", "tokens_url"), ("manage_clients", "clients_url")):
+            needed = [name for name in (url, "management_token") if not given.get(name) and name not in self.errors]
+            if given.get(flag) and needed:
+                self.add_error(needed[0], "Rows are deleted beneath their listing: it takes its address and its token.")
         return given
 
+    def own(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        flags = ("manage_tokens", "manage_clients")
+        return {name: value for name, value in super().own(given).items() if value or name not in flags}
+
     def hosts(self, given: Mapping[str, Any]) -> list[str]:
-        named = (given.get(name) for name in ("issuer", "clients_url", "tokens_url", "introspection_endpoint"))
+        endpoints = ("introspection_endpoint", "revocation_endpoint", "token_endpoint", "registration_endpoint")
+        named = (given.get(name) for name in ("issuer", "clients_url", "tokens_url", *endpoints))
         return list(dict.fromkeys(authority(url) for url in named if url))
 
     def suggested_name(self, given: Mapping[str, Any]) -> str:

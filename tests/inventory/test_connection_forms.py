@@ -428,6 +428,60 @@ def test_a_connection_to_an_authorization_server_that_cannot_work_is_refused(val
     assert field in oauth(**values).errors
 
 
+OPERATING = {
+    "clients_url": "https://login.example/clients",
+    "tokens_url": "https://login.example/tokens",
+    "management_token": "env://MCP_MANAGER",
+    "revoke_as": "desktop\nrobot env://MCP_ROBOT\nagent env://MCP_AGENT client_secret_post",
+    "manage_tokens": "on",
+    "manage_clients": "on",
+    "registration_token": "env://MCP_INITIAL",
+    "revocation_endpoint": "https://login.example/revoke",
+}
+
+
+def test_an_authorization_server_is_told_what_operations_may_do_there(tmp_path: Path):
+    form = oauth(**OPERATING, registrations=f"file://{tmp_path}/registrations")
+    assert form.is_valid(), form.errors
+    kept = form.settings()
+    assert kept["revoke_as"] == [
+        "desktop",
+        {"client_id": "robot", "client_secret": "env://MCP_ROBOT"},
+        {"client_id": "agent", "client_secret": "env://MCP_AGENT", "client_auth": "client_secret_post"},
+    ]
+    rights = OauthSetup.of(kept).rights
+    assert list(rights.revokers) == ["desktop", "robot", "agent"]
+    assert rights.are_tokens_managed
+    assert rights.are_clients_managed
+    assert rights.endpoints == {"revocation_endpoint": "https://login.example/revoke"}
+    again = OauthForm(connection=held(ConnectionKind.OAUTH, **kept))
+    assert again["revoke_as"].value() == OPERATING["revoke_as"]
+    assert "manage_tokens" not in oauth(clients_url="https://login.example/clients").own({"manage_tokens": False})
+
+
+def test_an_id_by_which_a_client_is_known_is_no_secret_though_it_looks_like_one():
+    client_id = random_text(48)
+    assert "revoke_as" in oauth(revoke_as=client_id).errors
+    factories.client(client_id=client_id)
+    assert oauth(revoke_as=client_id).is_valid()
+    assert "revoke_as" in oauth(revoke_as=f"{client_id} {random_text(48)}").errors
+
+
+@pytest.mark.parametrize(
+    ("values", "field"),
+    [
+        ({"manage_tokens": "on"}, "tokens_url"),
+        ({"manage_clients": "on", "clients_url": "https://login.example/clients"}, "management_token"),
+        ({"registrations": "env://MCP_FOLDER"}, "registrations"),
+        ({"revoke_as": "robot env://MCP_ROBOT private_key_jwt"}, "revoke_as"),
+        ({"revoke_as": "robot env://MCP_ROBOT\nrobot"}, "revoke_as"),
+        ({"token_endpoint": "https://login.example/ x"}, "token_endpoint"),
+    ],
+)
+def test_what_operations_may_do_is_refused_where_it_cannot_work(values: dict[str, str], field: str):
+    assert field in oauth(**values).errors
+
+
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
 def test_every_setting_of_a_form_has_a_name_for_readers(form: type[ConnectionForm]):
     asked = {name for _, names in form.groups for name in names}
