@@ -47,6 +47,8 @@ VIEWSETS: tuple[type[ReadOnlyViewSet], ...] = (
     lifecycle.BatchViewSet,
     lifecycle.StepAttemptViewSet,
     lifecycle.DeliveryViewSet,
+    lifecycle.FreezeViewSet,
+    lifecycle.WindowViewSet,
     lifecycle.RuleViewSet,
     lifecycle.RuleDayViewSet,
     lifecycle.SnapshotViewSet,

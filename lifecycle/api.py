@@ -30,6 +30,7 @@ from lifecycle.errors import (
 from lifecycle.models import (
     Acknowledgement,
     Batch,
+    ChangeFreeze,
     Delivery,
     Finding,
     FindingChange,
@@ -37,6 +38,7 @@ from lifecycle.models import (
     FindingLink,
     JobHour,
     JobRun,
+    MaintenanceWindow,
     Operation,
     Policy,
     PolicyVersion,
@@ -50,6 +52,7 @@ from lifecycle.models import (
     reports,
 )
 from lifecycle.models.findings import mildness, owner_key, place_key
+from lifecycle.models.readiness import readiness
 from lifecycle.models.scopes import ROWS, Scope
 from lifecycle.models.scores import scores_of
 from lifecycle.rules import RULES, Rule
@@ -62,7 +65,7 @@ from web.schema import NO_CONTENT
 from web.writes import CREATED, WritingViewSet, writes
 
 Rows = QuerySet[Any]
-PARTS = "score_parts"
+PARTS, READINESS = "score_parts", "readiness"
 REFUSALS: Mapping[type[Exception], int] = {
     NotAnOperator: 403,
     NotAnOperatorOfDeliveries: 403,
@@ -75,19 +78,30 @@ JOURNAL = 200  # tries that one operation tells of itself; `step-attempts` has a
 
 
 class CredentialViewSet(inventory.CredentialViewSet):
-    """The inventory's credentials, filtered by policy and finding as well; one of them with the parts of its score."""
+    """The inventory's credentials, filtered by policy and finding as well; one of them with its score and readiness."""
 
     object_class = serializers.CredentialObjectSerializer
     filterset_class = filters.CredentialPageFilter
 
     def one(self, pk: UUID, names: Sequence[str]) -> str | None:
         """The parts are reckoned from the facts of one credential, so a list, which has thousands, is without them."""
-        row = super().one(pk, [name for name in names if name != PARTS])
-        if row is None or PARTS not in names:
+        parts = {PARTS: self._score_parts, READINESS: self._readiness}
+        row = super().one(pk, [name for name in names if name not in parts])
+        wanted = [name for name in parts if name in names]
+        if row is None or not wanted:
             return row
+        said = "".join(f', "{name}": {as_body(parts[name](pk)).decode()}' for name in wanted)
+        return f"{row[:-1]}{said.removeprefix(', ') if row == '{}' else said}}}"
+
+    def _score_parts(self, pk: UUID) -> list[dict[str, Any]]:
         score = scores_of([pk], timezone.now()).get(pk)
-        parts = as_body(serializers.ScorePartSerializer.of(score) if score else []).decode()
-        return f'{row[:-1]}{"" if row == "{}" else ", "}"{PARTS}": {parts}}}'
+        return serializers.ScorePartSerializer.of(score) if score else []
+
+    def _readiness(self, pk: UUID) -> dict[str, Any] | None:
+        if not Credential.objects.live().filter(pk=pk).exists():
+            return None
+        found = readiness([pk], timezone.now()).get(pk)
+        return serializers.ReadinessSerializer.of(found) if found is not None else None
 
 
 class PolicyViewSet(ReadOnlyViewSet):
@@ -522,3 +536,24 @@ class BatchViewSet(WritingViewSet):
     def cancel(self, row: Batch, given: Mapping[str, Any]) -> Batch:
         batches.cancel_rest(row, actor=self.actor, now=timezone.now(), reason=given["reason"])
         return row
+
+
+# ── When rotations may begin ───────────────────────────────────────────────────────────────────
+
+
+class FreezeViewSet(ReadOnlyViewSet):
+    """Times in which the schedule begins nothing."""
+
+    queryset = ChangeFreeze.objects.all()
+    serializer_class = serializers.FreezeSerializer
+    filterset_class = filters.FreezeFilter
+    orderings = (ARRIVAL, Ordering("begins_at", ("begins_at",)))
+
+
+class WindowViewSet(ReadOnlyViewSet):
+    """When the schedule may begin rotations. An environment without any has those of every environment."""
+
+    queryset = MaintenanceWindow.objects.all()
+    serializer_class = serializers.WindowSerializer
+    filterset_class = filters.WindowFilter
+    orderings = (ARRIVAL,)

@@ -11,7 +11,7 @@ from inventory.filters import CredentialFilter
 from inventory.models import Connection, Credential, Environment, McpClient, McpServer, Owner
 from inventory.models.base import AnyOf
 from inventory.states import ENDED, CredentialKind, Severity, TrustModel
-from lifecycle.models import Batch, Finding, Obligation, Operation, Policy, ScheduledJob, Waiver
+from lifecycle.models import Batch, ChangeFreeze, Finding, Obligation, Operation, Policy, ScheduledJob, Waiver
 from lifecycle.models.findings import named_like, placed_in
 from lifecycle.rules import RULES, Subject
 from lifecycle.states import (
@@ -415,3 +415,22 @@ class BatchFilter(FilterSet):  # type: ignore[misc]
 
     def open(self, rows: Rows, name: str, value: bool) -> Rows:
         return rows.filter(ended_at__isnull=value)
+
+
+class FreezeFilter(FilterSet):  # type: ignore[misc]
+    environment = RowFilter(Environment, offered=True, field_name="environment", label="Environment")
+    is_standing = FlagFilter(method="standing", label="In force, or to come")
+    begins_after = after("begins_at", "Begins from")
+    begins_before = before("begins_at", "Begins before")
+
+    def standing(self, rows: Rows, name: str, value: bool) -> Rows:
+        standing = ChangeFreeze.objects.standing(timezone.now()).order_by().values("pk")
+        return rows.filter(pk__in=standing) if value else rows.exclude(pk__in=standing)
+
+
+class WindowFilter(FilterSet):  # type: ignore[misc]
+    environment = RowFilter(Environment, offered=True, field_name="environment", label="Environment")
+    is_retired = FlagFilter(method="retired", label="Retired")
+
+    def retired(self, rows: Rows, name: str, value: bool) -> Rows:
+        return rows.filter(retired_at__isnull=not value)

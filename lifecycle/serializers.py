@@ -11,10 +11,11 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from inventory.serializers import CredentialSerializer
-from inventory.states import Severity
+from inventory.states import Severity, Verdict
 from lifecycle.models import (
     Acknowledgement,
     Batch,
+    ChangeFreeze,
     Delivery,
     Finding,
     FindingChange,
@@ -22,6 +23,7 @@ from lifecycle.models import (
     FindingLink,
     JobHour,
     JobRun,
+    MaintenanceWindow,
     Operation,
     Policy,
     PolicyVersion,
@@ -33,6 +35,7 @@ from lifecycle.models import (
     StepAttempt,
     Waiver,
 )
+from lifecycle.models.readiness import Readiness
 from lifecycle.progress import RUNNING, Part
 from lifecycle.rules import RULES, Rule, Subject
 from lifecycle.rules.score import PARTS, Score
@@ -98,13 +101,43 @@ class ScorePartSerializer(serializers.Serializer[Any]):
         ]
 
 
+class ReadinessFactSerializer(serializers.Serializer[Any]):
+    """One thing that must be so for a rotation to go through."""
+
+    check = serializers.CharField(
+        help_text="provider, delivery, owner, consumers, last_time, automation, halt or opening."
+    )
+    verdict = serializers.ChoiceField(Verdict.choices)
+    words = serializers.CharField()
+
+    class Meta:
+        ref_name = "ReadinessFact"
+
+
+class ReadinessSerializer(serializers.Serializer[Any]):
+    """Whether a credential can be rotated when it falls due: the worst of its facts."""
+
+    verdict = serializers.ChoiceField(Verdict.choices)
+    words = serializers.CharField(help_text="What stands in the way first, or that nothing does.")
+    facts = ReadinessFactSerializer(many=True)
+
+    class Meta:
+        ref_name = "Readiness"
+
+    @staticmethod
+    def of(found: Readiness) -> dict[str, Any]:
+        facts = [{"check": each.check, "verdict": each.verdict.value, "words": each.words} for each in found.facts]
+        return {"verdict": found.verdict.value, "words": found.words, "facts": facts}
+
+
 class CredentialObjectSerializer(CredentialSerializer):
-    """One credential, with the parts of its score as they are now; of one that has ended none."""
+    """One credential, with the parts of its score and its readiness as they are now; of one that has ended neither."""
 
     score_parts = ScorePartSerializer(many=True)
+    readiness = ReadinessSerializer(allow_null=True)
 
     class Meta(CredentialSerializer.Meta):
-        fields = (*CredentialSerializer.Meta.fields, "score_parts")
+        fields = (*CredentialSerializer.Meta.fields, "score_parts", "readiness")
 
 
 _NEWEST_SENTENCE = Coalesce(
@@ -645,3 +678,37 @@ class BatchBody(serializers.Serializer[Any]):
     reason = serializers.CharField(max_length=1_000)
     urgent = serializers.BooleanField(required=False, default=True)
     drill = serializers.BooleanField(required=False, default=False)
+
+
+# ── When rotations may begin ───────────────────────────────────────────────────────────────────
+
+
+class FreezeSerializer(Shape):
+    noun = "freezes"
+    url = Url()
+    display = Text(Joined(Value("Change freeze in "), Coalesce(F("environment__name"), Value("every environment"))))
+    environment = Link("environments", "environment", allow_null=True, help_text="Null: every environment.")
+
+    class Meta:
+        model = ChangeFreeze
+        fields = (
+            "id", "url", "display", "environment", "begins_at", "ends_at", "reason", "set_by", "lifted_at", "lifted_by",
+        )  # fmt: skip
+
+
+class WindowSerializer(Shape):
+    noun = "windows"
+    url = Url()
+    display = Text(Joined(Value("Window at "), Cast("begins", TextField()), Value(" "), F("timezone")))
+    environment = Link("environments", "environment", allow_null=True, help_text="Null: every environment.")
+    weekdays = serializers.ListField(
+        child=serializers.IntegerField(), help_text="1 is Monday, as in ISO 8601; none: every day."
+    )
+    begins = Text(Cast("begins", TextField()), help_text="Hours, minutes and seconds, in its time zone.")
+    length = Length("length", help_text="Seconds for which it is open.")
+
+    class Meta:
+        model = MaintenanceWindow
+        fields = (
+            "id", "url", "display", "environment", "weekdays", "begins", "length", "timezone", "set_by", "retired_at",
+        )  # fmt: skip

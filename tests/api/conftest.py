@@ -1,7 +1,7 @@
 """Who asks the API, and a small estate in which every noun has an object."""
 
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import time, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -31,6 +31,7 @@ from inventory.models import (
 from inventory.states import RunState, Severity, Verdict
 from lifecycle.models import (
     Batch,
+    ChangeFreeze,
     Delivery,
     Finding,
     FindingChange,
@@ -38,6 +39,7 @@ from lifecycle.models import (
     FindingLink,
     JobHour,
     JobRun,
+    MaintenanceWindow,
     Operation,
     RuleDay,
     ScheduledJob,
@@ -243,6 +245,10 @@ def estate(db: None) -> Estate:
     foreign_finding = finding(foreign, rule="no-owner", severity=Severity.CRITICAL)
     an_entry(mine)
     operated(mine)
+    ChangeFreeze.objects.create(
+        environment=mine.environment, begins_at=NOW, ends_at=NOW + timedelta(days=3), reason="Peak", set_by="Otto"
+    )
+    MaintenanceWindow.objects.create(weekdays=[2, 4], begins=time(22), length=timedelta(hours=4), set_by="Otto")
     job = ScheduledJob.objects.create(name="findings", task="x", cadence=timedelta(minutes=5), declared_at=NOW)
     JobRun.objects.create(job=job, begun_at=NOW, ended_at=NOW, outcome=RunOutcome.ENDED, work={"opened": 1})
     for days in (0, 1):

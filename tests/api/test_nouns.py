@@ -224,3 +224,24 @@ def test_a_credential_says_its_tags_and_who_confirmed_it(auditor: Caller, estate
     Credential.objects.filter(pk=estate.mine.pk).update(**said)
     (found,) = auditor.json("credentials/?tag=pci")["results"]
     assert {name: found[name] for name in said} == {**said, "reviewed_at": NOW.isoformat()}
+
+
+def test_a_credential_says_whether_it_can_be_rotated_and_what_stands_in_the_way(auditor: Caller, estate: Estate):
+    said = auditor.json(f"credentials/{estate.mine.pk}/")["readiness"]
+    assert said["verdict"] == "violated"
+    assert (
+        said["words"] == said["facts"][0]["words"] == "laptops cannot be asked to issue and destroy: rotate it by hand."
+    )
+    assert {"check": "owner", "verdict": "met", "words": "It has an owner."} in said["facts"]
+    assert auditor.json(f"credentials/{estate.mine.pk}/?fields=readiness") == {"readiness": said}
+    Credential.objects.filter(pk=estate.mine.pk).update(gone_at=NOW, last_seen_at=NOW)
+    assert auditor.json(f"credentials/{estate.mine.pk}/")["readiness"] is None
+
+
+def test_freezes_and_windows_say_where_and_when(auditor: Caller, estate: Estate):
+    (freeze,) = auditor.json(f"freezes/?environment={estate.mine.environment_id}")["results"]
+    assert (freeze["display"], freeze["reason"], freeze["lifted_at"]) == ("Change freeze in prod", "Peak", None)
+    (window,) = auditor.json("windows/?is_retired=false")["results"]
+    held = (window["environment"], window["weekdays"], window["begins"], window["length"], window["timezone"])
+    assert held == (None, [2, 4], "22:00:00", 14_400, "UTC")
+    assert auditor.json("windows/?is_retired=true")["results"] == []
