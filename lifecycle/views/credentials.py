@@ -1,6 +1,6 @@
 """Credentials by risk, and everything known about one of them."""
 
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from operator import attrgetter
 from typing import Any
 from uuid import UUID
@@ -31,6 +31,7 @@ from lifecycle.actions.requests import may_operate
 from lifecycle.filters import CredentialPageFilter
 from lifecycle.forms import DatesForm
 from lifecycle.models import Delivery, Finding, Obligation, Operation
+from lifecycle.models.readiness import readiness
 from lifecycle.models.scores import scores_of
 from lifecycle.views import timeline
 from lifecycle.views.operations import dressed
@@ -42,6 +43,7 @@ SHOWN = 15  # rows of a table on a server's page; lists have the rest
 SNAPSHOTS = 20
 MOST = 200  # rows of one kind on a detail page
 LIVES = 6  # versions in the picture
+FALLS_DUE = timedelta(days=90)  # as far ahead as upcoming rotations are shown
 
 
 class CredentialsOnPage(PresentUnlessAsked, CredentialPageFilter):
@@ -159,12 +161,16 @@ def credential_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
     unresolved = [finding for finding in findings if finding.resolved_at is None]
     for finding in findings:
         finding.credential = credential
+    obligation = Obligation.objects.filter(credential=credential).select_related("policy").first()
+    rotate_by = obligation.rotate_by if obligation is not None and credential.is_live else None
+    is_ahead = rotate_by is not None and rotate_by < now + FALLS_DUE
     return render(
         request,
         "lifecycle/credential_detail.html",
         {
             "credential": credential,
-            "obligation": Obligation.objects.filter(credential=credential).select_related("policy").first(),
+            "obligation": obligation,
+            "readiness": readiness([pk], now).get(pk) if is_ahead else None,
             "versions": versions,
             "lives": [life for life in lives if has_history],
             "uses": present,

@@ -22,6 +22,7 @@ from access.permissions import requires, requires_reader
 from access.roles import Role
 from audit.models import AuditEntry
 from inventory.models import Connection, Credential, Use
+from inventory.states import Verdict
 from inventory.views.questions import Question, ask, go, is_decided, nothing_picked, way_back
 from lifecycle import progress, tasks
 from lifecycle.actions import batches, by_hand, consumers, deliveries, requests
@@ -40,7 +41,9 @@ from lifecycle.forms import (
 )
 from lifecycle.models import Delivery, Finding, Operation, ProviderLoad, ProviderMinute, StepAttempt
 from lifecycle.models.consumers import consumers_of
+from lifecycle.models.readiness import readiness
 from lifecycle.models.scopes import Scope
+from lifecycle.models.windows import Openness
 from lifecycle.states import BatchKind, BatchState, LinkKind, OperationKind, OperationState, Proof, ScopeKind, Step
 from lifecycle.views import timeline
 from providers.errors import ProviderError
@@ -54,6 +57,8 @@ MOST = 500  # credentials that are asked for at once from a list
 NAMED = 5
 JOURNAL = 60
 MINUTES = 15
+# Windows, freezes and halts hold the schedule back alone; where a secret goes is said beside.
+ASKED_OF_A_PERSON = frozenset({"provider", "owner", "consumers", "last_time"})
 LANES = (
     "Stalled: needs somebody", "Proposed: somebody approves", "Waits for a person", "Running", "Waiting", "To verify",
     "Ended",
@@ -510,7 +515,7 @@ def _asked(
                 if is_rotation
                 else "It is refused from the first step on, and destroyed after an hour. Whoever uses it loses it."
             ),
-            facts=consequences(kind, chosen),
+            facts=[*consequences(kind, chosen), *(standing_in_the_way(chosen, now) if is_rotation else ())],
             form=form,
             submit=f"{verb} {what}",
             back=back_to,
@@ -580,6 +585,26 @@ def consequences(kind: OperationKind, chosen: Sequence[Credential]) -> list[tupl
     )
     if taken:
         facts.append(("Under way", f"{', '.join(taken)}: an operation is open already"))
+    return facts
+
+
+def standing_in_the_way(chosen: Sequence[Credential], now: datetime) -> list[tuple[str, str]]:
+    """What is known to keep a rotation that a person asks for from going through: four statements for any number."""
+    openness = Openness.at(now)
+    known = readiness([row.pk for row in chosen], now, openness=openness)
+    said = []
+    for row in chosen:
+        wanting = [fact for fact in known[row.pk].wanting if fact.check in ASKED_OF_A_PERSON]
+        # Of many only what fails is told: what is not known of each would bury it.
+        told = [fact.words for fact in wanting if len(chosen) == 1 or fact.verdict == Verdict.VIOLATED]
+        if told:
+            said.append(" ".join(told) if len(chosen) == 1 else f"{row}: {told[0]}")
+    ready = "Ready." if len(chosen) == 1 else "Nothing is known to stand in the way."
+    more = f" And {len(said) - NAMED} more." if len(said) > NAMED else ""
+    facts = [("Readiness", " ".join(said[:NAMED]) + more if said else ready)]
+    frozen = next(filter(None, (openness.frozen_by(row.environment_id, now) for row in chosen)), None)
+    if frozen is not None:
+        facts.append(("Change freeze", f"{frozen.reason}: the schedule waits, what a person asks for does not"))
     return facts
 
 

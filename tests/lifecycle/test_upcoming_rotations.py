@@ -106,6 +106,40 @@ def test_the_page_shows_days_weeks_and_what_holds_each_back() -> None:
     assert ">soon<" not in overdue
 
 
+def test_a_credential_that_falls_due_says_on_its_page_whether_it_can_be_rotated_then() -> None:
+    now = timezone.now()
+    soon, later = deliverable(name="soon", owner=factories.owner()), deliverable(name="later")
+    due(soon, policy(), now + 2 * DAY)
+    due(later, policy(), now + 300 * DAY)
+    auditor = browser(Role.AUDITOR)
+    with CaptureQueriesContext(database) as apart:
+        assert "Readiness" not in text(auditor.get(f"/credentials/{later.pk}/"))
+    with CaptureQueriesContext(database) as asked:
+        page = text(auditor.get(f"/credentials/{soon.pk}/"))
+    assert "Nobody is known to use it, so its rotation is only proposed." in page
+    assert "and 1 more" in page
+    assert len(asked) <= len(apart) + 4 + 1  # and the name of its owner
+
+
+def test_who_asks_for_a_rotation_is_told_what_stands_in_its_way(operator: Actor) -> None:
+    of, other = fit(name="one"), fit(name="two")
+    stalled = in_overlap(other)
+    Operation.objects.filter(pk=stalled.pk).update(state=OperationState.STALLED, stalled_at=NOW, due_at=None)
+    set_freeze(
+        environment=None, begins_at=timezone.now() - DAY, ends_at=None, reason="Year end", actor=operator,
+        now=timezone.now(),
+    )  # fmt: skip
+    asking = browser(Role.OPERATOR)
+    page = text(asking.get(f"/credentials/rotate/?id={of.pk}"))
+    assert "It was never rotated by Keyreeve." in page
+    assert "Year end: the schedule waits, what a person asks for does not" in page
+    with CaptureQueriesContext(database) as asked:
+        page = text(asking.get(f"/credentials/rotate/?id={of.pk}&id={other.pk}"))
+    assert "two: Its last rotation, asked for on 1 Jun 2026, has stalled." in page
+    assert "never rotated" not in page
+    assert len(asked) <= 12 + 3
+
+
 def test_owners_see_theirs_alone() -> None:
     now = timezone.now()
     person, owner = owners_browser()
