@@ -1,6 +1,6 @@
 """What outcomes write beside the operation: versions, and what a credential has copied of the current one.
 
-Each runs within the journal's transaction and locks credentials before anything else.
+Each runs within the journal's transaction and locks credentials before anything else, but for clients, which go first.
 """
 
 from collections.abc import Mapping
@@ -9,11 +9,11 @@ from typing import Any
 
 from access.actors import Actor
 from audit.actions import in_order
-from inventory.actions import versions
+from inventory.actions import succession, versions
 from inventory.actions.versions import NewVersion, record_issued, record_status
 from inventory.discovery.listing import IDENTITY, fit
 from inventory.models import Credential, CredentialVersion, Use
-from inventory.states import ENDED, CredentialStatus
+from inventory.states import ENDED, CredentialKind, CredentialStatus
 
 ACTOR = Actor.system("operations")
 EXTERNAL_ID, HINT = 200, 40
@@ -44,6 +44,19 @@ def make_current(credential: Credential, version: CredentialVersion, now: dateti
     versions.make_current(version, now=now, actor=ACTOR)
     Credential.objects.filter(pk=credential.pk).update(last_used_at=None)
     credential.refresh_from_db()
+
+
+def client_succeeded(credential: Credential, version: CredentialVersion, now: datetime) -> None:
+    """A client was registered in the place of another, for its secret. Before credentials are locked."""
+    if credential.kind == CredentialKind.OAUTH_CLIENT_SECRET:
+        succession.record_succession(credential, version.external_id, now=now, actor=ACTOR)
+
+
+def clients_deleted(credential: Credential, external_ids: list[str], now: datetime, *, proof: str) -> None:
+    """With a client secret its registration was deleted. Before credentials are locked."""
+    if credential.kind == CredentialKind.OAUTH_CLIENT_SECRET:
+        for each in sorted(filter(None, external_ids)):
+            succession.record_deletion(credential, each, now=now, actor=ACTOR, proof=proof)
 
 
 def make_current_again(credential: Credential, old: CredentialVersion | None, now: datetime) -> None:

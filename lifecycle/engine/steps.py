@@ -283,6 +283,7 @@ def run_promote(work: Work, attempt: StepAttempt | None) -> Outcome:
     }
 
     def apply(now: datetime) -> Mapping[str, Any]:
+        rows.client_succeeded(row, version, now)
         rows.make_current(row, version, now)
         return {}
 
@@ -398,6 +399,8 @@ def run_verify_gone(work: Work, attempt: StepAttempt | None) -> Outcome:
     is_seen = proof["proof"] == Proof.VERIFIED
 
     def apply(now: datetime) -> Mapping[str, Any]:
+        if is_seen and old != work.new_external_id:
+            rows.clients_deleted(work.credential, [old], now, proof=proof["proof_reason"])
         if is_seen and work.operation.old_version is not None:
             CredentialVersion.objects.filter(pk=work.operation.old_version.pk).update(
                 destroyed_at=now, is_current=False
@@ -582,6 +585,7 @@ def verify_revoked(work: Work) -> Outcome:
 
     def apply(now: datetime) -> Mapping[str, Any]:
         if is_seen and is_destroyed:
+            rows.clients_deleted(work.credential, radius["versions"], now, proof=judged["proof_reason"])
             rows.destroyed(work.credential, radius["versions"], now)
             rows.become(work.credential, CredentialStatus.DESTROYED, now)
         return {}
@@ -660,6 +664,7 @@ def run_verify_back(work: Work, attempt: StepAttempt | None) -> Outcome:
 
     def apply(now: datetime) -> Mapping[str, Any]:
         if new is not None:
+            rows.clients_deleted(work.credential, [new.external_id], now, proof=said)
             rows.destroyed(work.credential, [new.external_id], now)
         rows.become(work.credential, CredentialStatus.ACTIVE, now)
         return {}

@@ -11,9 +11,11 @@ import pytest
 from django.utils import timezone
 from pytest_django import Settings
 
+from audit.events import Event
+from audit.models import AuditEntry
 from inventory.actions.connections import create_connection
-from inventory.models import Connection, Credential, Exposure
-from inventory.states import ConnectionKind, CredentialStatus
+from inventory.models import Connection, Credential, Exposure, Grant, McpClient
+from inventory.states import Admission, ConnectionKind, CredentialStatus
 from lifecycle.actions.requests import request_revocation, request_rotation
 from lifecycle.engine.runner import advance
 from lifecycle.models import Delivery, Operation, StepAttempt
@@ -186,6 +188,14 @@ def test_a_client_secret_is_rotated_by_a_further_client_and_the_first_one_is_ref
     )
     client_id = world.client["client_id"]
     credential = Credential.objects.get(connection=connection, external_id=client_id, kind="oauth_client_secret")
+    first = McpClient.objects.get(client_id=client_id)
+    McpClient.objects.filter(pk=first.pk).update(
+        owner=factories.owner(), admission=Admission.ADMITTED, admission_changed_at=timezone.now()
+    )
+    granted = {"drafted_by": "Mira", "approved_by": "Otto", "tools": ["invoices"]}
+    began = timezone.now()
+    times = {"drafted_at": began, "approved_at": began, "ends_at": began + timedelta(days=90)}
+    Grant.objects.create(client=first, server=factories.server(), **granted, **times)
     cloud = factories.connection(kind=ConnectionKind.PLUG_IN, name="m", settings={"provider": "memory", "cloud": "m"})
     Delivery.objects.create(
         credential=credential,
@@ -214,7 +224,17 @@ def test_a_client_secret_is_rotated_by_a_further_client_and_the_first_one_is_ref
     assert kept.stat().st_mode & 0o777 == 0o600
     credential.refresh_from_db()
     assert credential.identity_key.endswith(f":client:{current.external_id}:secret")
+    first.refresh_from_db()
+    assert first.admission == Admission.REMOVED
     assert synced(connection).counts.get("credentials_added", 0) == 0  # it is the same credential as before
+    further = McpClient.objects.get(client_id=current.external_id)
+    assert (further.owner, further.admission, further.gone_at) == (first.owner, Admission.ADMITTED, None)
+    (grant,) = Grant.objects.in_force(timezone.now()).filter(client=further)
+    assert (grant.tools, grant.ends_at, grant.approved_by) == (["invoices"], times["ends_at"], "Otto")
+    told_of = AuditEntry.objects.get(event=Event.CLIENT_SUCCEEDED.value).detail
+    assert (told_of["from"], told_of["to"], told_of["grants"]) == (client_id, current.external_id, 1)
+    first.refresh_from_db()
+    assert (first.admission, first.gone_at is None) == (Admission.REMOVED, False)
     told = json.loads(kept.read_text())
     bearer = {"Authorization": f"Bearer {told['registration_access_token']}"}
     assert httpx2.delete(told["registration_client_uri"], headers=bearer).status_code == 204
