@@ -32,6 +32,8 @@ class Question:
     ids: Sequence[str] = ()
     hidden: Sequence[tuple[str, str]] = ()
     template: str = "inventory/_fields.html"
+    tone: str = "primary"  # of the button: `danger solid` where what it does cannot be undone
+    leave: str = "Cancel"  # the way out; another word where the question is about cancelling
 
 
 def ask(request: HttpRequest, question: Question) -> HttpResponse:

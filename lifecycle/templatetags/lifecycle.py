@@ -14,7 +14,7 @@ from access.roles import Role
 from lifecycle.models import Finding, Operation, Policy, Waiver
 from lifecycle.rules import RULES
 from lifecycle.rules.score import PARTS
-from lifecycle.states import WaiverState
+from lifecycle.states import OperationState, Proof, WaiverState
 from lifecycle.views import findings, jobs, operations
 from web.templatetags.keyreeve import icon
 
@@ -105,7 +105,7 @@ PROOFS = {
     "none": ("off", "todo"),
     "executed": ("busy", "check"),
     "verified": ("good", "met"),
-    "unverifiable": ("bad", "unknown"),
+    "unverifiable": ("off", "unknown"),
 }
 
 
@@ -130,7 +130,10 @@ BADGES = {"running": ("busy", "busy"), "stalled": ("crit", "stop"), "completed":
 def operation_badge(operation: Any) -> SafeString:
     """Where it is, beside the name of its page."""
     tone, drawing = BADGES.get(operation.shown, ("line", "clock" if operation.is_open else "ended"))
-    return format_html('<span class="badge {}">{}{}</span>', tone, icon(drawing), operation.word)
+    word = operation.word
+    if operation.shown == OperationState.COMPLETED and operation.proof == Proof.UNVERIFIABLE:
+        tone, drawing, word = "line", "unknown", f"{word}, not verified"
+    return format_html('<span class="badge {}">{}{}</span>', tone, icon(drawing), word)
 
 
 @register.simple_tag(takes_context=True)
@@ -139,5 +142,5 @@ def kill_link(context: template.Context, kind: str, key: Any, css: str = "btn qu
     if not context["request"].actor.has(Role.OPERATOR):
         return SafeString("")
     at = f"{reverse('batch_new')}?kind={kind}&id={key}"
-    words = "Revoke it everywhere…" if kind == "credentials" else "Revoke everything behind it…"
+    words = "Look what revoking it reaches" if kind == "credentials" else "Revoke everything behind it…"
     return format_html('<a class="{}" href="{}">{}{}</a>', css, at, icon("stop"), words)

@@ -289,6 +289,7 @@ def batch_revoke(request: HttpRequest) -> HttpResponse:
         form=form,
         submit=f"Ask to revoke {number}" if why else f"Revoke {number}",
         back=back,
+        tone="primary" if why else "danger solid",
         ids=scope.ids or (scope.id,),
         hidden=[("kind", scope.kind.value)],
     )

@@ -269,6 +269,9 @@ def steps_shown(row: Operation, attempts: Sequence[StepAttempt]) -> list[dict[st
                 "at": row.step_at if is_here else attempt.ended_at if attempt is not None else None,
                 "tries": tries.get(part.step, 0),
                 "is_here": is_here,
+                "is_unknown": part.step in {Step.VERIFY_GONE, Step.VERIFY_REFUSED}
+                and part.standing == "done"
+                and row.proof == Proof.UNVERIFIABLE,
             }
         )
     return shown
@@ -279,7 +282,7 @@ def journal(attempts: Sequence[StepAttempt], entries: Sequence[AuditEntry]) -> l
     lines = []
     for each in attempts:
         said = each.said or ("A worker is at it." if each.ended_at is None else each.get_outcome_display())
-        title = f"{Step(each.step).label}, attempt {each.number}"
+        title = f"{Step(each.step).label}, attempt {each.number}:"
         lines.append((each.ended_at or each.begun_at, title, said, ""))
     for happening in timeline.from_audit(list(entries)):
         said = f"{happening.what}: {happening.detail}" if happening.detail else happening.what
@@ -314,6 +317,7 @@ class Act:
     fits: Callable[[Operation, Actor], bool]
     tone: str = ""
     done: str = "Done."
+    submit: str = ""  # what the button says, where the label alone says too little
 
 
 def _approve(row: Operation, given: Any, actor: Actor, now: datetime) -> None:
@@ -405,6 +409,7 @@ ACTS: dict[str, Act] = {
     "cancel": Act(
         "Cancel", "A rotation that has issued something goes the way back: consumers read the old version again.",
         OperationReasonForm, _cancel, lambda row, _actor: not row.is_rolling_back, "danger", "You cancelled it.",
+        "Cancel the operation",
     ),
 }  # fmt: skip
 
@@ -432,8 +437,10 @@ def operation_act(request: HttpRequest, pk: UUID, verb: str) -> HttpResponse:
         title=f"{act.label}: {str(row)[:1].lower()}{str(row)[1:]}",
         text=act.text,
         form=form,
-        submit=act.label,
+        submit=act.submit or act.label,
         back=here,
+        leave="Leave it as it is",
+        tone="danger solid" if act.tone == "danger" else "primary",
     )
     return ask(request, question)
 
@@ -519,6 +526,7 @@ def _asked(
             form=form,
             submit=f"{verb} {what}",
             back=back_to,
+            tone="primary" if is_rotation else "danger solid",
             ids=[str(key) for key in ([finding.pk for finding in findings] or [row.pk for row in chosen])],
         ),
     )
@@ -646,7 +654,7 @@ def credential_delivery(request: HttpRequest, pk: UUID) -> HttpResponse:
         text="Consumers read them there. It is looked at now, without writing a secret.",
         facts=[("Credential", str(credential))],
         form=form,
-        submit="Set",
+        submit="Set the place",
         back=here,
     )
     return ask(request, question)

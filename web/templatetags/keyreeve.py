@@ -381,7 +381,7 @@ def duelist(days: Sequence[Mapping[str, Any]], today: date) -> dict[str, Any]:
 @register.inclusion_tag("components/lives.html")
 def version_lives(versions: Sequence[pictures.Life], limit: timedelta | None, now: datetime) -> dict[str, Any]:
     """Each version as a bar in time, against the limit of the current one. Draws nothing where there is no history."""
-    drawn = pictures.lives(versions, limit, now)
+    drawn = pictures.lives(versions, limit or None, now)  # empty text where no obligation is known yet
     if drawn is None:
         return {"lives": None}
     current = next((bar for bar in drawn.bars if bar.life.is_current), None)
