@@ -13,7 +13,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from access.actors import Actor
-from demo.decisions import PARTNERS, over_the_weeks, work_on_findings
+from demo.decisions import MINUTES, OPERATOR, PARTNERS, create_rotating_policy, over_the_weeks, work_on_findings
 from demo.weeks import Decision, live_through
 from inventory.actions.admission import admit, refer_to_registration, suspend
 from inventory.actions.dates import record_dates
@@ -29,8 +29,9 @@ from inventory.actions.ownership import (
 )
 from inventory.actions.removals import announce_removals
 from inventory.errors import NothingChosen
-from inventory.models import Credential, Environment, Grant, McpClient, McpServer, Owner, Use
+from inventory.models import Connection, Credential, Environment, Grant, McpClient, McpServer, Owner, Use
 from inventory.states import Admission, CredentialKind, Hygiene, OwnerKind, Registration, ServerRole, Severity, Storage
+from lifecycle.actions.deliveries import set_delivery
 from lifecycle.actions.evaluation import evaluate
 from lifecycle.actions.snapshots import take_snapshot
 from lifecycle.models import Policy
@@ -210,6 +211,24 @@ def tell(url: str, secret: Path, now: datetime) -> None:
             bound_to=url.split("/")[2],
         )
         post_test(endpoint=add_endpoint(setup, actor=ACTOR, now=now), actor=ACTOR, now=now)
+
+
+def leave_to_schedule(accounts: Connection, *, user: str, location: str, now: datetime) -> None:
+    """Let a key that is past its date be rotated by itself: the next run of the schedule begins it."""
+    key = Credential.objects.live().filter(connection=accounts, details__user=user)
+    decided(assign_owner, key, Owner.objects.get(name="Payments"), reason="It is their export.")
+    create_rotating_policy(key, now)
+    evaluate(now, actor=ACTOR, full=True)
+    set_delivery(
+        key.get(),
+        sink="aws_secrets",
+        location=location,
+        connection=accounts,
+        quiet=MINUTES,
+        actor=OPERATOR,
+        now=now,
+        reason="The export reads its key there at each start.",
+    )
 
 
 def decided(action: Callable[..., int], *args: Any, **kwargs: Any) -> None:

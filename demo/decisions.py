@@ -5,6 +5,8 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
+from django.db.models import QuerySet
+
 from access.actors import Actor, ActorKind
 from access.roles import Role
 from demo.weeks import Decision
@@ -17,15 +19,17 @@ from lifecycle.actions.findings import acknowledge, add_link, assign, comment
 from lifecycle.actions.policies import change_policy, create_policy, draft, retire_policy, set_rule
 from lifecycle.actions.waivers import approve_waivers, decline_waivers, request_waiver
 from lifecycle.models import Finding, Policy, Waiver
-from lifecycle.states import LinkKind
+from lifecycle.states import Automation, LinkKind
 from lifecycle.trials.estate import dry_run, dry_run_of_retirement
 from lifecycle.trials.past import back_test
 
 # They decided in the past and have no account here. A waiver takes two people.
 MIRA = Actor(ActorKind.USER, "demo:mira", "Mira Okafor", frozenset({Role.REVIEWER}))
 PRIYA = Actor(ActorKind.USER, "demo:priya", "Priya Raman", frozenset({Role.REVIEWER}))
+OPERATOR = Actor(ActorKind.USER, "demo:tomas", "Tomas Lind", frozenset({Role.OPERATOR}))
 
 DAY = timedelta(days=1)
+MINUTES = timedelta(minutes=2)  # in which a rotation can be watched; days anywhere else
 PARTNERS = ("Northwind Lines", "Baltic Brokers", "Fjord Ferries", "Customs Exchange", "Rhine Rail", "Apex Air")
 PRODUCTION, PARTNER, CONSENTED, TRIAL = (
     "Payments keys in production",
@@ -33,6 +37,8 @@ PRODUCTION, PARTNER, CONSENTED, TRIAL = (
     "What people consented to",
     "Trial: keys in development",
 )
+ROTATED = "Keys that the schedule rotates"
+BY_SCHEDULE = "rotated-by-schedule"
 TAGS = {"Payments": ["pci", "customer-data"], "Customs": ["customer-data"], "Routing": ["fleet"]}
 KEYS = (CredentialKind.API_KEY, CredentialKind.AWS_ACCESS_KEY, CredentialKind.DATABASE_PASSWORD)
 EVERYTHING_LOGGED = list(Logged.values)
@@ -119,6 +125,27 @@ def _trial() -> dict[str, Any]:
         "environments": [Environment.objects.get(name="dev").pk],
         "max_age": 14 * DAY,
     }
+
+
+def _rotated() -> dict[str, Any]:
+    return {
+        "description": (
+            "Consumers read them from Secrets Manager, so that nobody has to carry them. Overlap and quiet period are "
+            "two minutes here so that a rotation can be watched; outside a demo they are days."
+        ),
+        "priority": 90,
+        "kinds": [CredentialKind.AWS_ACCESS_KEY],
+        "tags": [BY_SCHEDULE],
+        "max_age": 90 * DAY,
+        "overlap": MINUTES,
+        "requires_owner": True,
+        "automation": Automation.AUTOMATIC,
+    }
+
+
+def create_rotating_policy(keys: QuerySet[Credential], now: datetime) -> None:
+    tag_credentials(keys, add=[BY_SCHEDULE], remove=[], actor=MIRA)
+    _create(ROTATED, _rotated, "The last quarter's rotations went through by hand, and late.", PRIYA, now)
 
 
 def _create(name: str, values: Any, reason: str, actor: Actor, now: datetime) -> None:

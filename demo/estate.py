@@ -60,11 +60,12 @@ def aws_pair(seed: int = 7) -> tuple[str, str]:
 
 @dataclass(frozen=True, kw_only=True)
 class Live:
-    """What runs beside the files, so that they name servers that answer: addresses and tokens by name, one key."""
+    """What runs beside the files, so that they name what answers: addresses and tokens by name, one key, one entry."""
 
     urls: Mapping[str, str]
     static_key: str
     tokens: Mapping[str, str]
+    exporter: str  # where the AWS key of the invoice export lies
 
     def bearer(self, token: str) -> dict[str, str]:
         return {"Authorization": f"Bearer {token}"}
@@ -287,6 +288,13 @@ bearer_token_env_var = "WAREHOUSE_TOKEN"
         "src/billing/librechat.yaml",
         "mcpServers:\n  everything:\n    command: npx\n    args: [-y, '@modelcontextprotocol/server-everything']\n",
     )
+    if live is not None:
+        exporter = {
+            "command": "uvx",
+            "args": ["halden-invoice-export==2.4.0"],
+            "env": {"AWS_REGION": "eu-north-1", "AWS_SECRET_ACCESS_KEY": live.exporter},
+        }
+        file("src/invoice-export/.mcp.json", {"mcpServers": {"invoice-export": exporter}})
     file(".codeium/windsurf/mcp_config.json", '{"mcpServers": {"half-written": {"command": "npx", "args": [')
     file(
         ".lmstudio/mcp.json",

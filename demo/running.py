@@ -34,6 +34,7 @@ from inventory.states import ConnectionKind, RunState  # noqa: E402
 PATIENCE = 60  # seconds until the estate's own parts must answer
 FOUNDED = "founded"
 LIVE = "Live MCP servers"
+ACCOUNTS = "AWS accounts"
 
 
 class Command(up.Command):
@@ -98,6 +99,13 @@ class Command(up.Command):
         receiver = f"http://{HOST}:{self.estate.receiver_port}/keyreeve"
         company.tell(receiver, self.estate.secret("security-desk"), timezone.now())
         company.populate()
+        company.leave_to_schedule(
+            Connection.objects.get(name=ACCOUNTS),
+            user=cloud.EXPORTER,
+            location=cloud.exporter_location(),
+            now=timezone.now(),
+        )
+        self.say("  the AWS key of the invoice export is past its date: the schedule rotates it within five minutes")
 
     def wait_for_estate(self, supervisor: Supervisor) -> None:
         end = time.monotonic() + PATIENCE
@@ -144,6 +152,7 @@ def live(estate: Places, issuer: dict[str, Any]) -> Live:
         urls={name: url(estate, name) for name in NAMES},
         static_key=estate.secret("billing-key").read_text(),
         tokens={name: Path(path).read_text().strip() for name, path in issuer["tokens"].items()},
+        exporter=cloud.exporter_location(),
     )
 
 
@@ -195,7 +204,7 @@ def connections(estate: Places, issuer: dict[str, Any]) -> list[Connection]:
         ),
         (
             ConnectionKind.AWS,
-            "AWS accounts",
+            ACCOUNTS,
             {
                 "access_key_id": key_id,
                 "secret_access_key": f"file://{estate.secret('aws-reader', key)}",
