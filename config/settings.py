@@ -295,6 +295,8 @@ SPECTACULAR_SETTINGS = {
         "CredentialKindEnum": "inventory.states.CredentialKind",
         "OperationKindEnum": "lifecycle.states.OperationKind",
         "OperationStateEnum": "lifecycle.serializers.STATES",
+        "BatchKindEnum": "lifecycle.states.BatchKind",
+        "BatchStateEnum": "lifecycle.states.BatchState",
     },
 }
 
