@@ -627,10 +627,6 @@ class DeliveryBody(serializers.Serializer[Any]):
     reason = Reason(required=False, default="", allow_blank=True)
 
 
-class NothingBody(serializers.Serializer[Any]):
-    """Nothing."""
-
-
 # ── Batches ────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 from providers.base import Delivered, Secret
 from providers.errors import Permanent
@@ -347,7 +347,3 @@ def _members(text: str) -> Iterator[tuple[str, tuple[int, int, int]]]:
 def _skip(text: str, position: int) -> int:
     found = _SPACE.match(text, position)
     return found.end() if found else position
-
-
-def location_of(path: str, key: str = "") -> str:
-    return f"file://{quote(path)}" + (f"#{key}" if key else "")

@@ -56,7 +56,6 @@ CLIENT_SECRET = "oauth_client_secret"
 TOKEN_TYPES = {kind: token_type for token_type, kind in KINDS.items()}
 CONFIDENTIAL = frozenset({"client_secret_basic", "client_secret_post", "client_secret_jwt"})
 LONGEST_ID = 200
-MOST_OF_A_GRANT = 100
 # Semantic versioning calls what follows a plus build metadata, which says nothing of what the software is.
 MARK = "+keyreeve."
 # Of one client, in an answer or a listing; the rest of it is metadata that another client is registered with.

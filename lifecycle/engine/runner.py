@@ -142,14 +142,3 @@ class _Run:
             is_counted=not is_down,
             is_the_place=is_the_place,
         )
-
-
-def run_until_idle(*, clock: Clock, reach: Reach = REACH, most: int = 1_000) -> int:
-    """Advance whatever is due until nothing is; for commands and tests. Returns how often there was something to do."""
-    done = 0
-    for _ in range(most):
-        moved = sum(advance(each.operation_id, clock=clock, reach=reach) for each in claims.due(clock()))
-        done += moved
-        if not moved:
-            break
-    return done

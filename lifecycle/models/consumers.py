@@ -1,6 +1,5 @@
 """Who uses a credential, and which of them were seen to have moved to the new version of a rotation."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -70,19 +69,6 @@ def consumers_of(operation: Operation) -> tuple[Consumer, ...]:
         _acknowledged(each, each.consumer) for each in said if each.client_id is None or each.client_id in by_client
     ]
     return (*known, *others)
-
-
-def known_consumers(credentials: Iterable[UUID]) -> dict[UUID, int]:
-    """How many clients are known to use each of these credentials now; those that nobody is known to use are left out.
-
-    One query, of those given only.
-    """
-    counted: dict[UUID, set[UUID]] = {}
-    uses = Use.objects.present().filter(_in_service(), credential__in=list(credentials))
-    for credential_id, client_id in uses.values_list("credential_id", "client_id").distinct():
-        if credential_id is not None:
-            counted.setdefault(credential_id, set()).add(client_id)
-    return {credential_id: len(clients) for credential_id, clients in counted.items()}
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,6 @@ from django.db import models
 from django.db.models import F, Q
 
 from access.actors import Actor
-from access.roles import Role
 from inventory.models import Connection, Credential, CredentialVersion, McpClient, Owner
 from inventory.models.base import AnyOf, Row
 from lifecycle.models.batches import Batch
@@ -30,12 +29,6 @@ class OperationQuerySet(models.QuerySet["Operation"]):
         if actor.sees_everything:
             return self
         return self.filter(AnyOf("credential_id", Credential.objects.visible_to(actor)))
-
-    def operable_by(self, actor: Actor) -> Self:
-        """Which this person may cancel, resume or roll back: an operator any, an owner those of what is theirs."""
-        if actor.has(Role.OPERATOR):
-            return self
-        return self.filter(AnyOf("credential__owner_id", Owner.objects.being(actor)))
 
     def open(self) -> Self:
         return self.filter(closed_at=None)
