@@ -27,6 +27,11 @@ class Actor:
     def system(cls, name: str) -> Self:
         return cls(ActorKind.SYSTEM, name, name, frozenset({Role.ADMINISTRATOR}))
 
+    @property
+    def key(self) -> str:
+        """Who they are, whatever they are called."""
+        return f"{self.kind.value}:{self.id}"
+
     def has(self, role: Role) -> bool:
         return role in held(self.roles)
 

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from django.db.models import TextChoices
 
-from inventory.states import Severity
+from inventory.states import ConnectionKind, Severity
 
 
 class FindingState(TextChoices):
@@ -112,6 +112,10 @@ class LinkKind(TextChoices):
 
 
 # ── Operations ─────────────────────────────────────────────────────────────────────────────────
+
+
+# Kinds of connections that can be asked to issue, suspend and destroy; of the others a person does the steps.
+OPERABLE = (ConnectionKind.AWS, ConnectionKind.OAUTH, ConnectionKind.POSTGRES, ConnectionKind.PLUG_IN)
 
 
 class OperationKind(TextChoices):

@@ -122,7 +122,7 @@ def key_of(request: HttpRequest) -> str:
 
 def _kept(request: Request, actor: Any, key: str, *, now: datetime) -> tuple[KeptAnswer, bool]:
     """The answer of the first time, or a place for this one. Whoever comes second waits here for the first to end."""
-    who = f"{actor.kind}:{actor.id}"[:200]
+    who = actor.key[:200]
     asked = json.dumps([request.method, request.path, request.data or {}], sort_keys=True, default=str)
     digest = blake2b(asked.encode(), digest_size=32).hexdigest()
     KeptAnswer.objects.filter(actor=who, kept_at__lt=now - KEPT_FOR).delete()

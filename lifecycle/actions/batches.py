@@ -23,7 +23,7 @@ from audit.actions import action, in_order, record
 from audit.events import Event
 from inventory.models import Credential, CredentialVersion, Owner
 from lifecycle import plans
-from lifecycle.actions.requests import LONGEST_REASON, OPERABLE, key_of
+from lifecycle.actions.requests import closed, say_why, supersede
 from lifecycle.errors import (
     BatchByRequester,
     BatchEnded,
@@ -35,7 +35,6 @@ from lifecycle.errors import (
     LateNeedsAnother,
     NotAnOperator,
     NothingBehind,
-    ReasonMissing,
 )
 from lifecycle.models import Batch, BatchItem, Delivery, Operation
 from lifecycle.models.reports import is_done, items_of, keys_in, open_stalled, progress, report_of
@@ -43,6 +42,7 @@ from lifecycle.models.scopes import MOST, Scope, behind, limits, preview
 from lifecycle.states import (
     BATCH_CLOSED,
     ITEM_OPEN,
+    OPERABLE,
     BatchKind,
     BatchState,
     ItemState,
@@ -107,7 +107,7 @@ def request_batch(
         approval_reason=why,
         reason=reason,
         requested_by=actor.label[:200],
-        requested_by_key=key_of(actor),
+        requested_by_key=actor.key,
         requested_at=now,
         begun_at=None if why else now,
         idempotency_key=idempotency_key,
@@ -132,7 +132,7 @@ def _scope_said(scope: Scope) -> dict[str, Any]:
 def _known(actor: Actor, key: str, scope: Scope) -> Batch | None:
     if not key:
         return None
-    found = Batch.objects.filter(requested_by_key=key_of(actor), idempotency_key=key).first()
+    found = Batch.objects.filter(requested_by_key=actor.key, idempotency_key=key).first()
     if found is not None and Scope.of(found.scope).key != scope.key:
         raise KeyOfAnotherRequest
     return found
@@ -177,7 +177,7 @@ def why_approval(seen: Mapping[str, Any], *, actor: Actor, now: datetime) -> str
 
 def _alone_before(actor: Actor, now: datetime) -> int:
     own = Batch.objects.filter(
-        requested_by_key=key_of(actor),
+        requested_by_key=actor.key,
         requested_at__gt=now - COUNTED_TOGETHER,
         needs_approval=False,
         is_drill=False,
@@ -200,11 +200,6 @@ def _add_items(batch: Batch, keys: Collection[UUID], *, is_late: bool = False) -
         )
         added: int = cursor.rowcount
         return added
-
-
-def say_why(reason: str) -> None:
-    if not reason.strip() or len(reason) > LONGEST_REASON:
-        raise ReasonMissing
 
 
 # ── Two people ─────────────────────────────────────────────────────────────────────────────────
@@ -233,7 +228,7 @@ def _to_decide(batch: Batch, actor: Actor) -> Batch:
     row = locked(batch)
     if row.state != BatchState.REQUESTED:
         raise BatchNotWaiting
-    if row.requested_by_key == key_of(actor):
+    if row.requested_by_key == actor.key:
         raise BatchByRequester
     return row
 
@@ -242,7 +237,7 @@ def _decide(row: Batch, state: BatchState, *, actor: Actor, now: datetime, reaso
     Batch.objects.filter(pk=row.pk).update(
         state=state,
         decided_by=actor.label[:200],
-        decided_by_key=key_of(actor),
+        decided_by_key=actor.key,
         decided_at=now,
         decision_reason=reason,
         **values,
@@ -323,7 +318,7 @@ class _Opening:
                 if open_one is not None:
                     superseded.append(open_one)
                 fresh.append((item.pk, self._operation(credential, open_one, versions.get(credential.pk), delivered)))
-        self._supersede(superseded)
+        supersede(superseded, actor=self.actor, now=self.now, reason=self.batch.reason, said=self.said)
         self._hurry(hurried)
         # A bulk insert does not give back the keys that the database makes, so they are made before it.
         for (_, operation), key in zip(fresh, _new_keys(len(fresh)), strict=True):
@@ -397,20 +392,6 @@ class _Opening:
             "trigger": operation.trigger,
             **self.said,
         }
-
-    def _supersede(self, rows: Sequence[Operation]) -> None:
-        """Their leases no longer fit, so whatever their workers still write is refused."""
-        Operation.objects.filter(pk__in=[row.pk for row in rows]).update(
-            state=OperationState.SUPERSEDED,
-            closed_at=self.now,
-            closed_reason=f"A revocation takes its place: {self.batch.reason}",
-            due_at=None,
-            stalled_at=None,
-            lease_token=None,
-            lease_until=None,
-        )
-        for row in rows:
-            record(Event.OPERATION_SUPERSEDED, actor=self.actor, subject=row, detail=self.said)
 
     def _hurry(self, rows: Sequence[Operation]) -> None:
         """Revocations that are open go on: a proposed or stalled one begins again, and all are urgent if this is."""
@@ -545,15 +526,8 @@ def cancel_rest(batch: Batch, *, actor: Actor, now: datetime, reason: str) -> in
     )
     found = in_order(untouched)
     row = _steered(batch, actor)
-    Operation.objects.filter(pk__in=[each.pk for each in found]).update(
-        state=OperationState.CANCELLED,
-        closed_at=now,
-        closed_reason=reason,
-        due_at=None,
-        stalled_at=None,
-        lease_token=None,
-        lease_until=None,
-    )
+    ended = closed(OperationState.CANCELLED, reason, now=now)
+    Operation.objects.filter(pk__in=[each.pk for each in found]).update(**ended)
     for each in found:
         record(Event.OPERATION_CANCELLED, actor=actor, subject=each, detail={"step": each.step, "reason": reason})
     number = _cancel_waiting(row) + len(found)
@@ -587,7 +561,7 @@ def include_late(batch: Batch, *, actor: Actor, now: datetime) -> int:
         raise BatchNotRunning
     keys = late(row, actor)
     most = limits().second_person_from
-    is_alone = not row.needs_approval or row.requested_by_key == key_of(actor)
+    is_alone = not row.needs_approval or row.requested_by_key == actor.key
     if is_alone and most is not None and row.size + len(keys) >= most:
         raise LateNeedsAnother
     added = _add_items(row, keys, is_late=True)
@@ -615,7 +589,7 @@ def request_drill(scope: Scope, *, actor: Actor, now: datetime, reason: str) -> 
         preview=preview(keys, now=now),
         reason=reason,
         requested_by=actor.label[:200],
-        requested_by_key=key_of(actor),
+        requested_by_key=actor.key,
         requested_at=now,
         begun_at=now,
     )
@@ -702,6 +676,6 @@ def locked(batch: Batch, *, may_be_closed: bool = False) -> Batch:
 def _steered(batch: Batch, actor: Actor) -> Batch:
     """The row, locked, for an operator or whoever asked for it."""
     row = locked(batch)
-    if not actor.has(Role.OPERATOR) and row.requested_by_key != key_of(actor):
+    if not actor.has(Role.OPERATOR) and row.requested_by_key != actor.key:
         raise NotAnOperator
     return row

@@ -6,8 +6,8 @@ from access.actors import Actor
 from audit.actions import action, in_order, record
 from audit.events import Event
 from lifecycle import plans
-from lifecycle.actions.requests import LONGEST_REASON, may_operate
-from lifecycle.errors import NotAnOperator, NotByHand, OperationClosed, OperationNotProposed, ReasonMissing
+from lifecycle.actions.requests import may_operate, say_why
+from lifecycle.errors import NotAnOperator, NotByHand, OperationClosed, OperationNotProposed
 from lifecycle.models import Operation
 from lifecycle.states import OperationState, Proof
 
@@ -18,8 +18,7 @@ def done_by_hand(operation: Operation, *, actor: Actor, now: datetime, reason: s
 
     Raises NotByHand for what Keyreeve does itself.
     """
-    if not reason.strip() or len(reason) > LONGEST_REASON:
-        raise ReasonMissing
+    say_why(reason)
     (row,) = in_order(Operation.objects.select_related("credential").filter(pk=operation.pk))
     if row.closed_at is not None:
         raise OperationClosed

@@ -13,8 +13,8 @@ from access.roles import Role
 from audit.actions import action, in_order, record
 from audit.events import Event
 from inventory.models import McpClient
-from lifecycle.actions.findings import as_seen, refuse_secrets
-from lifecycle.actions.requests import LONGEST_REASON, may_operate
+from lifecycle.actions.findings import as_seen, refuse_secrets, why_of
+from lifecycle.actions.requests import may_operate
 from lifecycle.errors import (
     ConsumerUnknown,
     ExtendedTooFar,
@@ -22,7 +22,6 @@ from lifecycle.errors import (
     NothingToAcknowledge,
     OperationClosed,
     OverlapEnded,
-    ReasonMissing,
 )
 from lifecycle.models import Acknowledgement, Operation
 from lifecycle.models.consumers import Consumer, consumers_of, promoted_at
@@ -112,7 +111,7 @@ def note_seen(operation: Operation, consumers: Iterable[Consumer], *, now: datet
 @action
 def extend(operation: Operation, until: datetime, *, actor: Actor, now: datetime, reason: str) -> None:
     """Give consumers more time: before `until` silence alone ends the overlap no more, and nobody is asked again."""
-    reason = _said(reason)
+    reason = why_of(reason)
     row = _in_overlap(operation, actor)
     if not now < until <= now + LONGEST_EXTENSION:
         raise ExtendedTooFar
@@ -125,7 +124,7 @@ def extend(operation: Operation, until: datetime, *, actor: Actor, now: datetime
 @action
 def retire_anyway(operation: Operation, *, actor: Actor, now: datetime, reason: str) -> None:
     """End the overlap though not every consumer is known to have moved. An operator answers for it by name."""
-    reason = _said(reason)
+    reason = why_of(reason)
     if not actor.has(Role.OPERATOR):
         raise NotAnOperator
     row = _in_overlap(operation, actor)
@@ -137,14 +136,6 @@ def retire_anyway(operation: Operation, *, actor: Actor, now: datetime, reason: 
 
 
 # ── Rows ───────────────────────────────────────────────────────────────────────────────────────
-
-
-def _said(reason: str) -> str:
-    reason = as_seen(reason)
-    if not reason or len(reason) > LONGEST_REASON:
-        raise ReasonMissing
-    refuse_secrets(reason)
-    return reason
 
 
 def _locked(operation: Operation) -> Operation:

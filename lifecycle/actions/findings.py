@@ -24,10 +24,13 @@ from lifecycle.errors import (
     LinkExists,
     LinkRefused,
     LinkRemoved,
+    ReasonMissing,
 )
 from lifecycle.models import Finding, FindingComment, FindingLink
 from lifecycle.models.work import LONGEST_COMMENT
 from lifecycle.states import FindingState, LinkKind
+
+LONGEST_REASON = 1_000
 
 
 @action
@@ -85,7 +88,7 @@ def comment(finding_ids: Iterable[UUID], text: str, *, actor: Actor, now: dateti
     findings = locked(finding_ids, actor)
     digest = sha256(text.encode()).hexdigest()
     written = FindingComment.objects.bulk_create(
-        FindingComment(finding=one, author=actor.label[:200], author_key=key_of(actor), text=text, written_at=now)
+        FindingComment(finding=one, author=actor.label[:200], author_key=actor.key, text=text, written_at=now)
         for one in findings
     )
     for finding, row in zip(findings, written, strict=True):
@@ -156,14 +159,18 @@ def about(finding: Finding) -> dict[str, str]:
     return {"rule": finding.rule, finding.subject_kind.value: str(finding.subject_id)}
 
 
-def key_of(actor: Actor) -> str:
-    """Who somebody is, whatever they are called."""
-    return f"{actor.kind.value}:{actor.id}"
-
-
 def as_seen(text: str) -> str:
     """What somebody wrote, as people will read it: an order that turns the direction of writing is marked."""
     return seen(text.strip().replace("\r\n", "\n"))
+
+
+def why_of(reason: str) -> str:
+    """A reason as it is kept. Raises ReasonMissing and HoldsSecret."""
+    said = as_seen(reason)
+    if not said or len(said) > LONGEST_REASON:
+        raise ReasonMissing
+    refuse_secrets(said)
+    return said
 
 
 def refuse_secrets(*texts: str) -> None:

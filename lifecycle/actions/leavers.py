@@ -17,8 +17,8 @@ from audit.actions import action, in_order, record
 from audit.events import Event
 from inventory.actions import ownership
 from inventory.models import Credential, McpClient, McpServer, Owner
-from lifecycle.actions.batches import locked, request_batch, say_why
-from lifecycle.actions.requests import key_of
+from lifecycle.actions.batches import locked, request_batch
+from lifecycle.actions.requests import say_why
 from lifecycle.errors import BatchNotWaiting, NobodyTakesOver, NotAnOperator, NotDecidable
 from lifecycle.models import Batch, BatchItem
 from lifecycle.models.reports import items_of, unfinished
@@ -95,7 +95,7 @@ def open_leaver(owner: Owner, *, actor: Actor, now: datetime) -> Batch | None:
         scope_key=scope.key,
         reason=f"{left.name} left" + (f" on {left.inactive_since:%-d %B %Y}." if left.inactive_since else "."),
         requested_by=actor.label[:200],
-        requested_by_key=key_of(actor),
+        requested_by_key=actor.key,
         requested_at=now,
         begun_at=now,
         decide_by=now + DECIDE_WITHIN,

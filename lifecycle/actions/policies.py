@@ -20,7 +20,7 @@ from inventory import tags
 from inventory.discovery.prose import holds_secret
 from inventory.models import Environment, Owner
 from inventory.states import CredentialKind, Logged, ServerRole, Severity, TrustModel
-from lifecycle.actions.findings import as_seen, refuse_secrets
+from lifecycle.actions.findings import as_seen, why_of
 from lifecycle.errors import (
     HoldsSecret,
     NotAReviewer,
@@ -28,7 +28,6 @@ from lifecycle.errors import (
     PolicyChangedMeanwhile,
     PolicyRefused,
     PolicyRetired,
-    ReasonMissing,
     RuleSetMeanwhile,
     RuleUnknown,
     SeverityUnknown,
@@ -42,7 +41,7 @@ from lifecycle.rules.wording import exact_length
 from lifecycle.states import Automation
 from web.wording import thousands
 
-LONGEST_NAME, LONGEST_DESCRIPTION, LONGEST_REASON = 100, 2_000, 1_000
+LONGEST_NAME, LONGEST_DESCRIPTION = 100, 2_000
 LARGEST_PRIORITY = 1_000_000
 MOST_VALUES = 100  # of one selector or of the allowed scopes
 LONGEST_LIMIT = timedelta(days=3_650)
@@ -278,11 +277,7 @@ class _Refused(Exception):
 def _decided(actor: Actor, reason: str) -> str:
     if not actor.has(Role.REVIEWER):
         raise NotAReviewer
-    said = as_seen(reason)
-    if not said or len(said) > LONGEST_REASON:
-        raise ReasonMissing
-    refuse_secrets(said)
-    return said
+    return why_of(reason)
 
 
 def _text(longest: int, *, is_needed: bool = False) -> Callable[[Any], str]:

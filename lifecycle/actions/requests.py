@@ -3,11 +3,11 @@
 Whoever calls one of these rings the worker afterwards; the sweeper finds what was not rung for.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import IntegrityError, transaction
-from django.db.models import Exists, OuterRef
 
 from access.actors import Actor, ActorKind
 from access.roles import Role
@@ -16,6 +16,7 @@ from audit.events import Event
 from inventory.models import Credential, CredentialVersion, Owner
 from inventory.states import CredentialStatus
 from lifecycle import plans
+from lifecycle.actions.findings import LONGEST_REASON
 from lifecycle.errors import (
     CredentialEnded,
     NoDelivery,
@@ -33,14 +34,7 @@ from lifecycle.errors import (
     ReasonMissing,
 )
 from lifecycle.models import Batch, Delivery, Obligation, Operation, Policy, StepAttempt
-from lifecycle.models.upcoming import OPERABLE as OPERABLE  # noqa: PLC0414  others take it from here
-from lifecycle.states import AttemptOutcome, OperationKind, OperationState, Proof, Step, Trigger
-
-LONGEST_REASON = 1_000
-
-
-def key_of(actor: Actor) -> str:
-    return f"{actor.kind}:{actor.id}"[:200]
+from lifecycle.states import OPERABLE, AttemptOutcome, OperationKind, OperationState, Proof, Step, Trigger
 
 
 def may_operate(credential: Credential, actor: Actor) -> bool:
@@ -128,18 +122,7 @@ def request_revocation(
             raise OperationAlreadyOpen
         return _hurry(open_one, actor=actor, now=now, reason=reason)
     if open_one is not None:
-        # Its lease no longer fits, so whatever its worker still writes is refused.
-        Operation.objects.filter(pk=open_one.pk).update(
-            state=OperationState.SUPERSEDED,
-            closed_at=now,
-            closed_reason=f"A revocation takes its place: {reason}",
-            due_at=None,
-            stalled_at=None,
-            lease_token=None,
-            lease_until=None,
-        )
-        _end_what_is_under_way(open_one, now, "A revocation takes its place, and looks for what this had done.")
-        record(Event.OPERATION_SUPERSEDED, actor=actor, subject=open_one, detail={"reason": reason})
+        supersede([open_one], actor=actor, now=now, reason=reason)
     return _open(
         Operation(
             kind=OperationKind.REVOCATION,
@@ -169,7 +152,7 @@ def approve(operation: Operation, *, actor: Actor, now: datetime, reason: str = 
     row = _locked(operation)
     if row.state != OperationState.PROPOSED:
         raise OperationNotProposed
-    if row.requested_by_key == key_of(actor):
+    if row.requested_by_key == actor.key:
         raise ProposedByRequester
     _change(row, state=OperationState.PENDING, due_at=now, decided_by=actor.label[:200], decided_at=now)
     record(Event.OPERATION_APPROVED, actor=actor, subject=row, detail={"reason": reason})
@@ -177,7 +160,7 @@ def approve(operation: Operation, *, actor: Actor, now: datetime, reason: str = 
 
 @action
 def decline(operation: Operation, *, actor: Actor, now: datetime, reason: str) -> None:
-    _say_why(reason)
+    say_why(reason)
     if not actor.has(Role.OPERATOR):
         raise NotAnOperator
     row = _locked(operation)
@@ -191,7 +174,7 @@ def decline(operation: Operation, *, actor: Actor, now: datetime, reason: str) -
 @action
 def resume(operation: Operation, *, actor: Actor, now: datetime, reason: str) -> None:
     """Try the step of a stalled operation again, with as many attempts as a new one has."""
-    _say_why(reason)
+    say_why(reason)
     row = _locked(operation)
     _permitted(row, actor)
     if row.state != OperationState.STALLED:
@@ -217,7 +200,7 @@ def cancel(operation: Operation, *, actor: Actor, now: datetime, reason: str) ->
 
     Raises PastTheWayBack once something was done that cannot be undone, and OperationRunning while a worker is at it.
     """
-    _say_why(reason)
+    say_why(reason)
     row = _locked(operation)
     _permitted(row, actor)
     if row.is_running(now):
@@ -238,7 +221,7 @@ def cancel(operation: Operation, *, actor: Actor, now: datetime, reason: str) ->
 @action
 def seen_refused(operation: Operation, *, actor: Actor, now: datetime, reason: str) -> None:
     """Say how somebody saw refused what Keyreeve itself could not see. `reason` is what was seen, by name."""
-    _say_why(reason)
+    say_why(reason)
     (row,) = in_order(Credential.objects.filter(pk=operation.credential_id))
     (found,) = in_order(Operation.objects.select_related("credential").filter(pk=operation.pk))
     if not may_operate(row, actor):
@@ -260,10 +243,20 @@ def seen_refused(operation: Operation, *, actor: Actor, now: datetime, reason: s
     record(Event.OPERATION_VERIFIED, actor=actor, subject=found, detail={"said": said})
 
 
-def _end_what_is_under_way(row: Operation, now: datetime, said: str) -> None:
-    StepAttempt.objects.filter(operation=row, ended_at=None).update(
-        ended_at=now, outcome=AttemptOutcome.LOST, said=said
+def supersede(
+    rows: Sequence[Operation], *, actor: Actor, now: datetime, reason: str, said: Mapping[str, Any] | None = None
+) -> None:
+    """Part of the action that puts revocations in the place of these operations. `said` is what else is recorded."""
+    keys = [row.pk for row in rows]
+    why = f"A revocation takes its place: {reason}"
+    Operation.objects.filter(pk__in=keys).update(**closed(OperationState.SUPERSEDED, why, now=now))
+    StepAttempt.objects.filter(operation__in=keys, ended_at=None).update(
+        ended_at=now,
+        outcome=AttemptOutcome.LOST,
+        said="A revocation takes its place, and looks for what this had done.",
     )
+    for row in rows:
+        record(Event.OPERATION_SUPERSEDED, actor=actor, subject=row, detail={**(said or {}), "reason": reason})
 
 
 def _turn_back(row: Operation, *, actor: Actor, now: datetime, reason: str) -> None:
@@ -288,28 +281,20 @@ def _turn_back(row: Operation, *, actor: Actor, now: datetime, reason: str) -> N
 # ── Rows ───────────────────────────────────────────────────────────────────────────────────────
 
 
-def without_open(credentials: Sequence[Credential]) -> list[Credential]:
-    """Those of them on which no operation is open, one query."""
-    keys = [each.pk for each in credentials]
-    taken = Operation.objects.open().filter(credential=OuterRef("pk"))
-    free = set(Credential.objects.filter(pk__in=keys).exclude(Exists(taken)).values_list("pk", flat=True))
-    return [each for each in credentials if each.pk in free]
-
-
 def _known(actor: Actor, idempotency_key: str) -> Operation | None:
     if not idempotency_key:
         return None
-    return Operation.objects.filter(requested_by_key=key_of(actor), idempotency_key=idempotency_key).first()
+    return Operation.objects.filter(requested_by_key=actor.key, idempotency_key=idempotency_key).first()
 
 
-def _say_why(reason: str) -> None:
+def say_why(reason: str) -> None:
     if not reason.strip() or len(reason) > LONGEST_REASON:
         raise ReasonMissing
 
 
 def _asked_of(credential: Credential, *, actor: Actor, reason: str) -> Credential:
     """The credential, locked, once it is known that this may be asked of it."""
-    _say_why(reason)
+    say_why(reason)
     (row,) = in_order(Credential.objects.select_related("connection").filter(pk=credential.pk))
     if not may_operate(row, actor):
         raise NotAnOperator
@@ -320,7 +305,7 @@ def _asked_of(credential: Credential, *, actor: Actor, reason: str) -> Credentia
 
 def _open(operation: Operation, row: Credential, *, actor: Actor, now: datetime, reason: str) -> Operation:
     operation.credential, operation.connection = row, row.connection
-    operation.reason, operation.requested_by, operation.requested_by_key = reason, actor.label[:200], key_of(actor)
+    operation.reason, operation.requested_by, operation.requested_by_key = reason, actor.label[:200], actor.key
     operation.requested_at = operation.step_at = now
     operation.due_at = now if operation.state == OperationState.PENDING else None
     operation.old_version = CredentialVersion.objects.filter(credential=row, is_current=True).first()
@@ -366,5 +351,18 @@ def _change(row: Operation, **values: object) -> None:
     Operation.objects.filter(pk=row.pk).update(**{"lease_token": None, "lease_until": None, **values})
 
 
+def closed(state: OperationState, why: str, *, now: datetime) -> dict[str, Any]:
+    """What an operation that ends so is from now on. No lease fits it, so what its worker still writes is refused."""
+    return {
+        "state": state,
+        "closed_at": now,
+        "closed_reason": why,
+        "due_at": None,
+        "stalled_at": None,
+        "lease_token": None,
+        "lease_until": None,
+    }
+
+
 def _close(row: Operation, state: OperationState, why: str, *, now: datetime, **values: object) -> None:
-    _change(row, state=state, closed_at=now, closed_reason=why, due_at=None, stalled_at=None, **values)
+    _change(row, **closed(state, why, now=now), **values)

@@ -16,7 +16,7 @@ from audit.actions import action, in_order, record
 from audit.events import Event
 from inventory.models import Owner
 from lifecycle.actions.evaluation import LOCKED, recount
-from lifecycle.actions.findings import about, as_seen, key_of, locked, refuse_secrets
+from lifecycle.actions.findings import about, as_seen, locked, refuse_secrets
 from lifecycle.errors import (
     CapRefused,
     FindingResolved,
@@ -90,7 +90,7 @@ def request_waiver(
         compensating_control=compensating_control,
         severity=found.severity,
         requested_by=actor.label[:200],
-        requested_by_key=key_of(actor),
+        requested_by_key=actor.key,
         requested_at=now,
         ends_at=ends_at,
     )
@@ -156,7 +156,7 @@ def approve_waivers(waivers: Iterable[Waiver], *, reason: str, actor: Actor, now
         _within_count(finding)
         waiver.state = WaiverState.SCHEDULED if active is not None else WaiverState.ACTIVE
         waiver.severity = finding.severity
-        waiver.approved_by, waiver.approved_by_key = actor.label[:200], key_of(actor)
+        waiver.approved_by, waiver.approved_by_key = actor.label[:200], actor.key
         waiver.granted_at, waiver.begins_at, waiver.decision = now, begins_at, reason
         waiver.save()
         if active is None:
@@ -181,7 +181,7 @@ def decline_waivers(waivers: Iterable[Waiver], *, reason: str, actor: Actor, now
     decided = _to_decide(waivers, reason, actor)
     for finding, waiver in decided:
         waiver.state = WaiverState.DECLINED
-        waiver.declined_by, waiver.declined_by_key = actor.label[:200], key_of(actor)
+        waiver.declined_by, waiver.declined_by_key = actor.label[:200], actor.key
         waiver.declined_at, waiver.decision = now, reason
         waiver.save()
         detail = {**_of(waiver, finding), "reason": reason, "requested_by": waiver.requested_by}
@@ -201,7 +201,7 @@ def _to_decide(waivers: Iterable[Waiver], reason: str, actor: Actor) -> list[tup
     rows = in_order(Waiver.objects.filter(pk__in=wanted))
     if any(row.state != WaiverState.REQUESTED for row in rows) or len(rows) != len(wanted):
         raise WaiverDecided
-    if any(row.requested_by_key == key_of(actor) for row in rows):
+    if any(row.requested_by_key == actor.key for row in rows):
         raise WaiverByRequester
     return [(findings[row.finding_id], row) for row in rows]
 

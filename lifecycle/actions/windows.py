@@ -9,7 +9,7 @@ from access.roles import Role
 from audit.actions import action, record
 from audit.events import Event
 from inventory.models import Environment
-from lifecycle.actions.findings import as_seen, refuse_secrets
+from lifecycle.actions.findings import why_of
 from lifecycle.errors import (
     FreezeLifted,
     FreezeRefused,
@@ -18,14 +18,12 @@ from lifecycle.errors import (
     NotAnAdministrator,
     NotAnOperator,
     NothingWouldChange,
-    ReasonMissing,
     WindowRefused,
     WindowRetired,
 )
 from lifecycle.models import ChangeFreeze, MaintenanceWindow, OperatingLimits, ScheduleHalt
 from lifecycle.models.windows import LONGEST_WINDOW
 
-LONGEST_REASON = 1_000
 MOST = 100_000
 
 
@@ -41,7 +39,7 @@ def set_freeze(
 ) -> ChangeFreeze:
     """Have the schedule begin nothing, in one environment or everywhere. Revocations and what was begun go on."""
     _operator(actor)
-    reason = _said(reason)
+    reason = why_of(reason)
     if ends_at is not None and ends_at <= max(begins_at, now):
         raise FreezeRefused
     freeze = ChangeFreeze(
@@ -61,7 +59,7 @@ def set_freeze(
 @action
 def lift_freeze(freeze: ChangeFreeze, *, actor: Actor, now: datetime, reason: str = "") -> None:
     _operator(actor)
-    reason = _said(reason) if reason.strip() else ""
+    reason = why_of(reason) if reason.strip() else ""
     row = ChangeFreeze.objects.select_for_update(no_key=True, of=("self",)).get(pk=freeze.pk)
     if row.lifted_at is not None or (row.ends_at is not None and row.ends_at <= now):
         raise FreezeLifted
@@ -133,7 +131,7 @@ def set_limits(
     """Say how much may be rotated by itself, what halts it, and from how many on a second person approves."""
     if not actor.has(Role.ADMINISTRATOR):
         raise NotAnAdministrator
-    reason = _said(reason)
+    reason = why_of(reason)
     given = {
         "begun_a_day": begun_a_day,
         "open_at_once": open_at_once,
@@ -161,7 +159,7 @@ def set_limits(
 def resume_schedule(halt: ScheduleHalt, *, actor: Actor, now: datetime, reason: str) -> None:
     """Let the schedule go on where it stopped itself. What had stalled by now is not counted again."""
     _operator(actor)
-    reason = _said(reason)
+    reason = why_of(reason)
     row = ScheduleHalt.objects.select_for_update(no_key=True, of=("self",)).get(pk=halt.pk)
     if row.resumed_at is not None:
         raise HaltResumed
@@ -172,11 +170,3 @@ def resume_schedule(halt: ScheduleHalt, *, actor: Actor, now: datetime, reason: 
 def _operator(actor: Actor) -> None:
     if not actor.has(Role.OPERATOR):
         raise NotAnOperator
-
-
-def _said(reason: str) -> str:
-    reason = as_seen(reason)
-    if not reason or len(reason) > LONGEST_REASON:
-        raise ReasonMissing
-    refuse_secrets(reason)
-    return reason

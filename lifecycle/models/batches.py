@@ -20,7 +20,7 @@ from lifecycle.states import (
 
 class BatchQuerySet(models.QuerySet["Batch"]):
     def visible_to(self, actor: Actor) -> Self:
-        return self if actor.sees_everything else self.filter(requested_by_key=f"{actor.kind}:{actor.id}")
+        return self if actor.sees_everything else self.filter(requested_by_key=actor.key)
 
     def open(self) -> Self:
         return self.filter(ended_at=None)

@@ -12,9 +12,9 @@ from uuid import UUID
 from django.db import connection
 
 from inventory.states import Verdict
-from lifecycle.models.upcoming import KNOWN_CONSUMER, OPERABLE, REACH
+from lifecycle.models.upcoming import KNOWN_CONSUMER, REACH
 from lifecycle.models.windows import Openness, ScheduleHalt
-from lifecycle.states import Automation, OperationKind, OperationState
+from lifecycle.states import OPERABLE, Automation, OperationKind, OperationState
 
 # How far ahead an opening is looked for where no date is set.
 LOOKS_AHEAD = timedelta(days=90)

@@ -20,7 +20,7 @@ from inventory.models import Connection, Credential, CredentialVersion, Exposure
 from inventory.states import ConnectionKind, Registration, TrustModel
 from lifecycle.models.operations import Delivery, Operation, ProviderLoad
 from lifecycle.models.windows import OperatingLimits
-from lifecycle.states import OperationKind, Proof, ScopeKind
+from lifecycle.states import OPERABLE, OperationKind, Proof, ScopeKind
 
 # More is not one decision any more; whoever asks narrows the scope.
 MOST = 50_000
@@ -34,8 +34,6 @@ ROWS = {
     ScopeKind.OWNER: Owner,
     ScopeKind.CONNECTION: Connection,
 }
-# Kinds of connections that can be asked to suspend and destroy; of the others a person does the steps.
-OPERABLE = (ConnectionKind.AWS, ConnectionKind.OAUTH, ConnectionKind.POSTGRES, ConnectionKind.PLUG_IN)
 # From the request until the value was seen refused, where no revocation of the kind has been seen at the connection.
 # Each is a guess of ours from the steps that its plan takes and from what the provider says about how soon it acts.
 ASSUMED: dict[str, tuple[int, str]] = {

@@ -12,11 +12,9 @@ from uuid import UUID
 
 from django.db import connection
 
-from inventory.states import ENDED, ConnectionKind
-from lifecycle.states import Automation
+from inventory.states import ENDED
+from lifecycle.states import OPERABLE, Automation
 
-# Kinds of connections that can be asked to issue, suspend and destroy; of the others a person does the steps.
-OPERABLE = (ConnectionKind.AWS, ConnectionKind.OAUTH, ConnectionKind.POSTGRES, ConnectionKind.PLUG_IN)
 # So long before the date a rotation may begin: every window that opens once a week opens before the date then.
 REACH = timedelta(days=7)
 # A rotation outside production proves the way for so long; what is in no known environment counts as production.

@@ -23,7 +23,6 @@ from inventory.forms import OwnerNamed, ReasonForm
 from inventory.models import Credential
 from inventory.views.questions import Question, ask, go, is_decided, way_back
 from lifecycle.actions import batches, leavers
-from lifecycle.actions.requests import key_of
 from lifecycle.batching import scope_of_value
 from lifecycle.errors import LifecycleError, NothingBehind
 from lifecycle.filters import BatchFilter
@@ -370,7 +369,7 @@ def batch_detail(request: HttpRequest, pk: UUID) -> HttpResponseBase:
         "is_live": batch.ended_at is None and batch.state in {BatchState.RUNNING, BatchState.DECIDING},
         "may_steer": batch.ended_at is None and _may_steer(batch, actor) and not batch.is_drill,
         "may_decide": actor.has(Role.OPERATOR) and actor.kind is ActorKind.USER,
-        "is_mine": batch.requested_by_key == key_of(actor),
+        "is_mine": batch.requested_by_key == actor.key,
     }
     if not request.htmx:  # type: ignore[attr-defined]
         context |= _standing(request, batch, actor)
@@ -403,112 +402,81 @@ def _longest(seen: Mapping[str, Any]) -> int | None:
 
 
 def _may_steer(batch: Batch, actor: Actor) -> bool:
-    return actor.has(Role.OPERATOR) or batch.requested_by_key == key_of(actor)
+    return actor.has(Role.OPERATOR) or batch.requested_by_key == actor.key
 
 
-def _asked(
-    request: HttpRequest,
-    pk: UUID,
-    *,
-    title: str,
-    text: str,
-    submit: str,
-    do: Callable[[Batch, str], Any],
-    said: str,
-) -> HttpResponse:
-    """The common way of what is done with one batch: a reason, the action, and back to its page."""
-    actor: Actor = request.actor  # type: ignore[attr-defined]
-    batch = get_object_or_404(Batch.objects.visible_to(actor), pk=pk)
-    back = reverse("batch_detail", args=[pk])
-    form = ReasonForm(request.POST if is_decided(request) else None)
-    if is_decided(request) and form.is_valid():
-        try:
-            do(batch, form.cleaned_data["reason"])
-        except LifecycleError as exc:
-            form.add_error(None, str(exc))
-        else:
-            ring_batch(batch)
-            messages.success(request, said)
-            return go(request, back)
-    question = Question(
-        title=title.format(size=plural(batch.size, "credential")), text=text, form=form, submit=submit, back=back
-    )
-    return ask(request, question)
+def _asking(
+    *roles: Role, title: str, text: str, submit: str, do: Callable[..., Any], said: str
+) -> Callable[..., HttpResponseBase]:
+    """The page of what is done with one batch: a reason, the action, and back to its page."""
+
+    @require_http_methods(METHODS)
+    @requires(*roles)
+    def view(request: HttpRequest, pk: UUID) -> HttpResponse:
+        actor: Actor = request.actor  # type: ignore[attr-defined]
+        batch = get_object_or_404(Batch.objects.visible_to(actor), pk=pk)
+        back = reverse("batch_detail", args=[pk])
+        form = ReasonForm(request.POST if is_decided(request) else None)
+        if is_decided(request) and form.is_valid():
+            try:
+                do(batch, actor=actor, now=timezone.now(), reason=form.cleaned_data["reason"])
+            except LifecycleError as exc:
+                form.add_error(None, str(exc))
+            else:
+                ring_batch(batch)
+                messages.success(request, said)
+                return go(request, back)
+        question = Question(
+            title=title.format(size=plural(batch.size, "credential")), text=text, form=form, submit=submit, back=back
+        )
+        return ask(request, question)
+
+    return view
 
 
-@require_http_methods(METHODS)
-@requires(Role.OPERATOR)
-def batch_approve(request: HttpRequest, pk: UUID) -> HttpResponse:
-    actor: Actor = request.actor  # type: ignore[attr-defined]
-    return _asked(
-        request,
-        pk,
-        title="Approve revoking {size}",
-        text="It begins at once and cannot be undone. Look at the preview first.",
-        submit="Approve",
-        do=lambda batch, why: batches.approve_batch(batch, actor=actor, now=timezone.now(), reason=why),
-        said="Approved. It has begun.",
-    )
-
-
-@require_http_methods(METHODS)
-@requires(Role.OPERATOR)
-def batch_decline(request: HttpRequest, pk: UUID) -> HttpResponse:
-    actor: Actor = request.actor  # type: ignore[attr-defined]
-    return _asked(
-        request,
-        pk,
-        title="Decline revoking {size}",
-        text="Nothing is revoked.",
-        submit="Decline",
-        do=lambda batch, why: batches.decline_batch(batch, actor=actor, now=timezone.now(), reason=why),
-        said="Declined. Nothing was revoked.",
-    )
-
-
-@require_http_methods(METHODS)
-@requires(Role.OPERATOR, Role.OWNER)
-def batch_halt(request: HttpRequest, pk: UUID) -> HttpResponse:
-    actor: Actor = request.actor  # type: ignore[attr-defined]
-    return _asked(
-        request,
-        pk,
-        title="Halt it",
-        text="Nothing more of it begins. What has begun goes on.",
-        submit="Halt",
-        do=lambda batch, why: batches.halt_batch(batch, actor=actor, now=timezone.now(), reason=why),
-        said="Halted. What had begun goes on.",
-    )
-
-
-@require_http_methods(METHODS)
-@requires(Role.OPERATOR, Role.OWNER)
-def batch_resume(request: HttpRequest, pk: UUID) -> HttpResponse:
-    actor: Actor = request.actor  # type: ignore[attr-defined]
-    return _asked(
-        request,
-        pk,
-        title="Resume it",
-        text="It goes on, and what has stalled is tried again.",
-        submit="Resume",
-        do=lambda batch, why: batches.resume_batch(batch, actor=actor, now=timezone.now(), reason=why),
-        said="It goes on.",
-    )
-
-
-@require_http_methods(METHODS)
-@requires(Role.OPERATOR, Role.OWNER)
-def batch_cancel(request: HttpRequest, pk: UUID) -> HttpResponse:
-    actor: Actor = request.actor  # type: ignore[attr-defined]
-    return _asked(
-        request,
-        pk,
-        title="Cancel what has not begun",
-        text="What a provider was asked for already goes on to its end.",
-        submit="Cancel the rest",
-        do=lambda batch, why: batches.cancel_rest(batch, actor=actor, now=timezone.now(), reason=why),
-        said="What had not begun is cancelled.",
-    )
+batch_approve = _asking(
+    Role.OPERATOR,
+    title="Approve revoking {size}",
+    text="It begins at once and cannot be undone. Look at the preview first.",
+    submit="Approve",
+    do=batches.approve_batch,
+    said="Approved. It has begun.",
+)
+batch_decline = _asking(
+    Role.OPERATOR,
+    title="Decline revoking {size}",
+    text="Nothing is revoked.",
+    submit="Decline",
+    do=batches.decline_batch,
+    said="Declined. Nothing was revoked.",
+)
+batch_halt = _asking(
+    Role.OPERATOR,
+    Role.OWNER,
+    title="Halt it",
+    text="Nothing more of it begins. What has begun goes on.",
+    submit="Halt",
+    do=batches.halt_batch,
+    said="Halted. What had begun goes on.",
+)
+batch_resume = _asking(
+    Role.OPERATOR,
+    Role.OWNER,
+    title="Resume it",
+    text="It goes on, and what has stalled is tried again.",
+    submit="Resume",
+    do=batches.resume_batch,
+    said="It goes on.",
+)
+batch_cancel = _asking(
+    Role.OPERATOR,
+    Role.OWNER,
+    title="Cancel what has not begun",
+    text="What a provider was asked for already goes on to its end.",
+    submit="Cancel the rest",
+    do=batches.cancel_rest,
+    said="What had not begun is cancelled.",
+)
 
 
 @require_POST

@@ -25,7 +25,7 @@ from inventory.models import Connection, Credential, McpClient, McpServer, Owner
 from inventory.posture.catalogue import CHECKS
 from inventory.states import Severity
 from inventory.views.questions import Question, ask, go, is_decided, nothing_picked, way_back
-from lifecycle.actions.findings import acknowledge, add_link, assign, comment, key_of, remove_link
+from lifecycle.actions.findings import acknowledge, add_link, assign, comment, remove_link
 from lifecycle.errors import LifecycleError
 from lifecycle.filters import IS_OWNER, FindingFilter
 from lifecycle.forms import AssignmentForm, CommentForm, LinkForm
@@ -263,7 +263,7 @@ def finding_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
     waivers = list(Waiver.objects.filter(finding=finding).order_by("-id")[:20])
     by_state = {waiver.state: waiver for waiver in reversed(waivers) if not waiver.is_over}
     active, asked = by_state.get(WaiverState.ACTIVE), by_state.get(WaiverState.REQUESTED)
-    is_mine = asked is not None and asked.requested_by_key == key_of(actor)
+    is_mine = asked is not None and asked.requested_by_key == actor.key
     return render(
         request,
         "lifecycle/finding_detail.html",

@@ -44,7 +44,17 @@ from lifecycle.models.consumers import consumers_of
 from lifecycle.models.readiness import readiness
 from lifecycle.models.scopes import Scope
 from lifecycle.models.windows import Openness
-from lifecycle.states import BatchKind, BatchState, LinkKind, OperationKind, OperationState, Proof, ScopeKind, Step
+from lifecycle.states import (
+    OPERABLE,
+    BatchKind,
+    BatchState,
+    LinkKind,
+    OperationKind,
+    OperationState,
+    Proof,
+    ScopeKind,
+    Step,
+)
 from lifecycle.views import timeline
 from providers.errors import ProviderError
 from web.lists import Column, Empty, ListPage, View
@@ -585,7 +595,7 @@ def consequences(kind: OperationKind, chosen: Sequence[Credential]) -> list[tupl
             facts.append(("New secret goes to", some(sorted(told.values()), NAMED)))
         if missing:
             facts.append(("No place of delivery", f"{some(missing, NAMED)}: set one on the credential's page first"))
-    manual = [str(row) for row in chosen if row.connection.kind not in requests.OPERABLE]
+    manual = [str(row) for row in chosen if row.connection.kind not in OPERABLE]
     if manual:
         facts.append(("By hand", f"{some(manual, NAMED)}: no provider can be asked"))
     taken = list(

@@ -19,7 +19,6 @@ from access.roles import Role
 from inventory.models import Owner
 from inventory.views.questions import Question, ask, go, is_decided, nothing_picked, way_back
 from inventory.views.questions import chosen as chosen_rows
-from lifecycle.actions.findings import key_of
 from lifecycle.actions.waivers import (
     approve_waivers,
     decline_waivers,
@@ -111,7 +110,7 @@ def waiver_list(request: HttpRequest) -> HttpResponseBase:
     context = {
         "now": timezone.now(),
         "soon": timezone.now() + ENDS_SOON,
-        "me": key_of(actor),
+        "me": actor.key,
         "teams": teams(actor),
         "may_change_caps": actor.has(Role.ADMINISTRATOR),
         "reviewers_wait": actor.has(Role.REVIEWER) and request.GET.get("state") == "requested",

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.db import IntegrityError, transaction
@@ -21,10 +22,11 @@ from lifecycle.errors import (
     NotAnOperator,
     NothingBehind,
 )
-from lifecycle.models import Batch, BatchItem, OperatingLimits, Operation
+from lifecycle.models import Batch, BatchItem, OperatingLimits, Operation, StepAttempt
 from lifecycle.models.reports import progress, report_of
 from lifecycle.models.scopes import Scope, behind
 from lifecycle.states import (
+    AttemptOutcome,
     BatchState,
     ItemState,
     OperationKind,
@@ -244,6 +246,21 @@ def test_it_takes_the_place_of_a_rotation_and_joins_a_revocation(operator: Actor
     assert (slow.is_urgent, slow.due_at, slow.quiet) == (True, NOW, timedelta(0))
     assert (given_up.state, given_up.attempts) == (OperationState.PENDING, 0)
     assert set(BatchItem.objects.values_list("state", flat=True)) == {ItemState.OPENED}
+
+
+def test_what_a_superseded_rotation_had_under_way_is_ended_with_it(operator: Actor, cloud: Any) -> None:
+    (credential,) = keys(1, connection=cloud)
+    rotation = Operation.objects.create(
+        kind=OperationKind.ROTATION, credential=credential, connection=cloud, state=OperationState.PENDING,
+        step=Step.ISSUE, reason="before", requested_by="Otto", requested_by_key="user:8", requested_at=NOW, step_at=NOW,
+        overlap=timedelta(0), quiet=timedelta(0), due_at=NOW,
+    )  # fmt: skip
+    attempt = StepAttempt.objects.create(
+        operation=rotation, step=Step.ISSUE, number=1, lease_token=uuid4(), intent={"known_versions": []}, begun_at=NOW
+    )
+    carried(batches.request_batch(of(ScopeKind.CONNECTION, cloud), actor=operator, now=NOW, reason="leak"))
+    attempt.refresh_from_db()
+    assert (attempt.ended_at, attempt.outcome) == (NOW, AttemptOutcome.LOST)
 
 
 def test_a_crash_in_the_middle_leaves_nothing_twice_and_nothing_forgotten(
