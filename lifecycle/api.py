@@ -65,7 +65,6 @@ from web.schema import NO_CONTENT
 from web.writes import CREATED, WritingViewSet, writes
 
 Rows = QuerySet[Any]
-PARTS, READINESS = "score_parts", "readiness"
 REFUSALS: Mapping[type[Exception], int] = {
     NotAnOperator: 403,
     NotAnOperatorOfDeliveries: 403,
@@ -83,16 +82,6 @@ class CredentialViewSet(inventory.CredentialViewSet):
     object_class = serializers.CredentialObjectSerializer
     filterset_class = filters.CredentialPageFilter
 
-    def one(self, pk: UUID, names: Sequence[str]) -> str | None:
-        """The parts are reckoned from the facts of one credential, so a list, which has thousands, is without them."""
-        parts = {PARTS: self._score_parts, READINESS: self._readiness}
-        row = super().one(pk, [name for name in names if name not in parts])
-        wanted = [name for name in parts if name in names]
-        if row is None or not wanted:
-            return row
-        said = "".join(f', "{name}": {as_body(parts[name](pk)).decode()}' for name in wanted)
-        return f"{row[:-1]}{said.removeprefix(', ') if row == '{}' else said}}}"
-
     def _score_parts(self, pk: UUID) -> list[dict[str, Any]]:
         score = scores_of([pk], timezone.now()).get(pk)
         return serializers.ScorePartSerializer.of(score) if score else []
@@ -102,6 +91,8 @@ class CredentialViewSet(inventory.CredentialViewSet):
             return None
         found = readiness([pk], timezone.now()).get(pk)
         return serializers.ReadinessSerializer.of(found) if found is not None else None
+
+    parts: ClassVar = {"score_parts": _score_parts, "readiness": _readiness}
 
 
 class PolicyViewSet(ReadOnlyViewSet):
@@ -325,16 +316,6 @@ class OperationViewSet(WritingViewSet):
 
         return super().write(request, mark, rung, **kwargs)
 
-    def one(self, pk: UUID, names: Sequence[str]) -> str | None:
-        """Steps are read from the plan, and the journal has rows of its own, so a list is without them."""
-        parts = {"steps": self._steps, "journal": self._journal, "acknowledgements": self._acknowledgements}
-        row = super().one(pk, [name for name in names if name not in parts])
-        wanted = [name for name in parts if name in names]
-        if row is None or not wanted:
-            return row
-        said = "".join(f', "{name}": {as_body(parts[name](pk)).decode()}' for name in wanted)
-        return f"{row[:-1]}{said.removeprefix(', ') if row == '{}' else said}}}"
-
     def _steps(self, pk: UUID) -> list[dict[str, Any]]:
         row = Operation.objects.get(pk=pk)
         state = row.state_at(timezone.now())
@@ -348,6 +329,8 @@ class OperationViewSet(WritingViewSet):
     def _acknowledgements(self, pk: UUID) -> list[dict[str, Any]]:
         rows = Acknowledgement.objects.filter(operation=pk).order_by("id")
         return [serializers.AcknowledgementSerializer.of(row) for row in rows]
+
+    parts: ClassVar = {"steps": _steps, "journal": _journal, "acknowledgements": _acknowledgements}
 
     # ── Writes ──
 
@@ -467,10 +450,9 @@ class BatchViewSet(WritingViewSet):
     refusals: ClassVar = {InventoryError: 409, **REFUSALS}
     verbs: ClassVar = {"approve": "approve", "halt": "halt", "resume": "resume", "cancel": "cancel"}
 
-    def initial(self, request: Any, *args: Any, **kwargs: Any) -> None:
+    def write(self, request: Any, mark: Any, method: Any, **kwargs: Any) -> Any:
         """A leaked value becomes its keyed fingerprint before anything else reads the body."""
-        super().initial(request, *args, **kwargs)
-        if request.method == "POST" and isinstance(request.data, dict) and request.data.get("value"):
+        if isinstance(request.data, dict) and request.data.get("value"):
             value = Secret(str(request.data.pop("value")))
             if len(value.reveal().strip()) < 8:
                 raise ValidationError({"value": ["Give the whole value, at least 8 characters."]})
@@ -478,13 +460,12 @@ class BatchViewSet(WritingViewSet):
                 request.data.update(scope=ScopeKind.FINGERPRINT.value, id=batching.scope_of_value(value).id)
             except InventoryError as exc:
                 raise ValidationError({"value": [str(exc)]}) from exc
+        return super().write(request, mark, method, **kwargs)
 
-    def one(self, pk: UUID, names: Sequence[str]) -> str | None:
-        row = super().one(pk, [name for name in names if name != "counts"])
-        if row is None or "counts" not in names:
-            return row
-        said = as_body(reports.progress(Batch.objects.get(pk=pk))).decode()
-        return f'{row[:-1]}{"" if row == "{}" else ", "}"counts": {said}}}'
+    def _counts(self, pk: UUID) -> dict[str, int]:
+        return reports.progress(Batch.objects.get(pk=pk))
+
+    parts: ClassVar = {"counts": _counts}
 
     @writes(serializers.BatchBody, "Revoke everything behind a scope, or rehearse it.", status=CREATED)
     def create(self, given: Mapping[str, Any]) -> Batch:

@@ -1,12 +1,12 @@
 """What every read of the REST API shares: strict parameters, keyset pages, conditional answers and streamed exports."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from hashlib import blake2b
 from itertools import islice
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 from django.db import transaction
 from django.db.models import QuerySet
@@ -235,6 +235,8 @@ class ReadOnlyViewSet(GenericViewSet[Any]):
     lookup_url_kwarg = "id"
     lookup_value_converter = "uuid"
     schema = ReadSchema()
+    # What one object says beyond its row, by name; each is reckoned when it is asked for, so a list is without them.
+    parts: ClassVar[Mapping[str, Callable[[Any, Any], Any]]] = {}
 
     def check_permissions(self, request: Request) -> None:
         """Who may not read learns that first; who may learns that a read is all there is."""
@@ -288,9 +290,14 @@ class ReadOnlyViewSet(GenericViewSet[Any]):
         return texts, paginator.link(paginator.page.next), paginator.link(paginator.page.previous)
 
     def one(self, pk: Any, names: Sequence[str]) -> str | None:
-        rows = self.get_queryset().filter(pk=pk).annotate(json_text=self._row(names)).order_by()
+        stored = [name for name in names if name not in self.parts]
+        rows = self.get_queryset().filter(pk=pk).annotate(json_text=self._row(stored)).order_by()
         found: list[str] = list(rows.values_list("json_text", flat=True)[:1])
-        return found[0] if found else None
+        if not found:
+            return None
+        wanted = [name for name in self.parts if name in names]
+        said = "".join(f', "{name}": {as_body(self.parts[name](self, pk)).decode()}' for name in wanted)
+        return f"{found[0][:-1]}{said.removeprefix(', ') if found[0] == '{}' else said}}}" if wanted else found[0]
 
     def all_of(self, names: Sequence[str]) -> Iterator[str]:
         """Every row that the filters leave, as of one moment, in constant memory. Read on from inside the response."""
