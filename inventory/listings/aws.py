@@ -26,6 +26,10 @@ def look(place: Place) -> Iterator[Batch]:
     return batches(connect(place.settings).discover(), place.clock)
 
 
+def check(place: Place) -> str:
+    return connect(place.settings).check()
+
+
 def connect(given: Mapping[str, Any]) -> Provider:
     """The provider that a connection's settings describe. Raises `ProviderError` with what is wrong in them."""
     account = _accounts(given)

@@ -20,6 +20,10 @@ def look(place: Place) -> Iterator[Batch]:
     return batches(connect(place.settings, label=place.connection.name).discover(), place.clock)
 
 
+def check(place: Place) -> str:
+    return connect(place.settings).check()
+
+
 def connect(given: Mapping[str, Any], *, label: str = "") -> Provider:
     """The provider that a connection's settings describe. Raises `ProviderError` with what is wrong in them.
 

@@ -2,25 +2,23 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from inventory import outside
-from inventory.listings import aws, oauth, plug_in, postgres
+from inventory.listings import MODULES, OnUse
 from inventory.models import Connection
 from inventory.states import ConnectionKind
 from lifecycle.models import Delivery
+from lifecycle.states import OPERABLE
 from providers import memory
 from providers.base import Operable, SecretSink
 from providers.errors import Permanent
 
 MEMORY = "memory"
-# Which module says how to operate what it lists.
-MODULES: Mapping[str, Any] = {
-    ConnectionKind.AWS: aws,
-    ConnectionKind.OAUTH: oauth,
-    ConnectionKind.PLUG_IN: plug_in,
-    ConnectionKind.POSTGRES: postgres,
-}
+# How to operate what is listed, and how to leave secrets there: in the modules that list it.
+OPERABLES: Mapping[str, Callable[..., Operable]] = OnUse("operable", {kind: MODULES[kind] for kind in OPERABLE})
+SINKS_THERE: Mapping[str, Callable[..., SecretSink]] = OnUse(
+    "sink", {kind: MODULES[kind] for kind in (ConnectionKind.AWS, ConnectionKind.PLUG_IN)}
+)
 # Which function makes a sink that needs no connection.
 SINKS: Mapping[str, str] = {"file": "file_sink", "mcp_config": "mcp_config_sink"}
 
@@ -37,7 +35,7 @@ def operable(connection: Connection, kind: str) -> Operable:
     """What can be asked there of credentials of this kind. Raises `ProviderError` where nobody can be asked."""
     if connection.kind == ConnectionKind.PLUG_IN and connection.settings.get("provider") == MEMORY:
         return memory.provider(connection.settings, label=connection.name)
-    make: Callable[..., Operable] | None = getattr(MODULES.get(connection.kind), "operable", None)
+    make = OPERABLES.get(connection.kind)
     if make is None:
         raise Permanent(f"Nothing of {connection.name} can be rotated or revoked by Keyreeve; it is done by hand.")
     if connection.kind == ConnectionKind.OAUTH:  # where tokens and client secrets are different things
@@ -56,11 +54,9 @@ def sink(delivery: Delivery) -> SecretSink:
     elif delivery.sink == MEMORY:
         return memory.sink(delivery.connection.settings)
     elif delivery.connection.kind == ConnectionKind.PLUG_IN:
-        return plug_in.sink(delivery.sink, delivery.connection.settings)
+        return SINKS_THERE[ConnectionKind.PLUG_IN](delivery.sink, delivery.connection.settings)
     elif delivery.connection.kind == ConnectionKind.AWS:
-        make: Callable[..., SecretSink] | None = getattr(aws, "sink", None)
-        if make is not None:
-            return make(delivery.connection.settings)
+        return SINKS_THERE[ConnectionKind.AWS](delivery.connection.settings)
     raise Permanent(f"There is no sink {delivery.sink} in this installation.")
 
 
