@@ -20,6 +20,7 @@ from uuid import UUID
 from django.db import connection as database
 from django.db.backends.utils import CursorWrapper
 from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models.expressions import RawSQL
 from django.db.models.functions import Coalesce, Lower
 
 from access.actors import Actor
@@ -328,8 +329,8 @@ def _became_due(since: datetime, now: datetime) -> Keys:
     paused = CredentialVersion.objects.filter(passed("suspended_at", DESTROY_WITHIN), is_current=True)
     orphaned = Credential.objects.filter(owner__in=Owner.objects.filter(passed("inactive_since", REVOKE_WITHIN)))
     keys = paused.order_by().values_list("credential", flat=True)
-    yield Subject.CREDENTIAL, keys.union(orphaned.order_by().values_list("pk", flat=True))[: LARGEST_SCOPE + 1]
-    yield Subject.CREDENTIAL, _operations_became_due(since, now)
+    others = (each.order_by().values_list("pk", flat=True) for each in (orphaned, _operations_became_due(since, now)))
+    yield Subject.CREDENTIAL, keys.union(*others)[: LARGEST_SCOPE + 1]
     yield Subject.CONNECTION, _syncs_became_due(since, now)
     yield Subject.JOB, _jobs_out_of_step(now)
     yield from _subjects_of(Finding.objects.unresolved().filter(passed("escalates_at")))
@@ -338,26 +339,22 @@ def _became_due(since: datetime, now: datetime) -> Keys:
         yield from _under_grants(Grant.objects.filter(pk__in=ended))
 
 
-def _operations_became_due(since: datetime, now: datetime) -> list[UUID]:
+def _operations_became_due(since: datetime, now: datetime) -> QuerySet[Credential]:
     """Credentials whose operation is at a step for too long by now, or that somebody should have seen refused.
 
     Open operations are few beside the estate, and their dates are made of several columns.
     """
-    with database.cursor() as cursor:
-        cursor.execute(
-            f"""
-            SELECT o.credential_id FROM lifecycle_operation o
-            CROSS JOIN LATERAL (SELECT {LATE_AT} AS late_at, {REFUSED_BY} AS refused_by) d
-            WHERE o.closed_at IS NULL AND (d.late_at > %(since)s AND d.late_at <= %(now)s
-                                           OR d.refused_by > %(since)s AND d.refused_by <= %(now)s)
-            UNION
-            SELECT o.credential_id FROM lifecycle_operation o
-            WHERE {UNPROVEN} AND o.verify_by > %(since)s AND o.verify_by <= %(now)s
-            LIMIT %(most)s
-            """,
-            {"since": since, "now": now, "most": LARGEST_SCOPE + 1},
-        )
-        return [credential for (credential,) in cursor.fetchall()]
+    late = RawSQL(  # noqa: S611 - the text is ours
+        f"""
+        SELECT o.credential_id FROM lifecycle_operation o
+        CROSS JOIN LATERAL (SELECT {LATE_AT} AS late_at, {REFUSED_BY} AS refused_by) d
+        WHERE o.closed_at IS NULL AND (d.late_at > %s AND d.late_at <= %s OR d.refused_by > %s AND d.refused_by <= %s)
+        UNION
+        SELECT o.credential_id FROM lifecycle_operation o WHERE {UNPROVEN} AND o.verify_by > %s AND o.verify_by <= %s
+        """,
+        [since, now] * 3,
+    )
+    return Credential.objects.filter(pk__in=late)
 
 
 def _syncs_became_due(since: datetime, now: datetime) -> Iterator[UUID]:
