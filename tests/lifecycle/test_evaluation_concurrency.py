@@ -23,7 +23,7 @@ from audit.models import AuditEntry
 from lifecycle.actions.evaluation import Evaluation, evaluate
 from lifecycle.actions.policies import create_policy, retire_policy
 from lifecycle.errors import EvaluationUnderWay
-from lifecycle.models import EvaluationMark, Finding, Obligation, Policy
+from lifecycle.models import EvaluationMark, Finding, Obligation, Policy, PolicyVersion
 from tests import factories
 from tests.factories import NOW
 
@@ -130,6 +130,7 @@ def test_an_evaluation_that_is_killed_in_the_middle_leaves_nothing_and_the_next_
 
 
 def test_a_policy_that_ends_while_an_evaluation_runs_is_seen_whole_by_it_and_gone_by_the_next():
+    PolicyVersion.objects.all().delete()
     Policy.objects.all().delete()
     strict, lenient = (
         create_policy(

@@ -7,6 +7,8 @@ import httpx2
 import pytest
 
 from providers.base import Secret
+from providers.contract import ProviderContract, ProviderPlace
+from providers.oauth_lifecycle import Speaker
 from tests.authorization_server import AuthorizationServer as Demo
 from tests.providers.test_oauth_lifecycle import (
     MACHINE,
@@ -20,11 +22,6 @@ from tests.providers.test_oauth_lifecycle import (
     of_token,
     tokens,
 )
-
-pytest.register_assert_rewrite("providers.contract")
-
-from providers.contract import ProviderContract, ProviderPlace  # noqa: E402 - rewritten first
-from providers.oauth_lifecycle import Speaker  # noqa: E402
 
 
 @pytest.fixture
