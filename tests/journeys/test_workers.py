@@ -189,7 +189,7 @@ def test_the_work_of_a_killed_worker_is_taken_over(connection: Connection, tmp_p
 def test_a_run_whose_worker_is_killed_is_begun_and_never_ended(connection: Connection, tmp_path: Path) -> None:
     known = database.settings_dict
     conninfo = psycopg.conninfo.make_conninfo(host=known["HOST"], dbname=known["NAME"], user=known["USER"])
-    with worker(tmp_path, "") as child, psycopg.connect(conninfo) as other:
+    with worker(tmp_path, "", "default") as child, psycopg.connect(conninfo) as other:
         other.execute("LOCK TABLE inventory_connection IN ACCESS EXCLUSIVE MODE")
         ring("")
         until(JobRun.objects.exists, "the run has begun")
