@@ -310,7 +310,7 @@ class HaltResumed(LifecycleError):
 
 
 class NotByHand(LifecycleError):
-    """Keyreeve does the steps of this operation itself; only what is done by hand is reported."""
+    """Keyreeve does the steps of this operation itself; a person reports what it gave up on, or cannot do."""
 
 
 class NotAPerson(LifecycleError):

@@ -1,4 +1,4 @@
-"""What a person did where no provider can be asked."""
+"""What a person did where no provider can be asked, or where one did not do it."""
 
 from datetime import datetime
 
@@ -16,7 +16,7 @@ from lifecycle.states import OperationState, Proof
 def done_by_hand(operation: Operation, *, actor: Actor, now: datetime, reason: str) -> None:
     """Somebody ended the credential where it was issued, and says so. A word is no proof: somebody looks at it again.
 
-    Raises NotByHand for what Keyreeve does itself.
+    Raises NotByHand for what Keyreeve does itself, as long as it has not given up.
     """
     say_why(reason)
     (row,) = in_order(Operation.objects.select_related("credential").filter(pk=operation.pk))
@@ -24,11 +24,12 @@ def done_by_hand(operation: Operation, *, actor: Actor, now: datetime, reason: s
         raise OperationClosed
     if not may_operate(row.credential, actor):
         raise NotAnOperator
-    if not row.by_hand:
+    if not row.may_be_done_by_hand:
         raise NotByHand
     if row.state == OperationState.PROPOSED:
         raise OperationNotProposed("Approve this operation first.")
-    said = f"No provider can be asked. {actor.label} says that it was ended: {reason}"
+    why = "No provider can be asked." if row.by_hand else "Its provider did not do it."
+    said = f"{why} {actor.label} says that it was ended: {reason}"
     Operation.objects.filter(pk=row.pk).update(
         state=OperationState.COMPLETED,
         step=plans.REVOCATION[-1],
@@ -38,6 +39,7 @@ def done_by_hand(operation: Operation, *, actor: Actor, now: datetime, reason: s
         due_at=None,
         stalled_at=None,
         waits_for="",
+        error="",
         closed_at=now,
         lease_token=None,
         lease_until=None,

@@ -10,7 +10,7 @@ from typing import Any
 from access.actors import Actor
 from audit.actions import in_order
 from inventory.actions import succession, versions
-from inventory.actions.versions import NewVersion, record_issued, record_status
+from inventory.actions.versions import NewVersion, record_issued
 from inventory.discovery.listing import IDENTITY, fit
 from inventory.models import Credential, CredentialVersion, Use
 from inventory.states import ENDED, CredentialKind, CredentialStatus
@@ -35,7 +35,8 @@ def add_version(credential: Credential, issued: Mapping[str, Any], now: datetime
         expires_at=_at(issued, "expires_at"),
     )
     version = record_issued(credential, new, now=now, actor=ACTOR)
-    Credential.objects.filter(pk=credential.pk).exclude(status__in=ENDED).update(status=CredentialStatus.ROTATING)
+    if version.credential.status not in ENDED:  # as it was read when it was locked
+        Credential.objects.filter(pk=credential.pk).update(status=CredentialStatus.ROTATING)
     return version
 
 
@@ -71,27 +72,24 @@ def make_current_again(credential: Credential, old: CredentialVersion | None, no
 
 
 def suspended(credential: Credential, external_ids: list[str], now: datetime) -> None:
-    locked(credential)
+    _operated(credential, now)
     ended = CredentialVersion.objects.filter(credential=credential, external_id__in=external_ids)
     ended.filter(suspended_at=None, destroyed_at=None).update(suspended_at=now)
-    _operated(credential, now)
 
 
 def destroyed(credential: Credential, external_ids: list[str], now: datetime) -> None:
-    locked(credential)
+    _operated(credential, now)
     ended = CredentialVersion.objects.filter(credential=credential, external_id__in=external_ids)
     ended.filter(destroyed_at=None).update(destroyed_at=now, is_current=False)
-    _operated(credential, now)
 
 
 def become(credential: Credential, status: CredentialStatus, now: datetime) -> None:
-    locked(credential)
-    record_status(credential, status, now=now, actor=ACTOR)
+    _operated(credential, now, status=status)
 
 
-def _operated(credential: Credential, now: datetime) -> None:
-    """What was listed before does not take it back."""
-    Credential.objects.filter(pk=credential.pk).update(operated_at=now)
+def _operated(credential: Credential, now: datetime, **values: Any) -> None:
+    """Locks the credential, and what was listed before does not take it back."""
+    Credential.objects.filter(pk=credential.pk).update(operated_at=now, **values)
 
 
 def blast_radius(credential: Credential) -> dict[str, Any]:

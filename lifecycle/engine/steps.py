@@ -401,11 +401,11 @@ def run_verify_gone(work: Work, attempt: StepAttempt | None) -> Outcome:
     def apply(now: datetime) -> Mapping[str, Any]:
         if is_seen and old != work.new_external_id:
             rows.clients_deleted(work.credential, [old], now, proof=proof["proof_reason"])
+        rows.become(work.credential, CredentialStatus.ACTIVE, now)
         if is_seen and work.operation.old_version is not None:
             CredentialVersion.objects.filter(pk=work.operation.old_version.pk).update(
                 destroyed_at=now, is_current=False
             )
-        rows.become(work.credential, CredentialStatus.ACTIVE, now)
         return {}
 
     return Done(said=proof["proof_reason"], changes=proof, apply=apply)

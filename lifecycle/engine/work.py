@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 from inventory.listings.base import Clock
 from inventory.models import Credential, CredentialVersion
 from lifecycle.engine.claims import LEASE, RENEWED_AFTER, Lease, Load, renew
-from lifecycle.engine.presenting import present
+from lifecycle.engine.presenting import Places
 from lifecycle.engine.reach import Reach
-from lifecycle.models import Delivery, Operation, StepAttempt
+from lifecycle.models import Operation, StepAttempt
 from lifecycle.states import AttemptOutcome, Step
 from providers.base import (
     Capability,
@@ -23,7 +23,7 @@ from providers.base import (
     SecretSink,
     Seen,
 )
-from providers.errors import Permanent, Transient
+from providers.errors import Transient
 
 T = TypeVar("T")
 SLOW_AFTER = timedelta(seconds=5)  # a call that takes longer makes its connection a slow one
@@ -118,8 +118,10 @@ class Work:
     def __init__(self, lease: Lease, load: Load, *, clock: Clock, reach: Reach) -> None:
         self.lease, self.load, self.clock, self._reach = lease, load, clock, reach
         self.asking = Asking(lease, clock)
-        rows = Operation.objects.select_related("credential__connection", "connection", "old_version", "new_version")
+        rows = Operation.objects.select_related("credential__connection", "old_version", "new_version")
         self.operation: Operation = rows.get(pk=lease.operation_id)
+        if self.operation.connection_id == self.credential.connection_id:
+            self.operation.connection = self.credential.connection
         self.just_issued: tuple[str, str] | None = None  # its external id and request key, until that is written
         self.attempts = list(StepAttempt.objects.filter(operation=self.operation).order_by("number"))
 
@@ -132,14 +134,13 @@ class Work:
         return AskedProvider(self._reach.operable(self.operation.connection, self.credential.kind), self.asking)
 
     @cached_property
-    def delivery(self) -> Delivery | None:
-        return Delivery.objects.select_related("connection").filter(credential=self.operation.credential_id).first()
+    def places(self) -> Places:
+        return Places(self.credential, self._reach)
 
     @cached_property
     def sink(self) -> AskedSink:
-        if self.delivery is None:
-            raise Permanent("Nobody says any more where the new secret goes. Set a place of delivery, then resume.")
-        return AskedSink(self._reach.sink(self.delivery), self.delivery.location, self.asking)
+        sink, delivery = self.places.sink, self.places.delivery
+        return AskedSink(sink, delivery.location if delivery is not None else "", self.asking)
 
     def can(self, capability: Capability) -> bool:
         return capability in self.provider.capabilities
@@ -185,4 +186,4 @@ class Work:
         """The secret of a version, where it is held anywhere that can be read."""
         if version is None or not version.fingerprint:
             return None
-        return self.asking.sink(lambda: present(self.credential, version, reach=self._reach))
+        return self.asking.sink(lambda: self.places.present(version))

@@ -174,6 +174,12 @@ class Operation(Row):
     def is_open(self) -> bool:
         return self.closed_at is None
 
+    @property
+    def may_be_done_by_hand(self) -> bool:
+        """No provider can be asked, or a worker gave up: a person ends the credential where it was issued."""
+        is_given_up = self.kind == OperationKind.REVOCATION and self.state == OperationState.STALLED
+        return self.by_hand or is_given_up
+
     def is_running(self, now: datetime) -> bool:
         return self.closed_at is None and self.lease_until is not None and self.lease_until > now
 

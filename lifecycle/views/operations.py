@@ -392,7 +392,8 @@ ACTS: dict[str, Act] = {
     ),
     "done": Act(
         "Done by hand", "You ended the credential where it was issued. It stays unverifiable until somebody looks.",
-        OperationReasonForm, _done, lambda row, _actor: row.by_hand and row.state != OperationState.PROPOSED, "primary",
+        OperationReasonForm, _done,
+        lambda row, _actor: row.may_be_done_by_hand and row.state != OperationState.PROPOSED, "",
         "It is recorded that you did it.",
     ),
     "acknowledge": Act(

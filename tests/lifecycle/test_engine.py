@@ -11,6 +11,7 @@ from inventory.states import CredentialStatus
 from lifecycle.actions import by_hand, requests
 from lifecycle.engine import claims
 from lifecycle.engine.runner import advance
+from lifecycle.errors import NotByHand
 from lifecycle.models import ProviderMinute, StepAttempt
 from lifecycle.plans import REVOCATION, ROTATION
 from lifecycle.states import AttemptOutcome, OperationState, Proof
@@ -166,3 +167,18 @@ def test_what_nobody_can_be_asked_about_is_ended_by_a_person_who_says_so_by_name
     credential.refresh_from_db()
     assert (operation.proof, operation.verify_by) == (Proof.VERIFIED, None)
     assert not credential.is_live
+
+
+def test_a_person_ends_by_hand_what_a_worker_gave_up_on_and_nothing_else(estate, person):
+    estate.cloud.capabilities = frozenset()
+    operation = estate.revoke()
+    with pytest.raises(NotByHand):
+        by_hand.done_by_hand(operation, actor=person, now=estate.clock(), reason="Removed in the console")
+    operation = estate.advance(operation)
+    assert operation.state == OperationState.STALLED
+
+    by_hand.done_by_hand(operation, actor=person, now=estate.clock(), reason="Removed in the console")
+    operation.refresh_from_db()
+    assert (operation.state, operation.proof) == (OperationState.COMPLETED, Proof.UNVERIFIABLE)
+    assert (operation.stalled_at, operation.error) == (None, "")
+    assert operation.proof_reason == "Its provider did not do it. Ada says that it was ended: Removed in the console"
