@@ -28,7 +28,7 @@ from xml.etree import ElementTree
 from moto import settings as moto_settings
 from moto.iam.models import AccessKey, AccessKeyLastUsed, IAMBackend, iam_backends
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
-from moto.secretsmanager.models import secretsmanager_backends
+from moto.secretsmanager.models import FakeSecret, secretsmanager_backends
 from werkzeug.serving import BaseWSGIServer, make_server
 
 from demo.estate import AWS_ACCOUNT, Forge, aws_key_id, aws_pair
@@ -122,7 +122,7 @@ class Endpoint:
         if is_switched_off(environ):
             return _refused(is_query="Action" in asked)
         if action == "GetSecretValue":
-            _ask_for_current(environ)
+            _know_current(environ)
         given = self.ask_moto(environ)
         if action == "ListUsers" and given.status.startswith("200"):
             given.body = self._paged(given.body, int(asked.get("Marker", "0")), asked.get("MaxItems", ""))
@@ -195,13 +195,18 @@ def _refused(*, is_query: bool) -> Answer:
     return Answer("403 Forbidden", body=body.encode())
 
 
-def _ask_for_current(environ: Environ) -> None:
-    """Of an entry AWS reads the current version, moto the one that was put last."""
-    asked = json.loads(environ["wsgi.input"].read() or b"{}")
-    if "VersionId" not in asked:
-        asked.setdefault("VersionStage", "AWSCURRENT")
-    body = json.dumps(asked).encode()
-    environ["wsgi.input"], environ["CONTENT_LENGTH"] = io.BytesIO(body), str(len(body))
+def _know_current(environ: Environ) -> None:
+    """Of an entry AWS reads the current version, moto the one put last. The request stays as it was signed."""
+    body = environ["wsgi.input"].read()
+    environ["wsgi.input"] = io.BytesIO(body)
+    name = json.loads(body or b"{}").get("SecretId", "")
+    for _, regions in list(secretsmanager_backends.items()):
+        for backend in regions.values():
+            entry = backend.secrets.get(name)
+            versions = entry.versions.items() if isinstance(entry, FakeSecret) else ()
+            current = [key for key, version in versions if "AWSCURRENT" in version["version_stages"]]
+            if isinstance(entry, FakeSecret) and current:
+                entry.set_default_version_id(current[0])
 
 
 def account_of(environ: Environ) -> str:

@@ -97,6 +97,10 @@ def test_a_key_past_its_date_is_rotated_with_the_rights_of_the_demo_and_its_cons
     assert read is not None
     assert (read.external_id, read.secret.reveal()) == (issued.external_id, issued.secret.reveal())
     assert [version.external_id for version in keys.versions(ref)] == [issued.external_id]
+    # A consumer asks for the entry and for nothing of it in particular.
+    entry = location.removeprefix("aws-sm://").partition("#")[0]
+    consumer = reach.into(AWS_ACCOUNT).client("secretsmanager", REGIONS[0])
+    assert issued.external_id in consumer.get_secret_value(SecretId=entry)["SecretString"]
 
 
 def test_the_identity_that_looks_may_look_and_no_more(endpoint: str) -> None:
