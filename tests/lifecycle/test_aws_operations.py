@@ -14,10 +14,13 @@ from inventory.actions.connections import create_connection
 from inventory.models import Connection, Credential
 from inventory.states import ConnectionKind
 from lifecycle.actions.requests import request_revocation, request_rotation
+from lifecycle.actions.schedule import begin_due
 from lifecycle.engine.runner import advance
 from lifecycle.models import Delivery, Operation
-from lifecycle.states import OperationState, Proof
+from lifecycle.states import Automation, OperationState, Proof, Trigger
+from tests import factories
 from tests.clouds import MADE, Cloud, served, strict
+from tests.lifecycle.rotating import due, policy
 from tests.syncs import ACTOR, synced
 
 pytestmark = pytest.mark.django_db
@@ -93,6 +96,31 @@ def test_a_key_is_rotated_and_its_consumers_read_the_next_one(cloud: Cloud, cred
     assert keys_of_the_user() == {held["key_id"]: held["secret"]}
     assert held["key_id"] != old
     assert held["host"] == "s3"
+
+
+def test_a_key_past_its_date_is_rotated_by_the_schedule_once_its_consumers_are_silent(
+    cloud: Cloud, credential: Credential
+) -> None:
+    old, now = credential.external_id, timezone.now()
+    factories.use(factories.credential(identity_key=f"ref:{LOCATION}"))  # a configuration names where it is delivered
+    due(credential, policy(automation=Automation.AUTOMATIC, overlap=timedelta(hours=2)), now - timedelta(days=1))
+    run = begin_due(now)
+    assert run is not None
+    operation = Operation.objects.get(pk__in=run.begun)
+    assert (operation.credential, operation.trigger) == (credential, Trigger.SCHEDULE)
+    seen = []
+    while operation.closed_at is None:
+        assert operation.due_at is not None, operation.error
+        now = max(now, operation.due_at) + timedelta(seconds=1)
+        advance(operation.pk, clock=lambda now=now: now, jitter=lambda: 0.5)  # type: ignore[misc]
+        operation.refresh_from_db()
+        keys = iam_of(HOME_ACCOUNT).users[USER].access_keys
+        seen.append((str(operation.step), "".join(key.status[0] for key in keys if key.access_key_id == old)))
+    steps = list(dict.fromkeys(seen))
+    assert steps == [("overlap", "A"), ("quiet", "I"), ("verify_gone", "")]
+    assert (operation.state, operation.proof) == (OperationState.COMPLETED, Proof.VERIFIED)
+    entry = cloud.aws().client("secretsmanager").get_secret_value(SecretId=ENTRY)["SecretString"]
+    assert {json.loads(entry)["key_id"]: json.loads(entry)["secret"]} == keys_of_the_user()
 
 
 def test_a_key_is_revoked_and_seen_gone(cloud: Cloud, credential: Credential) -> None:
