@@ -86,6 +86,7 @@ class Event(StrEnum):
     OPERATION_CANCELLED = "operation.cancelled"
     OPERATION_SUPERSEDED = "operation.superseded"
     OPERATION_COMPLETED = "operation.completed"
+    OPERATION_LOOK_REQUESTED = "operation.look_requested"
     OPERATION_VERIFIED = "operation.verified"
     OPERATION_ACKNOWLEDGED = "operation.acknowledged"
     CREDENTIAL_DELIVERY_SET = "credential.delivery_set"

@@ -42,7 +42,28 @@ UNSAID: dict[str, dict[str, Any]] = {
     "connection.synced": {"digest": None, "unread": 0},
     "grant.approved": {"as_seen": None},
     "finding.commented": {"digest": None},
+    # The subject is called `Rotation of deploy`.
+    "operation.requested": {"credential": None, "kind": None, "trigger": "person"},
+    "operation.proposed": {"credential": None, "kind": None},
+    "operation.step_ended": {"credential": None, "step": None},
+    "operation.stalled": {"credential": None},
+    "operation.cancelled": {"credential": None},
+    "operation.completed": {"credential": None, "kind": None, "step": None},
+    "batch.requested": {"urgent": False},
+    "batch.rehearsed": {"digest": None},
 }
+# What is said without the name that the record has for it, or in other words, by the kind of subject.
+WORDS: dict[str, dict[str, str]] = {
+    "operation": {"said": "{}", "proof": "{}", "consumer": "{}", "how": "known because {}", "trigger": "by the {}"},
+    "batch": {"kind": "{}"},
+    "freeze": {"environment": "{}", "begins_at": "from {}", "ends_at": "to {}"},
+    "window": {
+        "environment": "{}", "weekdays": "on {}", "begins": "from {}", "minutes": "for {} minutes", "timezone": "{}",
+    },
+}  # fmt: skip
+KNOWN_BECAUSE = {"api": "it said so", "seen": "it was seen using it", "person": "somebody said so"}
+DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+NOBODY = ("operation.assigned",)  # beside those that name an owner
 INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d")
 OWNED_AS = {
     "iam_owner": "IAM owner",
@@ -71,17 +92,29 @@ def detail_line(detail: Mapping[str, Any], event: str = "") -> str:
     parts = []
     if "to" in detail:
         role = OWNED_AS.get(str(rest.pop("as", "")), "")
-        nothing = "nobody" if not event or "owner" in event else "none"
+        nothing = "nobody" if not event or "owner" in event or event in NOBODY else "none"
         change = " → ".join(nothing if end is None else _value(end) for end in (detail.get("from"), detail["to"]))
         parts.append(f"{role}: {change}" if role else change)
         rest.pop("from", None)
         rest.pop("to", None)
     reason = rest.pop("reason", "")
-    parts += [_said(name, value) for name, value in rest.items()]
+    words = WORDS.get(event.partition(".")[0], {})
+    parts += [
+        words[name].format(_worded(name, value)) if name in words else _said(name, value)
+        for name, value in rest.items()
+    ]
     if reason:
         parts.append(f"“{reason}”")
     line = ", ".join(parts)
     return line if len(line) <= LONGEST else f"{line[: LONGEST - 1]}…"
+
+
+def _worded(name: str, value: Any) -> str:
+    if name == "how":
+        return KNOWN_BECAUSE.get(value, str(value))
+    if name == "weekdays" and isinstance(value, list):
+        return ", ".join(DAYS[(day - 1) % 7] if isinstance(day, int) else str(day) for day in value)
+    return _value(value)
 
 
 def _said(name: str, value: Any) -> str:

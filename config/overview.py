@@ -7,13 +7,13 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import Case, F, QuerySet, Subquery, When
+from django.db.models import Case, Exists, F, OuterRef, QuerySet, Subquery, When
 from django.urls import reverse
 
 from access.actors import Actor
 from inventory.models import Credential, Exposure
 from inventory.states import ENDED, CredentialKind, CredentialStatus, Severity
-from lifecycle.models import EvaluationMark, Finding, RuleState, ScheduledJob, Snapshot
+from lifecycle.models import EvaluationMark, Finding, Obligation, Operation, RuleState, ScheduledJob, Snapshot
 from lifecycle.models.breakdowns import DAYS_AHEAD, age_spans, breakdown
 from lifecycle.models.jobs import EVALUATION_TASK
 from web.paging import Capped, capped_counts
@@ -22,6 +22,7 @@ from web.wording import since, thousands
 LIVE = "&".join(f"status={status}" for status in CredentialStatus if status not in ENDED)
 OPEN = "state=open&state=acknowledged"  # what counts as risk: waived findings are listed apart
 TREND = timedelta(weeks=12)
+SOON = timedelta(weeks=1)
 LOOKED_AT = 200  # findings from which the worst of each rule are taken
 AGES = ("< 1 d", "1–7 d", "7–30 d", "> 30 d")
 
@@ -122,6 +123,42 @@ def figures(actor: Actor, now: datetime, snapshots: Sequence[Snapshot]) -> tuple
         title = f"{meaning}: {counted}" if seen else ""
         found.append(Figure(label, url, count, by_day(snapshots, name, now.date()), note, title))
     return found, overdue
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How many operations stand so: a link to them."""
+
+    label: str
+    url: str
+    value: Capped
+    tone: str
+    note: str
+
+
+def operations(actor: Actor, now: datetime) -> list[Standing]:
+    """What is stalled, waits for an approval, runs, and falls due within a week; one statement."""
+    seen = Operation.objects.visible_to(actor).open()
+    until = now + SOON
+    due = Obligation.objects.filter(credential=OuterRef("pk"), rotate_by__lt=until)
+    at = reverse("operation_list")
+    wanted: list[tuple[str, str, str, str, QuerySet[Any]]] = [
+        ("Stalled", f"{at}?state=stalled", "t-crit", "somebody lets them try again", seen.filter(state="stalled")),
+        ("Proposed", f"{at}?state=proposed", "", "somebody approves them", seen.filter(state="proposed")),
+        ("Running", f"{at}?state=running", "", "a worker is at them", seen.running(now)),
+        (
+            "Due this week",
+            f"{reverse('credential_list')}?rotate_by_before={until:%Y-%m-%dT%H:%M:%SZ}&{LIVE}",
+            "",
+            "rotations by policy, late ones too",
+            Credential.objects.visible_to(actor).live().filter(Exists(due)),
+        ),
+    ]
+    counts = capped_counts(queryset for *_rest, queryset in wanted)
+    return [
+        Standing(label, url, count, tone if count else "", note)
+        for (label, url, tone, note, _queryset), count in zip(wanted, counts, strict=True)
+    ]
 
 
 @dataclass(frozen=True)

@@ -156,6 +156,7 @@ CELERY_TASK_ROUTES = {
     "notifications.tasks.send_to_endpoint": {"queue": "sync"},
     "lifecycle.tasks.evaluate_findings": {"queue": "evaluate"},
     "lifecycle.tasks.advance_operation": {"queue": "operate"},
+    "lifecycle.tasks.look_at_operation": {"queue": "operate"},
 }
 CELERY_TIMEZONE = "UTC"
 

@@ -69,6 +69,7 @@ def overview(request: HttpRequest) -> HttpResponse:
             "figures": figures,
             "counted_at": counted_at,
             "queue": parts.queue(actor, now),
+            "operations": parts.operations(actor, now),
             "lede": parts.lede(heat_rows, overdue),
             "heat_rows": heat_rows,
             "is_late": any(cell["is_late"] for row in heat_rows for cell in row["cells"]),

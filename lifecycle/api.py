@@ -304,6 +304,7 @@ class OperationViewSet(WritingViewSet):
         "extend": "extend",
         "retire": "retire",
         "done": "done",
+        "verify": "verify",
     }
 
     def write(self, request: Any, mark: Any, method: Any, **kwargs: Any) -> Any:
@@ -390,6 +391,11 @@ class OperationViewSet(WritingViewSet):
     @writes(serializers.ReasonBody, "Retire the old version though not every consumer is known to have moved.")
     def retire(self, row: Operation, given: Mapping[str, Any]) -> Operation:
         consumers.retire_anyway(row, actor=self.actor, now=timezone.now(), reason=given["reason"])
+        return row
+
+    @writes(serializers.OptionalReasonBody, "Have a provider asked once more whether what has ended is refused.")
+    def verify(self, row: Operation, given: Mapping[str, Any]) -> Operation:
+        requests.look_again(row, actor=self.actor, now=timezone.now(), reason=given["reason"])
         return row
 
     @writes(serializers.ReasonBody, "Say that a person did what no provider can be asked for.")

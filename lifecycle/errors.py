@@ -318,4 +318,4 @@ class NotAPerson(LifecycleError):
 
 
 class NothingUnverified(LifecycleError):
-    """Only what has ended and was not seen refused can still be said to be refused."""
+    """Only what has ended and was not seen refused can still be seen to be refused."""

@@ -470,10 +470,10 @@ class OperationSerializer(Shape):
         model = Operation
         fields = (
             "id", "url", "display", "kind", "credential", "connection", "state", "step", "is_rolling_back", "proof",
-            "proof_reason", "verify_by", "is_urgent", "by_hand", "trigger", "reason", "requested_by", "requested_at",
-            "decided_by", "decided_at", "assigned_to", "policy", "batch_id", "supersedes", "old_hint", "new_hint",
-            "overlap", "quiet", "step_at", "due_at", "waits_for", "attempts", "error", "blast_radius", "refused_at",
-            "stalled_at", "closed_at", "closed_reason",
+            "proof_reason", "verify_by", "look_at", "is_urgent", "by_hand", "trigger", "reason", "requested_by",
+            "requested_at", "decided_by", "decided_at", "assigned_to", "policy", "batch_id", "supersedes", "old_hint",
+            "new_hint", "overlap", "quiet", "step_at", "due_at", "waits_for", "attempts", "error", "blast_radius",
+            "refused_at", "stalled_at", "closed_at", "closed_reason",
         )  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from access.actors import Actor
 from audit.actions import despite_deadlocks
 from lifecycle import batching
 from lifecycle.actions import evaluation, notices, schedule, snapshots, waivers
-from lifecycle.engine import claims, runner
+from lifecycle.engine import afterwards, claims, runner
 from lifecycle.errors import EvaluationUnderWay
 from lifecycle.models import Batch, Operation, ProviderLoad
 from notifications.actions.recipients import keep_recipients
@@ -135,28 +135,40 @@ def advance_operation(operation_id: str) -> None:
         _ring_for(each)
 
 
+@shared_task(acks_late=True, ignore_result=True)
+def look_at_operation(operation_id: str) -> None:
+    afterwards.look(UUID(operation_id), clock=timezone.now)
+
+
 @shared_task(ignore_result=True)
 def sweep_due_operations() -> dict[str, int]:
-    due = claims.due(timezone.now())
+    now = timezone.now()
+    due, ended = claims.due(now), afterwards.due(now)
     for each in due:
         _ring_for(each)
-    return {"operations": len(due)}
+    for each in ended:
+        _ring_for(each, look_at_operation)
+    return {"operations": len(due) + len(ended)}
 
 
 def ring(operation: Operation) -> None:
-    """Ask a worker to go on with an operation once what was written is committed. Without a broker the sweep does."""
+    """Ask a worker to go on with an operation once what was written is committed, or to look at one that has ended.
+
+    Without a broker the sweep does.
+    """
     is_slow = ProviderLoad.objects.filter(connection=operation.connection_id, is_slow=True).exists()
     due = claims.Due(operation.pk, is_slow)
-    transaction.on_commit(lambda: _ring_quietly(due))
+    task = advance_operation if operation.closed_at is None else look_at_operation
+    transaction.on_commit(lambda: _ring_quietly(due, task))
 
 
-def _ring_for(due: claims.Due) -> None:
+def _ring_for(due: claims.Due, task: Any = advance_operation) -> None:
     """A connection that answers slowly has workers of its own, so that it delays only itself."""
-    advance_operation.apply_async((str(due.operation_id),), queue=OPERATE_SLOW if due.is_slow else OPERATE)
+    task.apply_async((str(due.operation_id),), queue=OPERATE_SLOW if due.is_slow else OPERATE)
 
 
-def _ring_quietly(due: claims.Due) -> None:
+def _ring_quietly(due: claims.Due, task: Any = advance_operation) -> None:
     try:
-        _ring_for(due)
+        _ring_for(due, task)
     except (OperationalError, psycopg.Error):
         logger.warning("the broker cannot be reached or takes nothing; the sweep will find what is due")

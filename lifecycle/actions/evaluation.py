@@ -102,6 +102,7 @@ WITHOUT_EFFECT = {
     Event.RULE_SET,
     # Who sees to an operation, who moved, where secrets go and when: the operation itself says what comes of it.
     Event.OPERATION_ASSIGNED,
+    Event.OPERATION_LOOK_REQUESTED,
     Event.OPERATION_ACKNOWLEDGED,
     Event.CREDENTIAL_DELIVERY_SET,
     Event.CREDENTIAL_DELIVERY_REMOVED,

@@ -219,6 +219,22 @@ def cancel(operation: Operation, *, actor: Actor, now: datetime, reason: str) ->
 
 
 @action
+def look_again(operation: Operation, *, actor: Actor, now: datetime, reason: str = "") -> None:
+    """Have a worker ask the provider once more whether what nobody could tell of is refused.
+
+    Raises NothingUnverified for what is not so, and NothingOperable where no provider can be asked.
+    """
+    (row,) = in_order(Operation.objects.select_related("credential").filter(pk=operation.pk))
+    _permitted(row, actor)
+    if row.state != OperationState.COMPLETED or row.proof != Proof.UNVERIFIABLE:
+        raise NothingUnverified
+    if row.by_hand:
+        raise NothingOperable("No provider can be asked about it. Say what you saw where it is used.")
+    Operation.objects.filter(pk=row.pk).update(look_at=now, attempts=0)
+    record(Event.OPERATION_LOOK_REQUESTED, actor=actor, subject=row, detail={"reason": reason})
+
+
+@action
 def seen_refused(operation: Operation, *, actor: Actor, now: datetime, reason: str) -> None:
     """Say how somebody saw refused what Keyreeve itself could not see. `reason` is what was seen, by name."""
     say_why(reason)
@@ -232,7 +248,13 @@ def seen_refused(operation: Operation, *, actor: Actor, now: datetime, reason: s
         raise NothingUnverified
     said = f"{actor.label} saw it refused: {reason}"
     Operation.objects.filter(pk=found.pk).update(
-        proof=Proof.VERIFIED, proof_reason=said, verify_by=None, refused_at=found.refused_at or now
+        proof=Proof.VERIFIED,
+        proof_reason=said,
+        verify_by=None,
+        look_at=None,
+        refused_at=found.refused_at or now,
+        lease_token=None,
+        lease_until=None,
     )
     if found.kind == OperationKind.REVOCATION:
         CredentialVersion.objects.filter(credential=row, destroyed_at=None).update(destroyed_at=now, is_current=False)

@@ -18,7 +18,7 @@ from lifecycle.engine.claims import LEASE, LeaseLost
 from lifecycle.engine.outcomes import ENDS_AS, Again, Done, GivesUp, Outcome, Waits
 from lifecycle.engine.work import QUICK_AGAIN, SLOW_AFTER, Work
 from lifecycle.models import Operation, ProviderLoad, StepAttempt
-from lifecycle.states import AttemptOutcome, OperationState, Step
+from lifecycle.states import AttemptOutcome, OperationState, Proof, Step
 
 PAUSED_AFTER = 5  # transient failures of a connection in a row
 FIRST_PEACE = timedelta(seconds=30)
@@ -86,6 +86,29 @@ def close(
     if not moves:
         _count(work)
     return opened
+
+
+@action
+def close_look(work: Work, outcome: Outcome, *, actor: Actor, worker: str, now: datetime) -> None:
+    """Commit what came of looking once more at what has ended: seen refused, not yet, or still nobody can tell."""
+    operation = work.operation
+    changes: dict[str, Any] = {**RELEASED, "attempts": operation.attempts + 1, "look_at": None}
+    match outcome:
+        case Done():
+            changes |= outcome.changes
+            if outcome.apply is not None:
+                changes |= outcome.apply(now)
+        case Waits():
+            changes |= outcome.changes
+        case Again():
+            changes["look_at"] = outcome.until
+    mine = Operation.objects.filter(pk=operation.pk, lease_token=work.lease.token, proof=Proof.UNVERIFIABLE)
+    if not mine.update(**changes):
+        raise LeaseLost  # a person has said meanwhile what they saw
+    _write_attempt(work, Step(operation.step), outcome, None, worker=worker, now=now)
+    if isinstance(outcome, Done):
+        record(Event.OPERATION_VERIFIED, actor=actor, subject=operation, detail={"said": outcome.said})
+    _count(work)
 
 
 def _following(operation: Operation, outcome: Outcome) -> Step | None:

@@ -391,8 +391,7 @@ def run_verify_gone(work: Work, attempt: StepAttempt | None) -> Outcome:
     elif old == work.new_external_id and work.secret_of(work.operation.old_version) is None:
         proof = _unverifiable(work, "Issuing replaced the old secret, and nobody holds it any more to show it.")
     else:
-        seen = work.provider.verify(work.ref, old, work.secret_of(work.operation.old_version))
-        judged = _proof(work, [seen])
+        judged = _proof(work, [see_old(work)])
         if not isinstance(judged, dict):
             return judged
         proof = judged
@@ -411,6 +410,10 @@ def run_verify_gone(work: Work, attempt: StepAttempt | None) -> Outcome:
     return Done(said=proof["proof_reason"], changes=proof, apply=apply)
 
 
+def see_old(work: Work) -> Seen:
+    return work.provider.verify(work.ref, work.old_external_id, work.secret_of(work.operation.old_version))
+
+
 def _proof(work: Work, seen: Sequence[Seen]) -> dict[str, Any] | Outcome:
     """What is known of what was to end: verified, unverifiable, or not yet, or not at all."""
     alive = [each for each in seen if each.liveness is Liveness.ALIVE]
@@ -422,6 +425,10 @@ def _proof(work: Work, seen: Sequence[Seen]) -> dict[str, Any] | Outcome:
     if unknown:
         again = look_again(work, f"Nobody can tell yet: {unknown[0].sentence}", most=LOOKS_AT_NOTHING)
         return again or _unverifiable(work, f"Nobody can tell whether it is refused: {unknown[0].sentence}")
+    return verified(work, seen)
+
+
+def verified(work: Work, seen: Sequence[Seen]) -> dict[str, Any]:
     sentence = " ".join(dict.fromkeys(in_words(each) for each in seen)) or "There was nothing left that could be taken."
     return {
         "proof": Proof.VERIFIED,
@@ -513,7 +520,7 @@ def run_suspend(work: Work, attempt: StepAttempt | None) -> Outcome:
     return Done(said=f"Suspended: {', '.join(filter(None, ended)) or work.credential.name}.", apply=apply)
 
 
-def _see(work: Work) -> list[Seen]:
+def see_revoked(work: Work) -> list[Seen]:
     return [
         work.provider.verify(work.ref, each, work.secret_of(_version_of(work, each)))
         for each in work.operation.blast_radius["versions"]
@@ -523,7 +530,7 @@ def _see(work: Work) -> list[Seen]:
 def run_verify_refused(work: Work, attempt: StepAttempt | None) -> Outcome:
     if not work.can(Capability.SUSPEND) or work.operation.proof == Proof.NONE:
         return Done(said="There is nothing to see yet: it is not suspended.")
-    seen = _see(work)
+    seen = see_revoked(work)
     open_ones = [each for each in seen if each.liveness is not Liveness.REFUSED]
     if not open_ones:
         words = " ".join(dict.fromkeys(in_words(each) for each in seen))
@@ -573,7 +580,7 @@ def verify_revoked(work: Work) -> Outcome:
         return waits
     if set(targets(work)) - {*radius["versions"], ""}:
         return Done(said="A further version has come to light, and is destroyed too.", goes_on_at=Step.DESTROY)
-    judged = _proof(work, _see(work))
+    judged = _proof(work, see_revoked(work))
     if not isinstance(judged, dict):
         return judged
     if radius.get("untold") and judged["proof"] == Proof.UNVERIFIABLE:

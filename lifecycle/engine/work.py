@@ -38,7 +38,7 @@ class Asking:
         self.minutes: dict[datetime, list[int]] = {}
         self.longest: timedelta | None = None
         self.place_failed = False
-        self.is_fenced = False  # only what this worker alone knows of is tidied up; the lease is somebody else's
+        self.is_fenced = False  # the lease is not kept: it is somebody else's, or the operation has ended
 
     def provider(self, work: Callable[[], T]) -> T:
         begun = self._still_mine()

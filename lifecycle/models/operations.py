@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any, ClassVar, Self
 
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import Exists, F, OuterRef, Q
 
 from access.actors import Actor
 from inventory.models import Connection, Credential, CredentialVersion, McpClient, Owner
@@ -43,6 +43,11 @@ class OperationQuerySet(models.QuerySet["Operation"]):
         """Their next step is due, and no worker is taking it."""
         return self.open().filter(due_at__lte=now).exclude(lease_until__gt=now)
 
+    def to_look_at(self, now: datetime) -> Self:
+        """Ended ones of which somebody asked that their provider be asked once more, and no worker is at it."""
+        paused = ProviderLoad.objects.filter(connection=OuterRef("connection"), paused_until__gt=now)
+        return self.filter(look_at__lte=now).exclude(lease_until__gt=now).exclude(Exists(paused))
+
     def running(self, now: datetime) -> Self:
         return self.open().filter(lease_until__gt=now)
 
@@ -62,6 +67,9 @@ class Operation(Row):
     proof = models.CharField(max_length=20, choices=Proof, default=Proof.NONE)
     proof_reason = models.TextField(blank=True, help_text="What was seen, or why nobody can tell.")
     verify_by = models.DateTimeField(null=True, blank=True, help_text="By when somebody looks at an unverifiable one.")
+    look_at = models.DateTimeField(
+        null=True, blank=True, help_text="When a worker asks once more whether an unverifiable one is refused."
+    )
     is_urgent = models.BooleanField(default=False)
     by_hand = models.BooleanField(default=False, help_text="Nobody can be asked for it; a person does the steps.")
     trigger = models.CharField(max_length=20, choices=Trigger, default=Trigger.PERSON)
@@ -133,6 +141,10 @@ class Operation(Row):
                 | Q(lease_token__isnull=False, lease_until__isnull=False),
                 name="operation_lease_has_token_and_end",
             ),
+            models.CheckConstraint(
+                condition=Q(look_at=None) | Q(state=OperationState.COMPLETED, proof=Proof.UNVERIFIABLE),
+                name="operation_looked_at_only_while_unverifiable",
+            ),
             models.CheckConstraint(condition=~Q(reason=""), name="operation_has_a_reason"),
             models.CheckConstraint(
                 condition=~Q(state=OperationState.COMPLETED) | ~Q(proof__in=[Proof.NONE, Proof.EXECUTED]),
@@ -165,6 +177,7 @@ class Operation(Row):
                 condition=Q(proof=Proof.UNVERIFIABLE, verify_by__isnull=False),
                 name="operation_unverified",
             ),
+            models.Index(fields=["look_at"], condition=Q(look_at__isnull=False), name="operation_looks"),
         ]
 
     def __str__(self) -> str:

@@ -240,7 +240,8 @@ def operation_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
         .exclude(event="operation.step_ended")
         .order_by("-seq")[:JOURNAL]
     )
-    may = row.closed_at is None and requests.may_operate(row.credential, actor)
+    is_open = row.closed_at is None
+    may = (is_open or row.proof == Proof.UNVERIFIABLE) and requests.may_operate(row.credential, actor)
     return render_page_or_fragment(
         request,
         "lifecycle/operation_detail.html",
@@ -252,7 +253,9 @@ def operation_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
             "journal": journal(attempts, entries)[:JOURNAL],
             "consumers": consumers_of(row) if row.kind == OperationKind.ROTATION else (),
             "findings": list(Finding.objects.for_credential(row.credential).filter(resolved_at=None)[:NAMED]),
-            "acts": [(verb, act) for verb, act in ACTS.items() if may and act.fits(row, actor)],
+            "acts": [
+                (verb, act) for verb, act in ACTS.items() if may and act.is_of_open is is_open and act.fits(row, actor)
+            ],
             "next": what_next(row),
             "now": now,
         },
@@ -312,7 +315,14 @@ def what_next(row: Operation) -> str:
     if row.state == OperationState.WAITING and row.due_at is None:
         return row.waits_for or "Somebody has to do something before it goes on."
     if row.proof == Proof.UNVERIFIABLE and row.verify_by is not None:
-        return "Nobody could tell whether it is refused. Look at it where it is used."
+        if row.look_at is not None:
+            return "Its provider is asked once more whether it is refused."
+        if row.by_hand:
+            return "No provider can be asked whether it is refused. Look at it where it is used, and say what you saw."
+        return (
+            "Nobody could tell whether it is refused. Have its provider asked once more, or look at it where it is "
+            "used and say what you saw."
+        )
     return ""
 
 
@@ -328,6 +338,7 @@ class Act:
     tone: str = ""
     done: str = "Done."
     submit: str = ""  # what the button says, where the label alone says too little
+    is_of_open: bool = True  # or of one that has ended and was not seen refused
 
 
 def _approve(row: Operation, given: Any, actor: Actor, now: datetime) -> None:
@@ -369,6 +380,14 @@ def _retire(row: Operation, given: Any, actor: Actor, now: datetime) -> None:
 
 def _done(row: Operation, given: Any, actor: Actor, now: datetime) -> None:
     by_hand.done_by_hand(row, actor=actor, now=now, reason=given["reason"])
+
+
+def _verify(row: Operation, given: Any, actor: Actor, now: datetime) -> None:
+    requests.look_again(row, actor=actor, now=now, reason=given["reason"])
+
+
+def _seen_refused(row: Operation, given: Any, actor: Actor, now: datetime) -> None:
+    requests.seen_refused(row, actor=actor, now=now, reason=given["reason"])
 
 
 def _overlaps(row: Operation, actor: Actor) -> bool:
@@ -421,6 +440,16 @@ ACTS: dict[str, Act] = {
         "Cancel", "A rotation that has issued something goes the way back: consumers read the old version again.",
         OperationReasonForm, _cancel, lambda row, _actor: not row.is_rolling_back, "danger", "You cancelled it.",
         "Cancel the operation",
+    ),
+    "verify": Act(
+        "Look again", "A worker asks its provider once more whether it is refused. Nothing is changed there.",
+        OptionalReasonForm, _verify, lambda row, _actor: not row.by_hand and row.look_at is None, "primary",
+        "A worker looks at it.", is_of_open=False,
+    ),
+    "seen-refused": Act(
+        "Seen refused", "Say what you saw: a call, a login or a sign-in with the old secret that was refused.",
+        OperationReasonForm, _seen_refused, lambda _row, _actor: True, "", "It is recorded that you saw it refused.",
+        is_of_open=False,
     ),
 }  # fmt: skip
 

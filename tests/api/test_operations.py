@@ -13,10 +13,12 @@ from access.roles import Role
 from audit.models import AuditEntry
 from inventory.models import Connection, Credential
 from inventory.states import ConnectionKind
+from lifecycle import tasks
 from lifecycle.models import Delivery, Operation
 from lifecycle.states import OperationState
 from tests.api.conftest import ROOT, Caller, Estate, bearer, person, problem_of
 from tests.factories import connection, credential
+from tests.lifecycle.rotating import in_overlap
 from web.models import KeptAnswer
 from web.writes import KEPT_FOR
 
@@ -265,3 +267,54 @@ def test_where_secrets_go_stays_while_a_rotation_has_one_there(operator: Caller,
     Operation.objects.filter(pk=said["id"]).update(step="overlap")
     delivery = Delivery.objects.get(credential=key)
     problem_of(operator.post(f"deliveries/{delivery.pk}/remove/"), 409)
+
+
+@pytest.fixture
+def overlapping(key: Credential) -> str:
+    """The address of a rotation in its overlap."""
+    return f"operations/{in_overlap(key, promoted=timezone.now()).pk}/"
+
+
+def test_a_consumer_says_that_it_uses_the_new_version(robot: Caller, overlapping: str):
+    said = robot.post(f"{overlapping}acknowledgements/", {"consumer": "billing"}).json()
+    assert [(each["consumer"], each["how"]) for each in said["acknowledgements"]] == [("billing", "api")]
+    problem_of(robot.post(f"{overlapping}acknowledgements/", {}), 400)
+
+
+def test_an_overlap_is_extended(operator: Caller, overlapping: str):
+    until = timezone.now() + timedelta(days=3)
+    body = {"until": until.isoformat(), "reason": "The release is on Friday."}
+    assert operator.post(f"{overlapping}extend/", body).status_code == 200
+    assert Operation.objects.get().extended_until == until
+    problem_of(operator.post(f"{overlapping}extend/", {**body, "until": "2001-01-01T00:00:00Z"}), 409)
+
+
+def test_the_old_version_is_retired_though_somebody_has_not_moved(robot: Caller, operator: Caller, overlapping: str):
+    problem_of(robot.post(f"{overlapping}retire/", {"reason": "It leaked."}), 403)
+    said = operator.post(f"{overlapping}retire/", {"reason": "It leaked."}).json()
+    assert (said["state"], said["step"]) == ("pending", "suspend_old")
+
+
+def test_what_was_done_by_hand_is_said_and_stays_unverifiable(robot: Caller, key: Credential):
+    said = begun(robot, credential(name="by hand"), kind="revocation")
+    done = robot.post(f"{said['url']}done/", {"reason": "Deleted in the console."}).json()
+    assert (done["state"], done["proof"], done["verify_by"] is not None) == ("completed", "unverifiable", True)
+    problem_of(robot.post(f"{begun(robot, key)['url']}done/", {"reason": "No."}), 409)
+    problem_of(robot.post(f"{said['url']}verify/"), 409)
+
+
+def test_a_provider_is_asked_once_more_about_what_nobody_could_tell_of(
+    robot: Caller, key: Credential, monkeypatch: pytest.MonkeyPatch, django_capture_on_commit_callbacks: Any
+):
+    said = begun(robot, key, kind="revocation")
+    problem_of(robot.post(f"{said['url']}verify/"), 409)
+    Operation.objects.update(
+        state=OperationState.COMPLETED, proof="unverifiable", proof_reason="It did not say.", due_at=None,
+        closed_at=timezone.now(), verify_by=timezone.now(),
+    )  # fmt: skip
+    rung: list[Any] = []
+    monkeypatch.setattr(tasks.look_at_operation, "apply_async", lambda args, **_queue: rung.append(args))
+    with django_capture_on_commit_callbacks(execute=True):
+        asked_again = robot.post(f"{said['url']}verify/", {"reason": "The console shows it gone."})
+    assert (asked_again.status_code, asked_again.json()["look_at"] is not None) == (200, True)
+    assert rung == [(said["id"],)]

@@ -145,5 +145,53 @@ def test_only_an_owner_can_be_nobody():
     assert detail_line({"from": "Mira", "to": None}, Event.CLIENT_OWNER_ASSIGNED) == "Mira → nobody"
 
 
+@pytest.mark.parametrize(
+    ("event", "detail", "line"),
+    [
+        (
+            Event.OPERATION_REQUESTED,
+            {"kind": "rotation", "credential": "deploy", "trigger": "kill_switch", "reason": "It leaked"},
+            "by the kill switch, “It leaked”",
+        ),
+        (
+            Event.OPERATION_STEP_ENDED,
+            {"step": "quiet", "credential": "deploy", "said": "The quiet period has passed."},
+            "The quiet period has passed.",
+        ),
+        (
+            Event.OPERATION_COMPLETED,
+            {
+                "step": "verify_gone",
+                "credential": "x",
+                "kind": "rotation",
+                "proof": "verified",
+                "said": "It is refused.",
+            },
+            "verified, Refused.",
+        ),
+        (Event.OPERATION_VERIFIED, {"said": "Mira saw it refused: a call"}, "Mira saw it refused: a call"),
+        (Event.OPERATION_ACKNOWLEDGED, {"consumer": "billing", "how": "api"}, "billing, known because it said so"),
+        (Event.OPERATION_ASSIGNED, {"from": None, "to": "Mira", "reason": ""}, "nobody → Mira"),
+        (
+            Event.BATCH_REQUESTED,
+            {"credentials": 3, "kind": "revocation", "urgent": False, "reason": "It leaked"},
+            "credentials 3, revocation, “It leaked”",
+        ),
+        (
+            Event.FREEZE_SET,
+            {"environment": "every environment", "begins_at": "2026-12-20T00:00:00+00:00", "ends_at": None},
+            "every environment, from 20 Dec 2026",
+        ),
+        (
+            Event.WINDOW_SET,
+            {"environment": "prod", "weekdays": [1, 3], "begins": "22:00", "minutes": 90, "timezone": "Europe/Oslo"},
+            "prod, on Mon, Wed, from 22:00, for 90 minutes, Europe/Oslo",
+        ),
+    ],
+)
+def test_what_happens_to_operations_reads_as_one_line(event, detail, line):
+    assert detail_line(detail, event) == line
+
+
 def test_a_long_detail_is_cut():
     assert len(detail_line({"reason": "x" * 5_000})) == 240

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.contrib.auth.models import Group
@@ -17,6 +18,7 @@ from lifecycle.actions.evaluation import evaluate
 from lifecycle.actions.snapshots import take_snapshot
 from lifecycle.models import Finding
 from tests import factories
+from tests.lifecycle.rotating import due, in_overlap, policy
 from tests.people import browser, text
 
 ACTOR = Actor.system("tests")
@@ -153,3 +155,17 @@ def test_the_pictures_of_a_large_estate_are_those_of_its_newest_snapshot(
         facts, at = overview.facts(ACTOR, now, is_large=True, snapshots=snapshots)
     assert at == now
     assert facts["findings_by_age"]
+
+
+def test_operations_stand_on_the_overview_with_the_lists_they_count(estate: None) -> None:
+    now = timezone.now()
+    in_overlap(state="stalled", due_at=None, stalled_at=now)
+    in_overlap(lease_token=uuid4(), lease_until=now + timedelta(minutes=5))
+    due(factories.credential(), policy(), now + timedelta(days=3))
+    auditor = browser(Role.AUDITOR)
+    standing = {each.label: each for each in overview.operations(ACTOR, now)}
+    assert [standing[label].value.value for label in ("Stalled", "Proposed", "Running")] == [1, 0, 1]
+    assert standing["Due this week"].value.value >= 1
+    for each in standing.values():
+        assert text(auditor.get(each.url)).count("data-row") == each.value.value, each.label
+    assert "h-ops" in text(auditor.get("/"))

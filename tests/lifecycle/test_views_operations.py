@@ -92,7 +92,7 @@ def test_an_operation_tells_its_steps_and_its_journal(operator: Client, django_a
     )  # fmt: skip
     use(row.credential)
     operator.get(f"/operations/{row.pk}/")
-    with django_assert_max_num_queries(16):
+    with django_assert_max_num_queries(12):
         said = text(operator.get(f"/operations/{row.pk}/"))
     for words in ("1 of 8 steps done", "AWS issued a second key.", "not authorised", "Nothing was lost", "Try again…"):
         assert words in said
@@ -136,6 +136,27 @@ def test_what_is_done_by_hand_is_said_and_stays_to_be_verified(operator: Client)
     row.refresh_from_db()
     assert (row.state, row.proof, row.verify_by is not None) == ("completed", "unverifiable", True)
     assert "To verify" in text(operator.get("/operations/?needs_somebody=true"))
+
+
+def test_what_nobody_could_tell_of_is_looked_at_again_or_was_seen(operator: Client):
+    now = timezone.now()
+    row = operation(
+        kind=OperationKind.REVOCATION, step=Step.VERIFY_GONE, state=OperationState.COMPLETED, due_at=None,
+        closed_at=now, proof="unverifiable", proof_reason="It did not say.", verify_by=now,
+    )  # fmt: skip
+    said = text(operator.get(f"/operations/{row.pk}/"))
+    assert "Look again…" in said
+    assert "Seen refused…" in said
+    assert "every 3s" not in said
+    assert "Cancel…" not in said
+    operator.post(f"/operations/{row.pk}/verify/", {"decided": "yes"})
+    said = text(operator.get(f"/operations/{row.pk}/"))
+    assert "Its provider is asked once more" in said
+    assert "every 3s" in said
+    operator.post(f"/operations/{row.pk}/seen-refused/", {"decided": "yes", "reason": "A call was refused."})
+    row.refresh_from_db()
+    assert (row.proof, row.look_at, row.verify_by) == ("verified", None, None)
+    assert "Seen refused…" not in text(operator.get(f"/operations/{row.pk}/"))
 
 
 def test_consequences_stand_before_the_form(operator: Client):
