@@ -38,22 +38,27 @@ class Consumer:
         return self.client_id is not None
 
 
-def promoted_at(operation: Operation) -> datetime | None:
-    """Since when consumers can read the new version; None while they cannot."""
+def promoted_at(operation: Operation, attempts: Iterable[StepAttempt] | None = None) -> datetime | None:
+    """Since when consumers can read the new version; None while they cannot. Asks for its attempts unless given all."""
     if operation.kind != OperationKind.ROTATION:
         return None
-    done = StepAttempt.objects.filter(operation=operation, step=Step.PROMOTE, outcome=AttemptOutcome.DONE)
-    at = done.order_by("-number").values_list("ended_at", flat=True).first()
+    if attempts is not None:
+        done = [each for each in attempts if (each.step, each.outcome) == (Step.PROMOTE, AttemptOutcome.DONE)]
+        at = max(done, key=lambda each: each.number).ended_at if done else None
+    else:
+        rows = StepAttempt.objects.filter(operation=operation, step=Step.PROMOTE, outcome=AttemptOutcome.DONE)
+        at = rows.order_by("-number").values_list("ended_at", flat=True).first()
     return at or (operation.step_at if operation.step == Step.OVERLAP else None)
 
 
-def consumers_of(operation: Operation) -> tuple[Consumer, ...]:
-    """Everybody known to use the credential, by name, then those who only called themselves so. Five queries at most.
+def consumers_of(operation: Operation, attempts: Iterable[StepAttempt] | None = None) -> tuple[Consumer, ...]:
+    """Everybody known to use the credential, by name, then those who only called themselves so. Six queries at most,
+    four where its versions were read with the operation and all its attempts are given.
 
     A client was seen to have moved when its configuration was looked at after the promotion and holds the old version
     nowhere any more. That it names a reference shows nothing: it named it before, and may not have read it again.
     """
-    since = promoted_at(operation)
+    since = promoted_at(operation, attempts)
     said = list(Acknowledgement.objects.filter(operation=operation).order_by("id"))
     by_client = {each.client_id: each for each in said if each.client_id is not None}
     old, new = _versions(operation)
@@ -95,6 +100,8 @@ def _in_service() -> Q:
 
 
 def _versions(operation: Operation) -> tuple[CredentialVersion | None, CredentialVersion | None]:
+    if {"old_version", "new_version"} <= operation._state.fields_cache.keys():
+        return operation.old_version, operation.new_version
     keys = [key for key in (operation.old_version_id, operation.new_version_id) if key is not None]
     found = CredentialVersion.objects.in_bulk(keys) if keys else {}
     return (
@@ -124,15 +131,13 @@ def _uses(
     if keys:
         same |= Q(credential__in=keys)
     open_then = Q(gone_at=None) | Q(gone_at__gt=since) if since is not None else Q(gone_at=None)
-    clients = dict(
-        Use.objects.filter(_in_service() & same & open_then).values_list("client_id", "client__name").distinct()
-    )
-    held: dict[UUID, tuple[str, list[_Held]]] = {client_id: (name, []) for client_id, name in clients.items()}
-    if not held:
-        return held
-    places = Use.objects.filter(open_then, is_disabled=False, client__in=list(held), credential__isnull=False)
+    held: dict[UUID, tuple[str, list[_Held]]] = {}
+    clients = Use.objects.filter(_in_service() & same & open_then).order_by().values("client")
+    # Those very uses are among their places, so each client comes up.
+    places = Use.objects.filter(open_then, is_disabled=False, client__in=clients, credential__isnull=False)
     columns = (
         "client_id",
+        "client__name",
         "credential_id",
         "credential__fingerprint",
         "credential__external_id",
@@ -140,11 +145,19 @@ def _uses(
         "first_seen_at",
         "gone_at",
     )
-    for client_id, credential_id, fingerprint, external_id, identity, first_seen_at, gone_at in places.values_list(
-        *columns
-    ):
+    for (
+        client_id,
+        name,
+        credential_id,
+        fingerprint,
+        external_id,
+        identity,
+        first_seen_at,
+        gone_at,
+    ) in places.values_list(*columns):
         is_it = credential_id == operation.credential_id or (bool(location) and identity == f"ref:{location}")
-        held[client_id][1].append(_Held(is_it, fingerprint, external_id, first_seen_at, gone_at))
+        _, uses = held.setdefault(client_id, (name, []))
+        uses.append(_Held(is_it, fingerprint, external_id, first_seen_at, gone_at))
     return held
 
 

@@ -66,6 +66,7 @@ METHODS = ["GET", "HEAD", "POST"]
 MOST = 500  # credentials that are asked for at once from a list
 NAMED = 5
 JOURNAL = 60
+MOST_ATTEMPTS = 200
 MINUTES = 15
 # Windows, freezes and halts hold the schedule back alone; where a secret goes is said beside.
 ASKED_OF_A_PERSON = frozenset({"provider", "owner", "consumers", "last_time"})
@@ -234,7 +235,8 @@ def operation_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
     row = dressed(get_object_or_404(listed(actor).select_related(
         "credential__owner", "credential__environment", "connection", "old_version", "new_version", *related
     ), pk=pk), now)  # fmt: skip
-    attempts = list(StepAttempt.objects.filter(operation=row).order_by("-number")[:200])
+    attempts = list(StepAttempt.objects.filter(operation=row).order_by("-number")[:MOST_ATTEMPTS])
+    every = attempts if len(attempts) < MOST_ATTEMPTS else None
     entries = list(
         AuditEntry.objects.filter(subject_kind="operation", subject_id=str(row.pk))
         .exclude(event="operation.step_ended")
@@ -251,7 +253,7 @@ def operation_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
             "steps": steps_shown(row, attempts),
             "done": sum(part.standing == "done" for part in row.parts),  # type: ignore[attr-defined]
             "journal": journal(attempts, entries)[:JOURNAL],
-            "consumers": consumers_of(row) if row.kind == OperationKind.ROTATION else (),
+            "consumers": consumers_of(row, every) if row.kind == OperationKind.ROTATION else (),
             "findings": list(Finding.objects.for_credential(row.credential).filter(resolved_at=None)[:NAMED]),
             "acts": [
                 (verb, act) for verb, act in ACTS.items() if may and act.is_of_open is is_open and act.fits(row, actor)

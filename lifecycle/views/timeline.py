@@ -53,6 +53,7 @@ VERBS = {
     "operation.cancelled": "cancelled it",
     "operation.superseded": "asked for a revocation in its place",
     "operation.completed": "ended it",
+    "operation.look_requested": "had its provider asked once more",
     "operation.verified": "saw it refused",
     "operation.acknowledged": "recorded that a consumer has moved",
     "credential.delivery_set": "set where new secrets go",

@@ -16,6 +16,7 @@ from lifecycle.errors import NothingOperable, NothingUnverified
 from lifecycle.models import Operation, StepAttempt
 from lifecycle.states import OperationState, Proof
 from providers import memory
+from providers.base import Status
 from providers.errors import Transient
 from tests.lifecycle.operations import OPERATOR, Estate
 
@@ -72,7 +73,7 @@ def test_what_is_seen_refused_by_now_is_verified(kind: str, estate: Estate) -> N
 def test_what_is_still_taken_stays_unverifiable_and_says_so(estate: Estate) -> None:
     operation = ended(estate.rotate(), estate)
     for held in estate.cloud.versions(estate.slot):
-        held.become(memory.Status.ACTIVE, estate.clock() - timedelta(hours=1))
+        held.become(Status.ACTIVE, estate.clock() - timedelta(hours=1))
     requests.look_again(operation, actor=OPERATOR, now=estate.clock())
     looked(operation, estate)
     assert (operation.proof, operation.look_at) == (Proof.UNVERIFIABLE, None)
