@@ -79,8 +79,39 @@ def recent(actor: Actor, now: datetime) -> list[Snapshot]:
     return list(taken.defer("breakdown").annotate(drawn=drawn).order_by("taken_on"))
 
 
-def figures(actor: Actor, now: datetime, snapshots: Sequence[Snapshot]) -> tuple[list[Figure], Capped]:
-    """The headline numbers and how many findings are past due, counted in one statement."""
+@dataclass(frozen=True)
+class Standing:
+    """How many operations stand so: a link to them."""
+
+    label: str
+    url: str
+    value: Capped
+    tone: str
+    note: str
+
+
+def standings(actor: Actor, now: datetime) -> list[tuple[str, str, str, str, QuerySet[Any]]]:
+    """What is stalled, waits for an approval, runs, and falls due within a week: label, link, tone, note, rows."""
+    seen = Operation.objects.visible_to(actor).open()
+    until = now + SOON
+    due = Obligation.objects.filter(credential=OuterRef("pk"), rotate_by__lt=until)
+    at = reverse("operation_list")
+    return [
+        ("Stalled", f"{at}?state=stalled", "t-crit", "somebody lets them try again", seen.filter(state="stalled")),
+        ("Proposed", f"{at}?state=proposed", "", "somebody approves them", seen.filter(state="proposed")),
+        ("Running", f"{at}?state=running", "", "a worker is at them", seen.running(now)),
+        (
+            "Due this week",
+            f"{reverse('credential_list')}?rotate_by_before={until:%Y-%m-%dT%H:%M:%SZ}&{LIVE}",
+            "",
+            "rotations by policy, late ones too",
+            Credential.objects.visible_to(actor).live().filter(Exists(due)),
+        ),
+    ]
+
+
+def figures(actor: Actor, now: datetime, snapshots: Sequence[Snapshot]) -> tuple[list[Figure], Capped, list[Standing]]:
+    """The headline numbers, how many findings are past due and how operations stand, counted in one statement."""
     live = Credential.objects.visible_to(actor).live()
     findings = Finding.objects.visible_to(actor).open()
     unrotated = findings.filter(rule="unrotated")
@@ -111,7 +142,10 @@ def figures(actor: Actor, now: datetime, snapshots: Sequence[Snapshot]) -> tuple
         ),
         ("Stale", "unused for too long", reverse("credential_list") + "?finding=stale", "stale", stale),
     ]
-    *counts, overdue = capped_counts([*(queryset for *_rest, queryset in wanted), findings.overdue(now)])
+    asked = standings(actor, now)
+    rows = [*(each[-1] for each in wanted), *(each[-1] for each in asked), findings.overdue(now)]
+    *every, overdue = capped_counts(rows)
+    counts, stand = every[: len(wanted)], every[len(wanted) :]
     states = {state.rule: state for state in RuleState.objects.filter(rule__in=["unrotated", "stale"])}
     if not actor.sees_everything:
         states = {}
@@ -122,43 +156,11 @@ def figures(actor: Actor, now: datetime, snapshots: Sequence[Snapshot]) -> tuple
         note = seen or trend_note(trend, now.date(), count) or meaning
         title = f"{meaning}: {counted}" if seen else ""
         found.append(Figure(label, url, count, by_day(snapshots, name, now.date()), note, title))
-    return found, overdue
-
-
-@dataclass(frozen=True)
-class Standing:
-    """How many operations stand so: a link to them."""
-
-    label: str
-    url: str
-    value: Capped
-    tone: str
-    note: str
-
-
-def operations(actor: Actor, now: datetime) -> list[Standing]:
-    """What is stalled, waits for an approval, runs, and falls due within a week; one statement."""
-    seen = Operation.objects.visible_to(actor).open()
-    until = now + SOON
-    due = Obligation.objects.filter(credential=OuterRef("pk"), rotate_by__lt=until)
-    at = reverse("operation_list")
-    wanted: list[tuple[str, str, str, str, QuerySet[Any]]] = [
-        ("Stalled", f"{at}?state=stalled", "t-crit", "somebody lets them try again", seen.filter(state="stalled")),
-        ("Proposed", f"{at}?state=proposed", "", "somebody approves them", seen.filter(state="proposed")),
-        ("Running", f"{at}?state=running", "", "a worker is at them", seen.running(now)),
-        (
-            "Due this week",
-            f"{reverse('credential_list')}?rotate_by_before={until:%Y-%m-%dT%H:%M:%SZ}&{LIVE}",
-            "",
-            "rotations by policy, late ones too",
-            Credential.objects.visible_to(actor).live().filter(Exists(due)),
-        ),
-    ]
-    counts = capped_counts(queryset for *_rest, queryset in wanted)
-    return [
+    operations = [
         Standing(label, url, count, tone if count else "", note)
-        for (label, url, tone, note, _queryset), count in zip(wanted, counts, strict=True)
+        for (label, url, tone, note, _queryset), count in zip(asked, stand, strict=True)
     ]
+    return found, overdue, operations
 
 
 @dataclass(frozen=True)

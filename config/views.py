@@ -51,7 +51,7 @@ def overview(request: HttpRequest) -> HttpResponse:
     actor: Actor = request.actor  # type: ignore[attr-defined]
     now = timezone.now()
     snapshots = parts.recent(actor, now)
-    figures, overdue = parts.figures(actor, now, snapshots)
+    figures, overdue, operations = parts.figures(actor, now, snapshots)
     if not any(figure.value for figure in figures) and not parts.has_estate():
         return render(request, "overview_empty.html", {"runs": last_runs(), "now": now})
     job, evaluated_at = parts.evaluation()
@@ -69,7 +69,7 @@ def overview(request: HttpRequest) -> HttpResponse:
             "figures": figures,
             "counted_at": counted_at,
             "queue": parts.queue(actor, now),
-            "operations": parts.operations(actor, now),
+            "operations": operations,
             "lede": parts.lede(heat_rows, overdue),
             "heat_rows": heat_rows,
             "is_late": any(cell["is_late"] for row in heat_rows for cell in row["cells"]),

@@ -379,6 +379,8 @@ class OperationViewSet(WritingViewSet):
 
     @writes(serializers.AcknowledgementBody, "Say that a consumer uses the new version; it may say so itself.")
     def acknowledge(self, row: Operation, given: Mapping[str, Any]) -> Operation:
+        if not given["client"] and not given["consumer"].strip():
+            raise ValidationError({"consumer": ["Say who uses the new version: a `client`, or a `consumer` by name."]})
         who = named(McpClient.objects.visible_to(self.actor), given["client"], "client", "client") or given["consumer"]
         consumers.acknowledge(row, who, how=Acknowledged.API, actor=self.actor, now=timezone.now())
         return row

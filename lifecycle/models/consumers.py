@@ -1,5 +1,6 @@
 """Who uses a credential, and which of them were seen to have moved to the new version of a rotation."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID

@@ -167,7 +167,7 @@ def test_only_an_owner_can_be_nobody():
                 "proof": "verified",
                 "said": "It is refused.",
             },
-            "verified, Refused.",
+            "verified, It is refused.",
         ),
         (Event.OPERATION_VERIFIED, {"said": "Mira saw it refused: a call"}, "Mira saw it refused: a call"),
         (Event.OPERATION_ACKNOWLEDGED, {"consumer": "billing", "how": "api"}, "billing, known because it said so"),
