@@ -45,6 +45,7 @@ VIEWSETS: tuple[type[ReadOnlyViewSet], ...] = (
     lifecycle.WaiverViewSet,
     lifecycle.OperationViewSet,
     lifecycle.BatchViewSet,
+    lifecycle.BatchItemViewSet,
     lifecycle.StepAttemptViewSet,
     lifecycle.DeliveryViewSet,
     lifecycle.FreezeViewSet,

@@ -298,6 +298,7 @@ SPECTACULAR_SETTINGS = {
         "OperationStateEnum": "lifecycle.serializers.STATES",
         "BatchKindEnum": "lifecycle.states.BatchKind",
         "BatchStateEnum": "lifecycle.states.BatchState",
+        "SuggestionEnum": "lifecycle.states.Suggestion",
     },
 }
 

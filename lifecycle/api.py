@@ -18,9 +18,10 @@ from inventory import api as inventory
 from inventory.errors import InventoryError
 from inventory.models import Connection, Credential, McpClient, Owner
 from lifecycle import batching, filters, progress, serializers, tasks
-from lifecycle.actions import batches, by_hand, consumers, deliveries, requests
+from lifecycle.actions import batches, by_hand, consumers, deliveries, leavers, requests
 from lifecycle.errors import (
     BatchByRequester,
+    HoldsSecret,
     LifecycleError,
     NotAnOperator,
     NotAnOperatorOfDeliveries,
@@ -30,6 +31,7 @@ from lifecycle.errors import (
 from lifecycle.models import (
     Acknowledgement,
     Batch,
+    BatchItem,
     ChangeFreeze,
     Delivery,
     Finding,
@@ -56,7 +58,7 @@ from lifecycle.models.readiness import readiness
 from lifecycle.models.scopes import ROWS, Scope
 from lifecycle.models.scores import scores_of
 from lifecycle.rules import RULES, Rule
-from lifecycle.states import Acknowledged, BatchKind, OperationKind, ScopeKind
+from lifecycle.states import Acknowledged, BatchKind, OperationKind, ScopeKind, Suggestion
 from lifecycle.tasks import ring_batch
 from providers.base import Secret
 from web.api import ARRIVAL, ReadOnlyViewSet, as_body, cleaned
@@ -70,6 +72,7 @@ REFUSALS: Mapping[type[Exception], int] = {
     NotAnOperatorOfDeliveries: 403,
     ProposedByRequester: 403,
     ReasonMissing: 400,
+    HoldsSecret: 400,
     BatchByRequester: 403,
     LifecycleError: 409,
 }
@@ -456,7 +459,15 @@ class BatchViewSet(WritingViewSet):
     orderings = (ARRIVAL,)
     permission_classes = (MayOperate,)
     refusals: ClassVar = {InventoryError: 409, **REFUSALS}
-    verbs: ClassVar = {"approve": "approve", "halt": "halt", "resume": "resume", "cancel": "cancel"}
+    verbs: ClassVar = {
+        "approve": "approve",
+        "decline": "decline",
+        "halt": "halt",
+        "resume": "resume",
+        "cancel": "cancel",
+        "include-late": "include_late",
+        "decide": "decide",
+    }
 
     def write(self, request: Any, mark: Any, method: Any, **kwargs: Any) -> Any:
         """A leaked value becomes its keyed fingerprint before anything else reads the body."""
@@ -510,6 +521,11 @@ class BatchViewSet(WritingViewSet):
         ring_batch(row)
         return row
 
+    @writes(serializers.ReasonBody, "Decline a batch that waits for a second person.")
+    def decline(self, row: Batch, given: Mapping[str, Any]) -> Batch:
+        batches.decline_batch(row, actor=self.actor, now=timezone.now(), reason=given["reason"])
+        return row
+
     @writes(serializers.ReasonBody, "Begin no more of a batch; what has begun goes on.")
     def halt(self, row: Batch, given: Mapping[str, Any]) -> Batch:
         batches.halt_batch(row, actor=self.actor, now=timezone.now(), reason=given["reason"])
@@ -525,6 +541,28 @@ class BatchViewSet(WritingViewSet):
     def cancel(self, row: Batch, given: Mapping[str, Any]) -> Batch:
         batches.cancel_rest(row, actor=self.actor, now=timezone.now(), reason=given["reason"])
         return row
+
+    @writes(serializers.NoBody, "Take in what appeared behind the scope after the batch was asked for.")
+    def include_late(self, row: Batch, given: Mapping[str, Any]) -> Batch:
+        batches.include_late(row, actor=self.actor, now=timezone.now())
+        ring_batch(row)
+        return row
+
+    @writes(serializers.DecisionBody, "Hand over or revoke some of what a leaver answered for.")
+    def decide(self, row: Batch, given: Mapping[str, Any]) -> Batch:
+        what = Suggestion(given["what"]) if given["what"] else None
+        to = named(Owner.objects.visible_to(self.actor), given["to"], "to", "owner") if given["to"] else None
+        asked = {"actor": self.actor, "now": timezone.now(), "reason": given["reason"]}
+        leavers.decide_items(row, given["items"], what=what, to=to, **asked)
+        return row
+
+
+class BatchItemViewSet(ReadOnlyViewSet):
+    """What batches are made of: a credential each, or a thing that a leaver answered for."""
+
+    queryset = BatchItem.objects.all()
+    serializer_class = serializers.BatchItemSerializer
+    filterset_class = filters.BatchItemFilter
 
 
 # ── When rotations may begin ───────────────────────────────────────────────────────────────────

@@ -24,6 +24,7 @@ from lifecycle.states import (
     BatchState,
     Change,
     FindingState,
+    ItemState,
     LinkKind,
     OperationKind,
     OperationState,
@@ -415,6 +416,12 @@ class BatchFilter(FilterSet):  # type: ignore[misc]
 
     def open(self, rows: Rows, name: str, value: bool) -> Rows:
         return rows.filter(ended_at__isnull=value)
+
+
+class BatchItemFilter(FilterSet):  # type: ignore[misc]
+    batch = RowFilter(Batch, field_name="batch", label="Batch")
+    credential = RowFilter(Credential, field_name="credential", label="Credential")
+    state = ChoicesFilter(choices=ItemState.choices, field_name="state", label="State")
 
 
 class FreezeFilter(FilterSet):  # type: ignore[misc]

@@ -15,6 +15,7 @@ from inventory.states import Severity, Verdict
 from lifecycle.models import (
     Acknowledgement,
     Batch,
+    BatchItem,
     ChangeFreeze,
     Delivery,
     Finding,
@@ -36,10 +37,11 @@ from lifecycle.models import (
     Waiver,
 )
 from lifecycle.models.readiness import Readiness
+from lifecycle.models.reports import TOOK
 from lifecycle.progress import RUNNING, Part
 from lifecycle.rules import RULES, Rule, Subject
 from lifecycle.rules.score import PARTS, Score
-from lifecycle.states import BatchKind, OperationKind, OperationState, ScopeKind, Step, WaiverState
+from lifecycle.states import BatchKind, OperationKind, OperationState, ScopeKind, Step, Suggestion, WaiverState
 from web.shapes import (
     Flag,
     FromMap,
@@ -596,6 +598,10 @@ class ReasonBody(serializers.Serializer[Any]):
     reason = Reason()
 
 
+class NoBody(serializers.Serializer[Any]):
+    """Nothing more is said than what is asked for."""
+
+
 class OptionalReasonBody(serializers.Serializer[Any]):
     reason = Reason(required=False, default="", allow_blank=True)
 
@@ -630,21 +636,19 @@ class DeliveryBody(serializers.Serializer[Any]):
 # ── Batches ────────────────────────────────────────────────────────────────────────────────────
 
 
+def batch_name(prefix: str = "") -> Sql:
+    kinds = {kind.value: kind.label for kind in BatchKind}
+    label = Cast(KeyTextTransform("label", f"{prefix}scope"), TextField())
+    return Joined(TextFromMap(F(f"{prefix}kind"), kinds), Value(" over "), label)
+
+
 class BatchSerializer(Shape):
     """Many operations asked for at once, or a drill of them."""
 
     noun = "batches"
     url = Url()
-    display = Text(
-        Joined(
-            TextFromMap(F("kind"), {kind.value: kind.label for kind in BatchKind}),
-            Value(" over "),
-            Cast(KeyTextTransform("label", "scope"), TextField()),
-        )
-    )
-    leaver = Link(
-        "batches", "parent", Cast("parent__reason", TextField()), allow_null=True, help_text="Where it was decided."
-    )
+    display = Text(batch_name())
+    leaver = Link("batches", "parent", batch_name("parent__"), allow_null=True, help_text="Where it was decided.")
 
     class Meta:
         model = Batch
@@ -664,6 +668,32 @@ class BatchObjectSerializer(BatchSerializer):
         fields = (*BatchSerializer.Meta.fields, "preview", "counts", "report")  # type: ignore[assignment]
 
 
+class BatchItemSerializer(Shape):
+    """One credential of a batch, or one thing that a leaver answered for, with the operation that came of it."""
+
+    noun = "batch-items"
+    url = Url()
+    display = Text(Coalesce(F("credential__name"), F("server__name"), F("client__name")))
+    batch = Link("batches", "batch", batch_name("batch__"))
+    credential = Link("credentials", "credential", allow_null=True)
+    server = Link("servers", "server", allow_null=True)
+    client = Link("clients", "client", allow_null=True)
+    suggested_owner = Link("owners", "suggested_owner", allow_null=True)
+    operation = Link("operations", "operation", operation_name("operation__"), allow_null=True)
+    asked_in = Link("batches", "asked_in", batch_name("asked_in__"), allow_null=True)
+    seconds_to_refused = Length(
+        TOOK, allow_null=True, help_text="From the beginning of its batch to the first moment it was seen refused."
+    )
+
+    class Meta:
+        model = BatchItem
+        fields = (
+            "id", "url", "display", "batch", "credential", "server", "client", "part", "state", "is_late",
+            "suggestion", "suggested_owner", "operation", "seconds_to_refused", "asked_in", "said", "decided_by",
+            "decided_at",
+        )  # fmt: skip
+
+
 class BatchBody(serializers.Serializer[Any]):
     """What a kill switch is pulled over. Of a leaked value only its keyed fingerprint is kept."""
 
@@ -674,6 +704,16 @@ class BatchBody(serializers.Serializer[Any]):
     reason = serializers.CharField(max_length=1_000)
     urgent = serializers.BooleanField(required=False, default=True)
     drill = serializers.BooleanField(required=False, default=False)
+
+
+class DecisionBody(ReasonBody):
+    items = serializers.ListField(child=serializers.UUIDField(), min_length=1, max_length=1_000)
+    what = serializers.ChoiceField(
+        Suggestion.choices, required=False, allow_null=True, default=None, help_text="null: as each is suggested."
+    )
+    to = serializers.UUIDField(
+        required=False, allow_null=True, default=None, help_text="Who takes over; null: as each is suggested."
+    )
 
 
 # ── When rotations may begin ───────────────────────────────────────────────────────────────────

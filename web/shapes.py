@@ -135,12 +135,12 @@ class Members(serializers.JSONField):
 class Length(serializers.IntegerField):
     """A length of time in whole seconds; null where there is none."""
 
-    def __init__(self, column: str, **kwargs: Any) -> None:
+    def __init__(self, column: str | Sql, **kwargs: Any) -> None:
         super().__init__(read_only=True, **{"help_text": "Whole seconds.", **kwargs})
-        self.column = column
+        self.length = F(column) if isinstance(column, str) else column
 
     def sql(self, root: str, noun: str) -> Sql:
-        return Seconds(F(self.column))
+        return Seconds(self.length)
 
 
 class Level(serializers.ChoiceField):

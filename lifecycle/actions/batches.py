@@ -23,6 +23,7 @@ from audit.actions import action, in_order, record
 from audit.events import Event
 from inventory.models import Credential, CredentialVersion, Owner
 from lifecycle import plans
+from lifecycle.actions.findings import refuse_secrets
 from lifecycle.actions.requests import closed, say_why, supersede
 from lifecycle.errors import (
     BatchByRequester,
@@ -208,6 +209,7 @@ def _add_items(batch: Batch, keys: Collection[UUID], *, is_late: bool = False) -
 @action
 def approve_batch(batch: Batch, *, actor: Actor, now: datetime, reason: str = "") -> None:
     """Let it begin. Whoever asked for it does not approve it; a token and a scheduled job approve nothing."""
+    refuse_secrets(reason)
     row = _to_decide(batch, actor)
     _decide(row, BatchState.RUNNING, actor=actor, now=now, reason=reason, begun_at=now)
     record(Event.BATCH_APPROVED, actor=actor, subject=row, detail={"credentials": row.size, "reason": reason})

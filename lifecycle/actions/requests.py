@@ -16,7 +16,7 @@ from audit.events import Event
 from inventory.models import Credential, CredentialVersion, Owner
 from inventory.states import CredentialStatus
 from lifecycle import plans
-from lifecycle.actions.findings import LONGEST_REASON
+from lifecycle.actions.findings import LONGEST_REASON, refuse_secrets
 from lifecycle.errors import (
     CredentialEnded,
     NoDelivery,
@@ -147,6 +147,7 @@ def request_revocation(
 @action
 def approve(operation: Operation, *, actor: Actor, now: datetime, reason: str = "") -> None:
     """Let a proposed operation begin. Whoever asked for it does not approve it; a token approves nothing."""
+    refuse_secrets(reason)
     if not actor.has(Role.OPERATOR) or actor.kind is ActorKind.TOKEN:
         raise NotAnOperator
     row = _locked(operation)
@@ -186,6 +187,7 @@ def resume(operation: Operation, *, actor: Actor, now: datetime, reason: str) ->
 @action
 def hand_over(operation: Operation, to: Owner | None, *, actor: Actor, now: datetime, reason: str = "") -> None:
     """Say who sees to an operation. It goes on as it did."""
+    refuse_secrets(reason)
     row = _locked(operation)
     _permitted(row, actor)
     previous = row.assigned_to
@@ -310,8 +312,10 @@ def _known(actor: Actor, idempotency_key: str) -> Operation | None:
 
 
 def say_why(reason: str) -> None:
+    """Raises ReasonMissing, and HoldsSecret: people read a reason, and the audit trail keeps it."""
     if not reason.strip() or len(reason) > LONGEST_REASON:
         raise ReasonMissing
+    refuse_secrets(reason)
 
 
 def _asked_of(credential: Credential, *, actor: Actor, reason: str) -> Credential:

@@ -104,6 +104,13 @@ class Batch(Row):
         return f"{self.get_kind_display()} over {self.scope.get('label') or 'what was chosen'}"
 
 
+class BatchItemQuerySet(models.QuerySet["BatchItem"]):
+    def visible_to(self, actor: Actor) -> Self:
+        if actor.sees_everything:
+            return self
+        return self.filter(batch__in=Batch.objects.visible_to(actor).order_by().values("pk"))
+
+
 class BatchItem(Row):
     """One thing in a batch: a credential to revoke or rotate; or, of a leaver, what they answered for.
 
@@ -125,6 +132,8 @@ class BatchItem(Row):
     said = models.TextField(blank=True, help_text="Why there is nothing to do, or to whom it was handed over.")
     decided_by = models.CharField(max_length=200, blank=True)
     decided_at = models.DateTimeField(null=True, blank=True)
+
+    objects = BatchItemQuerySet.as_manager()
 
     class Meta(Row.Meta):
         constraints: ClassVar = [

@@ -31,6 +31,7 @@ from inventory.models import (
 from inventory.states import RunState, Severity, Verdict
 from lifecycle.models import (
     Batch,
+    BatchItem,
     ChangeFreeze,
     Delivery,
     Finding,
@@ -188,10 +189,11 @@ def operated(on: Credential) -> Operation:
         step_at=NOW,
         due_at=NOW + timedelta(hours=1),
     )
-    Batch.objects.create(
+    batch = Batch.objects.create(
         kind="kill_switch", state="requested", scope={"kind": "credentials", "id": "", "label": "one chosen"},
         reason="It leaked.", requested_by="Otto", requested_by_key="user:2", requested_at=NOW, size=0,
     )  # fmt: skip
+    BatchItem.objects.create(batch=batch, credential=row.credential)
     StepAttempt.objects.create(
         operation=row, step=Step.ISSUE, number=1, lease_token=uuid4(), begun_at=NOW, ended_at=NOW, outcome="done",
         said="It issued a second version.",
