@@ -16,7 +16,6 @@ from access.actors import Actor
 from audit.actions import action, in_order, record
 from audit.events import Event
 from inventory.models import Credential, CredentialVersion
-from inventory.states import CredentialStatus
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,37 +83,6 @@ def make_current(version: CredentialVersion, *, now: datetime, actor: Actor) -> 
         # A sync that looked before the version was recorded has made a credential of it.
         _absorb(held.identity_key, by=row, now=now, actor=actor)
         Credential.objects.filter(pk=row.pk).update(**values)
-
-
-@action
-def record_status(credential: Credential, status: CredentialStatus, *, now: datetime, actor: Actor) -> None:
-    """What an operation does with a credential as a whole, its versions apart."""
-    Credential.objects.filter(pk=credential.pk).update(status=status, operated_at=now)
-
-
-@action
-def record_suspended(version: CredentialVersion, *, now: datetime, actor: Actor) -> None:
-    """A version was suspended; of the current one the credential was."""
-    _written(version, now=now, status=CredentialStatus.SUSPENDED, suspended_at=now)
-
-
-@action
-def record_resumed(version: CredentialVersion, *, now: datetime, actor: Actor) -> None:
-    _written(version, now=now, status=CredentialStatus.ACTIVE, suspended_at=None)
-
-
-@action
-def record_destroyed(version: CredentialVersion, *, now: datetime, actor: Actor) -> None:
-    """A version was destroyed for good; with the current one the credential was."""
-    _written(version, now=now, status=CredentialStatus.DESTROYED, destroyed_at=now, revived_at=None, is_current=False)
-
-
-def _written(version: CredentialVersion, *, now: datetime, status: CredentialStatus, **values: object) -> None:
-    (row,) = in_order(Credential.objects.filter(pk=version.credential_id))
-    is_current = CredentialVersion.objects.filter(pk=version.pk, is_current=True).exists()
-    CredentialVersion.objects.filter(pk=version.pk).update(**values)
-    changed: dict[str, Any] = {"operated_at": now, **({"status": status} if is_current else {})}
-    Credential.objects.filter(pk=row.pk).update(**changed)
 
 
 def _locked(pk: UUID, identity: str) -> Credential:

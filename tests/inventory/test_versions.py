@@ -12,18 +12,11 @@ from audit.models import AuditEntry
 from inventory.actions.connections import create_connection
 from inventory.actions.reconcile import Reconciliation
 from inventory.actions.syncs import claim, complete
-from inventory.actions.versions import (
-    NewVersion,
-    make_current,
-    record_destroyed,
-    record_issued,
-    record_resumed,
-    record_status,
-    record_suspended,
-)
+from inventory.actions.versions import NewVersion, make_current, record_issued
 from inventory.discovery.listing import Discovered
 from inventory.models import Connection, Credential, CredentialVersion, Exposure, Use
 from inventory.states import ConnectionKind, CredentialStatus
+from lifecycle.engine import rows
 from tests import factories
 from tests.examples import examples
 
@@ -97,13 +90,25 @@ def issue(credential: Credential, number: str, *, at: datetime) -> CredentialVer
     return record_issued(credential, new, now=at, actor=ACTOR)
 
 
+def suspend(old: CredentialVersion, *, at: datetime) -> None:
+    rows.suspended(old.credential, [old.external_id], at)
+
+
+def destroy(old: CredentialVersion, *, at: datetime) -> None:
+    """As a rotation ends an old version, or a revocation the credential with its last one."""
+    was_current = CredentialVersion.objects.filter(pk=old.pk, is_current=True).exists()
+    rows.destroyed(old.credential, [old.external_id], at)
+    if was_current:
+        rows.become(old.credential, CredentialStatus.DESTROYED, at)
+
+
 def rotated(account: Connection) -> Credential:
     """A credential whose key A1 was listed at nine, and replaced by A2 from five past on; A1 is suspended since."""
     sync(account, key("A1"), at=NOW)
     credential = Credential.objects.get()
     old = CredentialVersion.objects.get()
     make_current(issue(credential, "A2", at=NOW + 5 * MINUTE), now=NOW + 6 * MINUTE, actor=ACTOR)
-    record_suspended(old, now=NOW + 7 * MINUTE, actor=ACTOR)
+    suspend(old, at=NOW + 7 * MINUTE)
     return Credential.objects.get()
 
 
@@ -149,7 +154,7 @@ def test_somebody_who_resumes_the_old_key_is_seen(account: Connection) -> None:
 
 def test_a_destroyed_key_that_is_listed_alive_is_marked_until_it_is_dead(account: Connection) -> None:
     rotated(account)
-    record_destroyed(versions()["A1"], now=NOW + 8 * MINUTE, actor=ACTOR)
+    destroy(versions()["A1"], at=NOW + 8 * MINUTE)
     sync(account, key("A1"), key("A2"), at=NOW + 10 * MINUTE)
     assert versions()["A1"].revived_at == NOW + 10 * MINUTE
     sync(account, key("A1"), key("A2"), at=NOW + 20 * MINUTE)
@@ -161,8 +166,8 @@ def test_a_destroyed_key_that_is_listed_alive_is_marked_until_it_is_dead(account
 
 def test_a_credential_that_is_gone_is_shown_again_when_an_old_key_of_it_is_alive(account: Connection) -> None:
     rotated(account)
-    record_destroyed(versions()["A1"], now=NOW + 8 * MINUTE, actor=ACTOR)
-    record_destroyed(versions()["A2"], now=NOW + 9 * MINUTE, actor=ACTOR)
+    destroy(versions()["A1"], at=NOW + 8 * MINUTE)
+    destroy(versions()["A2"], at=NOW + 9 * MINUTE)
     sync(account, at=NOW + 10 * MINUTE)
     assert Credential.objects.get().gone_at == NOW + 10 * MINUTE
     sync(account, key("A1"), at=NOW + 20 * MINUTE)
@@ -187,7 +192,7 @@ def test_a_look_from_before_the_new_key_takes_nothing_back(account: Connection) 
 
 def test_a_look_from_before_a_revocation_does_not_revive_what_it_listed(account: Connection) -> None:
     sync(account, key("A1"), at=NOW)
-    record_destroyed(versions()["A1"], now=NOW + 5 * MINUTE, actor=ACTOR)
+    destroy(versions()["A1"], at=NOW + 5 * MINUTE)
     before = contents()
     assert sync(account, key("A1", last_used_at=NOW), at=NOW + 4 * MINUTE, until=NOW + 6 * MINUTE) == {}
     assert contents() == before
@@ -198,7 +203,7 @@ def test_a_look_from_before_a_revocation_does_not_revive_what_it_listed(account:
 def test_rotating_stays_until_the_operation_says_otherwise(account: Connection) -> None:
     sync(account, key("A1"), at=NOW)
     credential = Credential.objects.get()
-    record_status(credential, CredentialStatus.ROTATING, now=NOW + MINUTE, actor=ACTOR)
+    rows.become(credential, CredentialStatus.ROTATING, NOW + MINUTE)
     assert sync(account, key("A1"), at=NOW + 10 * MINUTE) == {}
     assert Credential.objects.get().status == "rotating"
     sync(account, key("A1", "suspended"), at=NOW + 20 * MINUTE)  # by somebody else
@@ -207,9 +212,8 @@ def test_rotating_stays_until_the_operation_says_otherwise(account: Connection) 
 
 def test_the_way_back_is_known_to_listings_too(account: Connection) -> None:
     credential = rotated(account)
-    record_resumed(versions()["A1"], now=NOW + 8 * MINUTE, actor=ACTOR)
-    make_current(versions()["A1"], now=NOW + 8 * MINUTE, actor=ACTOR)
-    record_destroyed(versions()["A2"], now=NOW + 9 * MINUTE, actor=ACTOR)
+    rows.make_current_again(credential, versions()["A1"], NOW + 8 * MINUTE)
+    destroy(versions()["A2"], at=NOW + 9 * MINUTE)
     assert sync(account, key("A1"), at=NOW + 10 * MINUTE) == {}
     credential.refresh_from_db()
     assert (credential.identity_key, credential.external_id, credential.status) == ("aws:A1", "A1", "active")
@@ -257,7 +261,7 @@ def test_two_logins_that_take_turns_stay_one_credential(account: Connection) -> 
         at = NOW + 60 * turn * MINUTE
         old = CredentialVersion.objects.get(credential=credential, is_current=True)
         make_current(issue(credential, login, at=at), now=at + MINUTE, actor=ACTOR)
-        record_destroyed(old, now=at + 2 * MINUTE, actor=ACTOR)
+        destroy(old, at=at + 2 * MINUTE)
         assert sync(account, key(login), at=at + 3 * MINUTE) == {}
         # Asleep, the other one is no login; as long as it is listed, it is known for what it is.
         sync(account, key(login), key(other, "suspended"), at=at + 4 * MINUTE)
@@ -319,10 +323,10 @@ def test_whenever_a_look_begins_and_ends_a_key_is_one_credential(account: Connec
             new = None
         elif step == "suspend" and retiring is not None:
             world[retiring.external_id] = "suspended"
-            record_suspended(retiring, now=now, actor=ACTOR)
+            suspend(retiring, at=now)
         elif step == "destroy" and retiring is not None:
             del world[retiring.external_id]
-            record_destroyed(retiring, now=now, actor=ACTOR)
+            destroy(retiring, at=now)
             retiring = None
         elif step == "look":
             looked = (now, dict(world))
