@@ -35,6 +35,7 @@ NOUNS = {
     "schedulehalt": "schedule halt",
 }
 NAMES = ("tools", "scopes", "resources")  # what others called them: said as they wrote it
+NAMED = ("client", "consumer", "by", "file", "pointer", "reference", "delivered_to")  # and these
 HOLDERS = ("changed", "changes", "settings", "dates")
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 # What the record of an event holds and its line leaves out: always, or where it is that value.
@@ -51,11 +52,18 @@ UNSAID: dict[str, dict[str, Any]] = {
     "operation.completed": {"credential": None, "kind": None, "step": None},
     "batch.requested": {"urgent": False},
     "batch.rehearsed": {"digest": None},
+    "credential.absorbed": {"identity": None, "credential": None},
+    "exposure.replaced": {"replaced_at": None},
+    "client.succeeded": {"grants": 0},
 }
-# What is said without the name that the record has for it, or in other words, by the kind of subject.
+# What is said without the name that the record has for it, or in other words, by the event or its kind of subject.
 WORDS: dict[str, dict[str, str]] = {
     "operation": {"said": "{}", "proof": "{}", "consumer": "{}", "how": "known because {}", "trigger": "by the {}"},
     "batch": {"kind": "{}"},
+    "client.succeeded": {"admission": "{}", "grants": "grants carried over: {}"},
+    "grant.carried_over": {"client": "to {}", "server": "at {}"},
+    "credential.absorbed": {"by": "as a version of {}", "owner": "its owner was {}"},
+    "exposure.replaced": {"file": "{}", "pointer": "at {}", "reference": "by {}", "delivered_to": "delivered to {}"},
     "freeze": {"environment": "{}", "begins_at": "from {}", "ends_at": "to {}"},
     "window": {
         "environment": "{}", "weekdays": "on {}", "begins": "from {}", "minutes": "for {} minutes", "timezone": "{}",
@@ -63,7 +71,9 @@ WORDS: dict[str, dict[str, str]] = {
 }  # fmt: skip
 KNOWN_BECAUSE = {"api": "it said so", "seen": "it was seen using it", "person": "somebody said so"}
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+AS_WRITTEN = ("client.succeeded",)  # from one name that others gave to another
 NOBODY = ("operation.assigned",)  # beside those that name an owner
+CODE = re.compile(r"[a-z][a-z0-9_ -]*")  # a value of ours, and no path, address or reference
 INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d")
 OWNED_AS = {
     "iam_owner": "IAM owner",
@@ -93,12 +103,13 @@ def detail_line(detail: Mapping[str, Any], event: str = "") -> str:
     if "to" in detail:
         role = OWNED_AS.get(str(rest.pop("as", "")), "")
         nothing = "nobody" if not event or "owner" in event or event in NOBODY else "none"
-        change = " → ".join(nothing if end is None else _value(end) for end in (detail.get("from"), detail["to"]))
+        say = str if event in AS_WRITTEN else _value
+        change = " → ".join(nothing if end is None else say(end) for end in (detail.get("from"), detail["to"]))
         parts.append(f"{role}: {change}" if role else change)
         rest.pop("from", None)
         rest.pop("to", None)
     reason = rest.pop("reason", "")
-    words = WORDS.get(event.partition(".")[0], {})
+    words = WORDS.get(event) or WORDS.get(event.partition(".")[0], {})
     parts += [
         words[name].format(_worded(name, value)) if name in words else _said(name, value)
         for name, value in rest.items()
@@ -110,6 +121,8 @@ def detail_line(detail: Mapping[str, Any], event: str = "") -> str:
 
 
 def _worded(name: str, value: Any) -> str:
+    if name in NAMED:
+        return str(value)
     if name == "how":
         return KNOWN_BECAUSE.get(value, str(value))
     if name == "weekdays" and isinstance(value, list):
@@ -140,7 +153,9 @@ def _value(value: Any) -> str:
     text = "none" if value is None else str(value)
     if INSTANT.match(text):
         return _moment(text)
-    return f"{text[:12]}…" if len(text) == 64 and text.isalnum() else text.replace("_", " ") if text.islower() else text
+    if len(text) == 64 and text.isalnum():
+        return f"{text[:12]}…"
+    return text.replace("_", " ") if CODE.fullmatch(text) else text
 
 
 def _moment(text: str) -> str:

@@ -202,7 +202,11 @@
   if (toasts) new MutationObserver(() => $$(".toast", toasts).forEach(linger)).observe(toasts, { childList: true });
 
   /* htmx: say that something loads, keep the focus, open a dialog that was fetched. */
-  document.addEventListener("htmx:beforeRequest", (event) => event.detail.target.setAttribute?.("aria-busy", "true"));
+  const comesByItself = (event) => event.detail.elt?.matches?.("[data-live]");
+  document.addEventListener("htmx:beforeRequest", (event) => {
+    if (comesByItself(event) && $("details.menu[open]", event.detail.elt)) { event.preventDefault(); return; } /* somebody chooses */
+    event.detail.target.setAttribute?.("aria-busy", "true");
+  });
   document.addEventListener("htmx:afterRequest", (event) => event.detail.target.removeAttribute?.("aria-busy"));
   $("#dialog-slot")?.addEventListener("close", (event) => event.target.remove(), true);
   document.addEventListener("htmx:afterSettle", (event) => {
@@ -223,13 +227,13 @@
   });
   document.addEventListener("htmx:responseError", (event) => {
     const template = $("#fault");
-    if (!template || !toasts) return;
+    if (!template || !toasts || (comesByItself(event) && $(".toast.bad", toasts))) return; /* once is enough */
     const toast = template.content.cloneNode(true);
     $("p", toast).textContent = event.detail.xhr.status === 403 ? "You may not do this." : "It was not done: the server could not answer. What you saw is still on the page.";
     toasts.append(toast);
   });
-  document.addEventListener("htmx:sendError", () => {
+  document.addEventListener("htmx:sendError", (event) => {
     const template = $("#fault");
-    if (template && toasts) toasts.append(template.content.cloneNode(true));
+    if (template && toasts && !(comesByItself(event) && $(".toast.bad", toasts))) toasts.append(template.content.cloneNode(true));
   });
 })();

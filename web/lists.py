@@ -19,6 +19,7 @@ Cells stand where their columns stand, whatever their order in the template.
 
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import groupby
 from typing import Any
 
@@ -315,7 +316,7 @@ class Listing:
             direction = ("descending" if self.ordering.descending else "ascending") if is_current else ""
             yield Head(column, self.url(self._changed(sort=target.parameter)), direction)
 
-    @property
+    @cached_property
     def tabs(self) -> list[Tab]:
         """The views declared for the list, and those that the person saved. Only a declared one is counted."""
         saved = [View(view.label, view.query, is_counted=False) for view in self.saved]

@@ -11,10 +11,13 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from access.roles import Role
-from lifecycle.models import Finding, Operation, Policy, Waiver
+from audit.sentences import OWNED_AS
+from inventory.states import CredentialKind, Verdict
+from lifecycle.models import Finding, Operation, Policy, Waiver, reports
+from lifecycle.models.readiness import Readiness
 from lifecycle.rules import RULES
 from lifecycle.rules.score import PARTS
-from lifecycle.states import OperationState, Proof, WaiverState
+from lifecycle.states import OperationKind, OperationState, Proof, WaiverState
 from lifecycle.views import findings, jobs, operations
 from web.templatetags.keyreeve import icon
 
@@ -114,6 +117,62 @@ def proof(operation: Operation) -> SafeString:
     """How it is known that the old secret is refused, with a shape and a word."""
     tone, drawing = PROOFS[operation.proof]
     return format_html('<span class="state {}">{}{}</span>', tone, icon(drawing), operation.get_proof_display())
+
+
+# How a thing in a batch stands: tone, icon.
+ITEMS = {
+    "to_decide": ("busy", "review"),
+    "waiting": ("off", "todo"),
+    "open": ("busy", "busy"),
+    "stalled": ("bad", "stop"),
+    "verified": ("good", "met"),
+    "unverifiable": ("off", "unknown"),
+    "done": ("good", "check"),
+    "ended_otherwise": ("off", "transfer"),
+    "asked": ("busy", "clock"),
+    "transferred": ("good", "transfer"),
+    "skipped": ("off", "na"),
+    "cancelled": ("off", "ended"),
+}
+
+
+@register.simple_tag
+def item_state(name: str) -> SafeString:
+    """How a thing in a batch stands, with a shape and a word."""
+    tone, drawing = ITEMS[name]
+    return format_html('<span class="state {}">{}{}</span>', tone, icon(drawing), reports.WORDS[name].capitalize())
+
+
+@register.filter
+def owned_as(part: str) -> str:
+    """For what somebody answers: `IAM owner`."""
+    return OWNED_AS.get(part, part.replace("_", " "))
+
+
+@register.filter
+def kind_name(kind: str) -> str:
+    """A kind of credential in words."""
+    return str(dict(CredentialKind.choices).get(kind, kind))
+
+
+@register.simple_tag
+def operation_words(kind: str, state: str, number: int) -> str:
+    """`rotations, waiting`."""
+    return f"{OperationKind(kind).label.lower()}{'' if number == 1 else 's'}, {OperationState(state).label.lower()}"
+
+
+READY = {  # icon, word; that something is not ready yet is not a violation
+    Verdict.MET: ("good", "met", "Ready"),
+    Verdict.UNKNOWN: ("off", "unknown", "Not certain"),
+    Verdict.VIOLATED: ("", "warn", "Not ready"),
+}
+
+
+@register.simple_tag
+def ready(readiness: Readiness) -> SafeString:
+    """Whether it can be rotated when it falls due, with a shape and a word."""
+    tone, drawing, word = READY[readiness.verdict]
+    return format_html('<span class="state {}">{}{}</span>', tone, icon(drawing), word)
 
 
 @register.simple_tag

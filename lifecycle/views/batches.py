@@ -151,7 +151,7 @@ def batch_new(request: HttpRequest) -> HttpResponse:
     actor: Actor = request.actor  # type: ignore[attr-defined]
     scope = asked_scope(request, actor)
     text = request.GET.get("q", "").strip()[:200]
-    context: dict[str, Any] = {"q": text, "found": _found(text, actor) if text else None, "scope": scope}
+    context: dict[str, Any] = {"q": text, "found": _found(text, actor) if text else [], "scope": scope}
     if scope is not None:
         context |= _preview(request, scope, actor)
     return render(request, "lifecycle/batch_new.html", context)
@@ -194,7 +194,7 @@ def _found(text: str, actor: Actor) -> list[tuple[str, str, list[Any]]]:
         found.append((str(kind.label), kind.value, list(rows.order_by("name", "pk")[:FOUND])))
     named = Credential.objects.visible_to(actor).live().matching(text).order_by("name", "pk")
     found.append(("Credential", ScopeKind.CREDENTIALS.value, list(named[:FOUND])))
-    return found
+    return [each for each in found if each[-1]]
 
 
 def asked_scope(request: HttpRequest, actor: Actor) -> Scope | None:
@@ -309,7 +309,7 @@ def _facts(seen: Mapping[str, Any]) -> list[tuple[str, str]]:
             "Stop working",
             f"{plural(seen['clients']['number'], 'client')} at {plural(seen['servers']['number'], 'server')}",
         ),
-        ("In production", str(seen["in_production"])),
+        ("Serve production", str(seen["in_production"])),
     ]
     if seen["by_hand"]:
         facts.append(("By hand", f"{seen['by_hand']}: no provider can be asked"))

@@ -68,6 +68,7 @@ NAMED = 5
 JOURNAL = 60
 MOST_ATTEMPTS = 200
 MINUTES = 15
+AT_HAND = 2  # of what may be asked of an operation
 # Windows, freezes and halts hold the schedule back alone; where a secret goes is said beside.
 ASKED_OF_A_PERSON = frozenset({"provider", "owner", "consumers", "last_time"})
 LANES = (
@@ -255,13 +256,23 @@ def operation_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
             "journal": journal(attempts, entries)[:JOURNAL],
             "consumers": consumers_of(row, every) if row.kind == OperationKind.ROTATION else (),
             "findings": list(Finding.objects.for_credential(row.credential).filter(resolved_at=None)[:NAMED]),
-            "acts": [
-                (verb, act) for verb, act in ACTS.items() if may and act.is_of_open is is_open and act.fits(row, actor)
-            ],
+            **acts_of(row, actor, may=may),
             "next": what_next(row),
             "now": now,
         },
     )
+
+
+def acts_of(row: Operation, actor: Actor, *, may: bool) -> dict[str, Any]:
+    """What somebody may ask of it: one or two at hand, what is asked for less often under a menu."""
+    is_open = row.closed_at is None
+    fitting = [(verb, act) for verb, act in ACTS.items() if may and act.is_of_open is is_open and act.fits(row, actor)]
+    at_hand = [(verb, act) for verb, act in fitting if act.is_at_hand][:AT_HAND] or fitting[-1:]
+    return {
+        "acts": at_hand,
+        "more_acts": [each for each in fitting if each not in at_hand],
+        "may_revoke": may and is_open and row.kind == OperationKind.ROTATION,
+    }
 
 
 def steps_shown(row: Operation, attempts: Sequence[StepAttempt]) -> list[dict[str, Any]]:
@@ -295,9 +306,12 @@ def steps_shown(row: Operation, attempts: Sequence[StepAttempt]) -> list[dict[st
 def journal(attempts: Sequence[StepAttempt], entries: Sequence[AuditEntry]) -> list[tuple[datetime, str, str, str]]:
     """What happened, newest first: when, who, what, and the address of the record."""
     lines = []
-    for each in attempts:
+    tries: dict[str, int] = {}
+    for each in sorted(attempts, key=lambda attempt: attempt.number):
+        tries[each.step] = tries.get(each.step, 0) + 1
         said = each.said or ("A worker is at it." if each.ended_at is None else each.get_outcome_display())
-        title = f"{Step(each.step).label}, attempt {each.number}:"
+        again = f", attempt {tries[each.step]}" if tries[each.step] > 1 else ""
+        title = f"{Step(each.step).label}{again}:"
         lines.append((each.ended_at or each.begun_at, title, said, ""))
     for happening in timeline.from_audit(list(entries)):
         said = f"{happening.what}: {happening.detail}" if happening.detail else happening.what
@@ -341,6 +355,7 @@ class Act:
     done: str = "Done."
     submit: str = ""  # what the button says, where the label alone says too little
     is_of_open: bool = True  # or of one that has ended and was not seen refused
+    is_at_hand: bool = True  # or under the menu, unless nothing else may be asked
 
 
 def _approve(row: Operation, given: Any, actor: Actor, now: datetime) -> None:
@@ -428,7 +443,7 @@ ACTS: dict[str, Act] = {
         "Retire the old version anyway",
         "Not every consumer is known to have moved. Those that have not are refused from here on.",
         OperationReasonForm, _retire, lambda row, actor: _overlaps(row, actor) and actor.has(Role.OPERATOR), "danger",
-        "The old version is suspended next.",
+        "The old version is suspended next.", is_at_hand=False,
     ),
     "urgent": Act(
         "Make urgent", "It skips every wait.", OperationReasonForm, _urgent,
@@ -436,12 +451,12 @@ ACTS: dict[str, Act] = {
     ),
     "hand-over": Act(
         "Hand over", "Who sees to it. It goes on as it did.", HandOverForm, _hand_over, lambda _row, _actor: True, "",
-        "You handed it over.",
+        "You handed it over.", is_at_hand=False,
     ),
     "cancel": Act(
         "Cancel", "A rotation that has issued something goes the way back: consumers read the old version again.",
         OperationReasonForm, _cancel, lambda row, _actor: not row.is_rolling_back, "danger", "You cancelled it.",
-        "Cancel the operation",
+        "Cancel the operation", is_at_hand=False,
     ),
     "verify": Act(
         "Look again", "A worker asks its provider once more whether it is refused. Nothing is changed there.",

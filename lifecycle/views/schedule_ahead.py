@@ -64,7 +64,7 @@ UPCOMING = ListPage(
     filterset=UpcomingFilter,
     row_template="lifecycle/_upcoming_cells.html",
     row_label=lambda row: row.credential.name,
-    views=(View("All", is_counted=False), View("Overdue", "overdue=true", is_counted=False)),
+    views=(View("All"), View("To come", "overdue=false"), View("Overdue", "overdue=true")),
     template="lifecycle/upcoming_rotations.html",
     empty=Empty(
         "Nothing falls due in 90 days",

@@ -1,5 +1,7 @@
 """The audit chain on pages."""
 
+from uuid import uuid4
+
 import pytest
 from django.db import connection as database
 from django.test import Client
@@ -186,6 +188,33 @@ def test_only_an_owner_can_be_nobody():
             Event.WINDOW_SET,
             {"environment": "prod", "weekdays": [1, 3], "begins": "22:00", "minutes": 90, "timezone": "Europe/Oslo"},
             "prod, on Mon, Wed, from 22:00, for 90 minutes, Europe/Oslo",
+        ),
+        (
+            Event.CLIENT_SUCCEEDED,
+            {"from": "mcp_old1", "to": "mcp_new2", "owner": "Platform", "admission": "admitted", "grants": 2},
+            "mcp_old1 → mcp_new2, owner Platform, admitted, grants carried over: 2",
+        ),
+        (
+            Event.GRANT_CARRIED_OVER,
+            {"client": "mcp_new2", "server": "billing", "tools": ["read_invoice"], "scopes": ["billing:read"]},
+            "to mcp_new2, at billing, tools read_invoice, scopes billing:read",
+        ),
+        (
+            Event.CREDENTIAL_ABSORBED,
+            {"by": "deploy key", "credential": str(uuid4()), "owner": "Platform", "identity": "aws:AKIA"},
+            "as a version of deploy key, its owner was Platform",
+        ),
+        (
+            Event.EXPOSURE_REPLACED,
+            {
+                "file": "/home/ana/my_repo/.mcp.json",
+                "pointer": "/mcpServers/one/env/API_KEY",
+                "line": 7,
+                "reference": "${env:API_KEY}",
+                "delivered_to": "",
+                "replaced_at": "2026-11-28T06:00:00+00:00",
+            },
+            "/home/ana/my_repo/.mcp.json, at /mcpServers/one/env/API_KEY, line 7, by ${env:API_KEY}",
         ),
     ],
 )

@@ -235,6 +235,13 @@ def test_a_version_of_unknown_age_is_drawn_open():
     assert "seen since" in shown
 
 
+def test_versions_that_no_policy_limits_are_drawn_without_a_limit():
+    """A template gives nothing as an empty text, as on the page of a credential that nothing was asked of yet."""
+    shown = drawn("{% version_lives lives obligation.policy.max_age now %}", lives=[life(ago(days=9))], obligation=None)
+    assert "1 version" in shown
+    assert "limit" not in shown
+
+
 def test_versions_without_a_history_are_not_drawn():
     assert lives([life(ago(hours=3))], None, NOW) is None
     assert lives([], None, NOW) is None
