@@ -13,7 +13,7 @@ from pytest_django.plugin import DjangoDbBlocker
 
 from tests.authorization_server import authorization_server, lax_authorization_server
 from tests.demo_servers import demo_servers
-from tests.embedded import short_folder
+from tests.embedded import migrated_template, short_folder
 from tests.examples import examples
 
 # Fixtures of another module, and what loads the profile of properties before any of them is read.
@@ -21,6 +21,12 @@ __all__ = ["authorization_server", "demo_servers", "examples", "lax_authorizatio
 
 # What migrations put into the tables; a test that commits would else leave them empty for the next one.
 SEEDED = ("auth_group", "inventory_environment", "lifecycle_policy", "lifecycle_policyversion", "lifecycle_waivercap")
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(django_db_modify_db_settings: None) -> None:
+    """Before any test database: what it is copied from."""
+    migrated_template()
 
 
 @pytest.fixture(scope="session")

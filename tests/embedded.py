@@ -5,10 +5,12 @@ Under xdist the controller starts it and the workers inherit its address. Databa
 """
 
 import atexit
+import hashlib
 import os
 import pwd
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,8 +29,13 @@ ENVIRONMENT = {
     "KEYREEVE_SECRET_KEY": "only-for-tests",
     "KEYREEVE_FINGERPRINT_KEY": "only-for-tests, and long enough",
     "KEYREEVE_DB_POOL": "0",
-    "KEYREEVE_TEST_TEMPLATE": "keyreeve",
+    "KEYREEVE_TEST_TEMPLATE": "migrated",
 }
+ROOT = Path(__file__).parents[1]
+# What the tables and the rows in them come from: another content of these is migrated anew.
+SOURCES = ("*/migrations/*.py", "lifecycle/rules/*.py", "inventory/models/base.py", "config/embedded.py")
+PINNED = ROOT / "requirements" / "dev.txt"
+TEMPLATE_LOCK = 7_260_551_444
 STRICT = os.environ.get("KEYREEVE_STRICT") == "1"
 
 
@@ -100,6 +107,50 @@ def sweep() -> None:
 def end(postgres: EmbeddedPostgres) -> None:
     postgres.stop()
     shutil.rmtree(postgres.folder.parent, ignore_errors=True)
+
+
+def dump() -> Path:
+    """Where the migrated database of these sources is kept between runs."""
+    digest = hashlib.sha256(PINNED.read_bytes())
+    for path in sorted(path for source in SOURCES for path in ROOT.glob(source)):
+        digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes())
+    return ROOT / ".pytest_cache" / "migrated" / digest.hexdigest()[:32]
+
+
+def migrated_template() -> None:
+    """Make the database that those of tests are copied from: migrating takes long, and once is enough for all.
+
+    A copy of it is migrated again, which does nothing unless this one should lack something.
+    """
+    postgres = server(Path(os.environ["KEYREEVE_HOME"]) / "pg")
+    with psycopg.connect(postgres.conninfo("postgres"), autocommit=True) as connection:
+        connection.execute("SELECT pg_advisory_lock(%s)", [TEMPLATE_LOCK])
+        if connection.execute("SELECT FROM pg_database WHERE datname = 'migrated'").fetchone() is not None:
+            return
+        connection.execute("CREATE DATABASE filling TEMPLATE keyreeve")
+        kept = dump()
+        if isinstance(postgres, Installed):
+            migrate(postgres)
+        elif kept.exists():
+            with psycopg.connect(postgres.conninfo("filling")) as filling:
+                filling.execute("DROP SCHEMA pgmq CASCADE")  # it is in the dump too
+            tool = [postgres.bin / "pg_restore", "--exit-on-error", "-d", postgres.conninfo("filling"), kept]
+            subprocess.run(tool, check=True)
+        else:
+            migrate(postgres)
+            shutil.rmtree(kept.parent, ignore_errors=True)
+            kept.parent.mkdir(parents=True)
+            draft = kept.with_suffix(".new")
+            subprocess.run([postgres.bin / "pg_dump", "-Fc", "-f", draft, postgres.conninfo("filling")], check=True)
+            draft.replace(kept)
+        connection.execute("ALTER DATABASE filling RENAME TO migrated")
+
+
+def migrate(postgres: EmbeddedPostgres) -> None:
+    """In a process of its own: the history of every model is gone from memory with it."""
+    environment = {**os.environ, "DATABASE_URL": f"postgresql://postgres@/filling?host={postgres.folder}"}
+    command = [sys.executable, "manage.py", "migrate", "--no-input", "-v", "0"]
+    subprocess.run(command, cwd=ROOT, env=environment, check=True)
 
 
 @pytest.hookimpl(wrapper=True)
