@@ -1,19 +1,24 @@
-"""The contract of `manage.py discover` with scripts, through a real process and without any database."""
+"""The contract of `manage.py discover` with scripts, without any database."""
 
+import io
 import json
 import os
 import subprocess
 import sys
+from contextlib import chdir, redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pytest
+from django.test import override_settings
 
+from inventory.management.commands.discover import Command
 from tests.inventory.discovery_samples import github_token
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def discover(*arguments, home, **environ):
+def by_itself(*arguments, home, **environ):
+    """The command as people run it, in a process of its own."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("KEYREEVE_", "DATABASE_"))}
     environment |= {
         "HOME": str(home),
@@ -31,6 +36,20 @@ def discover(*arguments, home, **environ):
         timeout=60,
         check=False,
     )
+
+
+def discover(*arguments, home, **environ):
+    """The command in this process, from the words of its line to its exit code."""
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    own = override_settings(KEYREEVE_HOME=home / "keyreeve", FINGERPRINT_KEY=None)
+    with pytest.MonkeyPatch.context() as patch, own, chdir(home), redirect_stdout(out), redirect_stderr(err):
+        for name, value in {"HOME": str(home), "COLUMNS": "200", **environ}.items():
+            patch.setenv(name, value)
+        try:
+            Command(stdout=out, stderr=err).run_from_argv(["manage.py", "discover", *map(str, arguments)])
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+    return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
 
 
 @pytest.fixture
@@ -59,7 +78,7 @@ def secret(home):
 
 
 def test_json_on_stdout_is_one_document_with_the_promised_keys(home, secret):
-    done = discover(home / "repo", "--format", "json", home=home)
+    done = by_itself(home / "repo", "--format", "json", home=home)
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
     good, broken = sorted(document["files"], key=lambda f: bool(f["error"]))

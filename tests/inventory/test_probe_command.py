@@ -3,30 +3,38 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from secrets import token_urlsafe
 from typing import Any
 
 import pytest
 from django.conf import settings
+from django.test import override_settings
 
+from inventory.management.commands.probe import Command
 from tests.providers.mcp_peers import ADD, BOTH, MODERN, McpPeer
 from tests.providers.peers import json_answer, response, saying, serving
 
 GATED: dict[str, Any] = {"tokens": {"good": 200}}
 
 
-def probe(*arguments: str, environ: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    """The command as people run it, without any database."""
+Done = subprocess.CompletedProcess[str]
+
+
+def by_itself(*arguments: str, **environ: str) -> Done:
+    """The command as people run it: a process of its own, which has no database to ask."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("KEYREEVE_", "DATABASE_"))}
     return subprocess.run(
         [sys.executable, "manage.py", "probe", *arguments],
         cwd=settings.BASE_DIR,
-        env={**kept, "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none", "COLUMNS": "160", **(environ or {})},
+        env={**kept, "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none", "COLUMNS": "160", **environ},
         capture_output=True,
         text=True,
         timeout=60,
@@ -34,25 +42,42 @@ def probe(*arguments: str, environ: dict[str, str] | None = None) -> subprocess.
     )
 
 
-def probed(*servers: McpPeer, arguments: tuple[str, ...] = (), **environ: str) -> subprocess.CompletedProcess[str]:
+def probe(*arguments: str, **environ: str) -> Done:
+    """The command in this process, from the words of its line to its exit code. No database is open to these tests."""
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        for name, value in {"COLUMNS": "160", **environ}.items():
+            patch.setenv(name, value)
+        with override_settings(ALLOW_LOOPBACK=True):
+            try:
+                Command(stdout=out, stderr=err).run_from_argv(["manage.py", "probe", *arguments])
+            except SystemExit as ended:
+                code = int(ended.code or 0)
+    return Done(["probe", *arguments], code, out.getvalue(), err.getvalue())
+
+
+def probed(
+    *servers: McpPeer, arguments: tuple[str, ...] = (), how: Callable[..., Done] = probe, **environ: str
+) -> Done:
     """The command over servers that live for as long as it takes."""
 
-    async def scenario(left: list[McpPeer]) -> subprocess.CompletedProcess[str]:
+    async def scenario(left: list[McpPeer]) -> Done:
         if left:
             async with serving(left[0]) as peer:
                 left[0].peer = peer
                 return await scenario(left[1:])
         given = [server.url for server in servers]
-        return await asyncio.to_thread(probe, *given, *arguments, environ={"KEYREEVE_ALLOW_LOOPBACK": "1", **environ})
+        return await asyncio.to_thread(how, *given, *arguments, **environ)
 
     return asyncio.run(scenario(list(servers)))
 
 
 def test_one_url_gives_one_document() -> None:
     server = McpPeer()
-    done = probed(server, arguments=("--format", "json"))
+    line = ("--format", "json", "--fail-on", "critical")
+    done = probed(server, arguments=line, how=by_itself, KEYREEVE_ALLOW_LOOPBACK="1")
     document = json.loads(done.stdout)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 1, done.stderr
     assert set(document) == {"server", "authorization_servers", "checks", "tools", "tools_error"}
     assert (document["server"]["url"], document["server"]["protocol_versions"]) == (server.url, list(BOTH))
     anonymous = next(check for check in document["checks"] if check["id"] == "MCP-RS-01")
@@ -69,7 +94,7 @@ def test_several_urls_give_a_list_in_their_order() -> None:
 
 
 def test_the_authorization_servers_that_a_server_names_are_looked_at_too() -> None:
-    async def scenario() -> tuple[McpPeer, subprocess.CompletedProcess[str]]:
+    async def scenario() -> tuple[McpPeer, Done]:
         async def issuer(asked: Any, writer: asyncio.StreamWriter) -> None:
             base = f"http://127.0.0.1:{place.port}"
             metadata = {"issuer": base, "authorization_endpoint": f"{base}/a", "token_endpoint": f"{base}/t"}
@@ -80,8 +105,7 @@ def test_the_authorization_servers_that_a_server_names_are_looked_at_too() -> No
             server = McpPeer(**GATED, metadata={"authorization_servers": [f"http://127.0.0.1:{place.port}"]})
             async with serving(server) as peer:
                 server.peer = peer
-                environ = {"KEYREEVE_ALLOW_LOOPBACK": "1"}
-                return server, await asyncio.to_thread(probe, server.url, "--format", "json", environ=environ)
+                return server, await asyncio.to_thread(probe, server.url, "--format", "json")
 
     _, done = asyncio.run(scenario())
     document = json.loads(done.stdout)
@@ -122,13 +146,13 @@ def test_what_is_less_bad_than_asked_fails_nothing() -> None:
 
 
 def test_a_server_that_is_not_reached_is_a_failure() -> None:
-    done = probe("http://127.0.0.1:1/mcp", environ={"KEYREEVE_ALLOW_LOOPBACK": "1"})
+    done = probe("http://127.0.0.1:1/mcp")
     assert (done.returncode, "connection refused" in done.stdout) == (3, True)
 
 
 def test_this_machine_is_closed_unless_it_was_opened() -> None:
     server = McpPeer()
-    done = probed(server, KEYREEVE_ALLOW_LOOPBACK="0")
+    done = probed(server, how=by_itself, KEYREEVE_ALLOW_LOOPBACK="0")
     assert done.returncode == 3
     assert server.peer.asked == []
 
@@ -181,14 +205,13 @@ def test_what_was_printed_before_is_what_drift_is_measured_against(tmp_path: Pat
     before = tmp_path / "before.json"
 
     async def scenario() -> list[dict[str, Any]]:
-        environ = {"KEYREEVE_ALLOW_LOOPBACK": "1"}
         async with serving(server) as peer:
             server.peer = peer
-            first = await asyncio.to_thread(probe, server.url, "--format", "json", environ=environ)
+            first = await asyncio.to_thread(probe, server.url, "--format", "json")
             before.write_text(first.stdout)
             server.tools = ({**ADD, "description": "Add, and tell somebody."},)
             given = (server.url, "--previous", str(before), "--format", "json")
-            second = await asyncio.to_thread(probe, *given, environ=environ)
+            second = await asyncio.to_thread(probe, *given)
             return [json.loads(first.stdout), json.loads(second.stdout)]
 
     first, second = asyncio.run(scenario())
@@ -214,10 +237,9 @@ def test_a_server_on_pipes_is_launched_only_by_its_command(tmp_path: Path) -> No
 
 
 def test_a_page_that_is_no_server_is_unknown_and_not_fine() -> None:
-    async def scenario() -> subprocess.CompletedProcess[str]:
+    async def scenario() -> Done:
         async with serving(saying(response(200, (("Content-Type", "text/html"),), b"<html>hello</html>"))) as peer:
-            environ = {"KEYREEVE_ALLOW_LOOPBACK": "1"}
-            return await asyncio.to_thread(probe, peer.url("/"), "--format", "json", environ=environ)
+            return await asyncio.to_thread(probe, peer.url("/"), "--format", "json")
 
     document = json.loads(asyncio.run(scenario()).stdout)
     assert {check["verdict"] for check in document["checks"]} == {"unknown", "not_applicable"}
