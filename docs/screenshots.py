@@ -1,8 +1,9 @@
 """Take the pictures of the docs: start the demo estate, sign in by its link, photograph the pages.
 
-    python docs/screenshots.py [FOLDER]
+    python docs/screenshots.py [FOLDER] [--operations]
 
-Needs Chromium. Everything runs in a temporary home and is gone afterwards.
+Needs Chromium. Everything runs in a temporary home and is gone afterwards. With `--operations` only the pictures of
+rotations and revocations are taken: those that something is done for.
 """
 
 import os
@@ -57,6 +58,9 @@ TRIED = {"policy": ("Change…", "Maximum age: how many", "30", "Try it")}
 # What a picture is of, where that is not the top of the page.
 SHOWN = {"risk": "Risk order"}
 PATIENCE = 180  # seconds
+# What is rotated, what is revoked, and the file in which a reference takes the place of a secret.
+ROTATED, REVOKED, HARD_CODED = "mcp-invoice-export", "operations", "/billing/.cursor/mcp.json"
+REFERENCE = "${env:BILLING_API_KEY}"
 
 
 def free_port() -> int:
@@ -126,12 +130,67 @@ def photograph(page: Page, base: str, folder: Path) -> None:
             page.screenshot(path=folder / f"{name}-{width}-{theme}.png")
 
 
-def main(folder: Path) -> None:
+def operate(page: Page, base: str, folder: Path) -> None:
+    """Rotate a key, revoke everything behind a server, and look at how a file would name a secret instead."""
+    page.set_viewport_size({"width": WIDE[0], "height": WIDE[1]})
+    page.emulate_media(color_scheme="light", reduced_motion="reduce")
+
+    def shoot(name: str) -> None:
+        page.wait_for_load_state("load")
+        page.screenshot(path=folder / f"{name}-{WIDE[0]}-light.png")
+
+    page.goto(f"{base}/upcoming-rotations/?overdue=false")
+    shoot("upcoming")
+    page.goto(f"{base}/exposures/")
+    page.locator(f"tr:has([title*='{HARD_CODED}'])").get_by_role("link", name="Replace").first.click()
+    page.get_by_label("Reference", exact=False).first.fill(REFERENCE)
+    page.get_by_role("button", name="Show what would change").click()
+    shoot("replace")
+
+    rotation = rotation_of(page, base)
+    page.goto(rotation)
+    page.locator("[aria-current=step]", has_text="Overlap").wait_for(timeout=PATIENCE * 1_000)
+    shoot("rotation-overlap")
+
+    page.goto(f"{base}/batches/new/?q={REVOKED}")
+    page.locator("tr", has_text="Server").get_by_role("link", name=REVOKED, exact=True).click()
+    shoot("kill-switch-preview")
+    page.get_by_role("link", name=re.compile("^Revoke \\d+")).click()
+    page.get_by_label("Reason").fill("Its tokens were posted in a public channel")
+    page.get_by_role("button", name=re.compile("^Revoke \\d+")).click()
+    page.locator("#batch-progress").wait_for()
+    batch = page.url
+    page.goto(f"{base}/operations/?is_open=true")
+    page.locator("tbody tr").first.wait_for()
+    shoot("operations")
+    page.goto(batch)
+    page.locator("#batch-progress .state.good", has_text="Completed").wait_for(timeout=PATIENCE * 1_000)
+    page.reload()
+    shoot("kill-switch")
+
+    page.goto(rotation)
+    page.get_by_role("heading", level=1).get_by_text("Completed").wait_for(timeout=4 * PATIENCE * 1_000)
+    page.reload()
+    shoot("rotation")
+
+
+def rotation_of(page: Page, base: str) -> str:
+    """The address of the rotation that the schedule begins within five minutes."""
+    for _ in range(2 * PATIENCE):
+        page.goto(f"{base}/operations/?is_open=true&kind=rotation")
+        begun = page.locator("tbody th a", has_text=ROTATED)
+        if begun.count():
+            return f"{base}{begun.first.get_attribute('href')}"
+        page.wait_for_timeout(1_000)
+    raise SystemExit("The schedule has not begun the rotation.")
+
+
+def main(folder: Path, *, only_operations: bool = False) -> None:
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if chromium is None:
         raise SystemExit("Chromium is not installed; it is Debian's package chromium.")
     folder.mkdir(parents=True, exist_ok=True)
-    for old in folder.glob("*.png"):
+    for old in () if only_operations else folder.glob("*.png"):
         old.unlink()
     with running() as link, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
@@ -139,9 +198,16 @@ def main(folder: Path) -> None:
         page.goto(link)
         page.get_by_role("button", name="Sign in").click()
         page.wait_for_load_state("networkidle")
-        photograph(page, link.partition("/sign-in/")[0], folder)
+        base = link.partition("/sign-in/")[0]
+        if not only_operations:
+            photograph(page, base, folder)
+        operate(page, base, folder)
         browser.close()
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "docs" / "screenshots")
+    given = [each for each in sys.argv[1:] if not each.startswith("--")]
+    main(
+        Path(given[0]) if given else ROOT / "docs" / "screenshots",
+        only_operations="--operations" in sys.argv[1:],
+    )

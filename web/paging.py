@@ -221,6 +221,29 @@ def capped_count(queryset: QuerySet[Any], limit: int = COUNT_LIMIT) -> Capped:
     return capped_counts([queryset], limit)[0]
 
 
+def rows_together(**querysets: QuerySet[Any]) -> dict[str, list[dict[str, Any]]]:
+    """The rows of several `values()` in one statement, by name: as JSON has them, so that keys are texts."""
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in querysets}
+    parts: dict[str, str] = {}
+    params: list[Any] = []
+    alias = "default"
+    for name, queryset in querysets.items():
+        alias = queryset.db
+        try:
+            sql, values = queryset.query.get_compiler(alias).as_sql()
+        except EmptyResultSet:
+            continue
+        parts[name] = f"(SELECT coalesce(json_agg(row_to_json(part)), '[]') FROM ({sql}) part)"
+        params += values
+    if parts:
+        with connections[alias].cursor() as cursor:
+            cursor.execute("SELECT " + ", ".join(parts.values()), params)
+            answers = cursor.fetchone()
+        for name, rows in zip(parts, answers, strict=True):
+            found[name] = json.loads(rows) if isinstance(rows, str) else rows
+    return found
+
+
 def capped_counts(querysets: Iterable[QuerySet[Any]], *limits: int) -> list[Capped]:
     """Several counts in one statement, as the tabs of a list need them. The last limit holds for all that follow."""
     rows_of = list(querysets)

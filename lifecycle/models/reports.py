@@ -67,7 +67,7 @@ def is_done(counts: dict[str, int]) -> bool:
 
 def rows_of(batch: Batch) -> QuerySet[BatchItem]:
     return items_of(batch).select_related(
-        "credential__owner", "credential__connection", "operation", "server", "client"
+        "batch", "credential__owner", "credential__connection", "operation", "server", "client"
     )
 
 

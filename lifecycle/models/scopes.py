@@ -12,7 +12,7 @@ from typing import Any, Self
 from uuid import UUID
 
 from django.db import connection as database
-from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet
+from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet, Subquery, Value
 from django.db.models.functions import Lower
 
 from access.actors import Actor
@@ -21,12 +21,21 @@ from inventory.states import ConnectionKind, Registration, TrustModel
 from lifecycle.models.operations import Delivery, Operation, ProviderLoad
 from lifecycle.models.windows import OperatingLimits
 from lifecycle.states import OPERABLE, OperationKind, Proof, ScopeKind
+from web.paging import rows_together
 
 # More is not one decision any more; whoever asks narrows the scope.
 MOST = 50_000
 NAMED = 12  # of owners, clients and servers in a preview; the rest are counted
 PATHS = 20
 PRODUCTION = 3
+# On whose behalf, by which client, at which server, under whose tokens a credential is used; and how a path calls it.
+PATH = {
+    "credential__subject": "subject",
+    "client__name": "client",
+    "credential__name": "credential",
+    "server__name": "server",
+    "server__authorization_server__issuer": "authorization_server",
+}
 HISTORY = timedelta(days=180)
 ROWS = {
     ScopeKind.SERVER: McpServer,
@@ -141,35 +150,57 @@ def preview(keys: Sequence[UUID], *, now: datetime) -> dict[str, Any]:
     chosen = Credential.objects.filter(pk__in=keys).order_by()
     uses = Use.objects.present().filter(credential__in=list(keys)).order_by()
     open_ones = Operation.objects.open().filter(credential__in=list(keys)).order_by()
+    still_in_files = Exposure.objects.present().filter(credential__in=list(keys)).order_by()
+    found = rows_together(
+        counted=_counted(
+            chosen,
+            in_production=Count("pk", filter=is_in_production()),
+            presentable=Count("pk", filter=is_presentable()),
+            without_owner=Count("pk", filter=Q(owner=None)),
+            owners=Count("owner", distinct=True),
+        ),
+        reached=_counted(uses, clients=Count("client", distinct=True), servers=Count("server", distinct=True)),
+        still_in_files=_counted(still_in_files, places=Count("pk")),
+        environments=chosen.values("environment__name").annotate(number=Count("pk")).order_by("-number"),
+        owners=_first(chosen, "owner"),
+        clients=_first(uses, "client"),
+        servers=_first(uses, "server"),
+        paths=paths(uses),
+        open_operations=open_ones.values("kind", "state").annotate(number=Count("pk")).order_by("kind", "state"),
+    )
     hops = predicted(chosen, now=now)
     by_hand = sum(hop["credentials"] for hop in hops if not hop["can_be_asked"])
     kinds: Counter[str] = Counter()
     for hop in hops:
         kinds[hop["kind"]] += hop["credentials"]
-    counted = chosen.aggregate(
-        in_production=Count("pk", filter=is_in_production()),
-        presentable=Count("pk", filter=is_presentable()),
-        without_owner=Count("pk", filter=Q(owner=None)),
-        owners=Count("owner", distinct=True),
-    )
-    reached = uses.aggregate(clients=Count("client", distinct=True), servers=Count("server", distinct=True))
+    # Of nothing at all there is no row.
+    nothing: dict[str, Any] = Counter()
+    counted = next(iter(found["counted"]), nothing)
+    reached = next(iter(found["reached"]), nothing)
+    open_in = next(iter(found["still_in_files"]), nothing)
     return {
         "credentials": len(keys),
         "in_production": counted["in_production"],
         "kinds": [{"name": name, "number": number} for name, number in kinds.most_common()],
-        "environments": _environments(chosen),
-        "owners": {"number": counted["owners"], "first": _first(chosen, "owner")},
+        "environments": [{"name": row["environment__name"], "number": row["number"]} for row in found["environments"]],
+        "owners": {"number": counted["owners"], "first": _named(found["owners"])},
         "without_owner": counted["without_owner"],
-        "clients": {"number": reached["clients"], "first": _first(uses, "client")},
-        "servers": {"number": reached["servers"], "first": _first(uses, "server")},
-        "paths": paths(uses),
-        "open_operations": list(open_ones.values("kind", "state").annotate(number=Count("pk")).order_by("kind")),
+        "clients": {"number": reached["clients"], "first": _named(found["clients"])},
+        "servers": {"number": reached["servers"], "first": _named(found["servers"])},
+        "paths": [{name: path[column] or "" for column, name in PATH.items()} for path in found["paths"]],
+        "open_operations": found["open_operations"],
         "can_be_asked": len(keys) - by_hand,
         "by_hand": by_hand,
         "presentable": counted["presentable"],
-        "still_in_files": Exposure.objects.present().filter(credential__in=list(keys)).count(),
+        "still_in_files": open_in["places"],
         "hops": hops,
     }
+
+
+def _counted(rows: QuerySet[Any], **counts: Count) -> QuerySet[Any, Any]:
+    """One row of counts, as part of a statement."""
+    counted: QuerySet[Any, Any] = rows.annotate(every=Value(1)).values("every").annotate(**counts)
+    return counted
 
 
 def is_in_production() -> Q:
@@ -186,40 +217,37 @@ def is_presentable() -> Q:
     return ~Q(reference="") | Q(Exists(Delivery.objects.filter(credential=OuterRef("pk"))))
 
 
-def _environments(chosen: QuerySet[Credential]) -> list[dict[str, Any]]:
-    found = chosen.values_list("environment__name").annotate(number=Count("pk")).order_by("-number")
-    return [{"name": name, "number": number} for name, number in found]
-
-
-def _first(rows: QuerySet[Any], field: str) -> list[dict[str, Any]]:
+def _first(rows: QuerySet[Any], field: str) -> QuerySet[Any, Any]:
     """The first of them by how much they hold."""
     held = rows.filter(**{f"{field}__isnull": False})
-    top = held.values(field, f"{field}__name").annotate(number=Count("pk")).order_by("-number", f"{field}__name")
-    return [{"id": str(row[field]), "name": row[f"{field}__name"], "number": row["number"]} for row in top[:NAMED]]
+    named = held.values(held=F(field), called=F(f"{field}__name"))
+    top: QuerySet[Any, Any] = named.annotate(number=Count("pk")).order_by("-number", "called")[:NAMED]
+    return top
 
 
-def paths(uses: QuerySet[Use]) -> list[dict[str, Any]]:
-    """How the first of them are reached: on whose behalf, by which client, at which server, under whose tokens."""
-    columns = ("credential__subject", "client__name", "credential__name", "server__name")
-    names = ("subject", "client", "credential", "server", "authorization_server")
-    found = uses.values_list(*columns, "server__authorization_server__issuer").order_by(*columns[1:])[:PATHS]
-    return [dict(zip(names, (value or "" for value in row), strict=True)) for row in found]
+def _named(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{"id": row["held"], "name": row["called"], "number": row["number"]} for row in rows]
+
+
+def paths(uses: QuerySet[Use]) -> QuerySet[Use, Any]:
+    """How the first of them are reached."""
+    first: QuerySet[Use, Any] = uses.order_by("client__name", "credential__name", "server__name").values(*PATH)[:PATHS]
+    return first
 
 
 def predicted(chosen: QuerySet[Credential], *, now: datetime) -> list[dict[str, Any]]:
     """For each connection and kind of credential: how soon the first and the last of them would be seen refused."""
     held = chosen.values("connection", "kind", place=F("connection__name"), place_kind=F("connection__kind"))
-    rows = list(held.annotate(number=Count("pk")).order_by("place", "kind"))
-    places = [row["connection"] for row in rows]
-    seen = _medians(places, since=now - HISTORY)
-    loads = dict(ProviderLoad.objects.filter(connection__in=places).values_list("connection", "at_once"))
+    load = ProviderLoad.objects.filter(connection=OuterRef("connection")).values("at_once")[:1]
+    rows = list(held.annotate(number=Count("pk"), load=Subquery(load)).order_by("place", "kind"))
+    seen = _medians([row["connection"] for row in rows], since=now - HISTORY)
     waiting: dict[UUID, int] = {}
     hops = []
     for row in rows:
         can_be_asked = row["place_kind"] in OPERABLE
         seconds, basis = _expected(row, seen)
         before = waiting.get(row["connection"], 0)
-        at_once = loads.get(row["connection"], ProviderLoad._meta.get_field("at_once").default)
+        at_once = row["load"] or ProviderLoad._meta.get_field("at_once").default
         waiting[row["connection"]] = before + row["number"]
         last = None if seconds is None else seconds * ceil((before + row["number"]) / at_once)
         hops.append(

@@ -38,7 +38,7 @@ from lifecycle.models.reports import (
     still_in_files,
     troubled,
 )
-from lifecycle.models.scopes import ROWS, Scope, limits, older_versions_of, preview
+from lifecycle.models.scopes import ROWS, Scope, older_versions_of, preview
 from lifecycle.states import BatchKind, BatchState, ItemState, ScopeKind, Suggestion
 from lifecycle.tasks import ring_batch
 from providers.base import Secret
@@ -378,21 +378,18 @@ def batch_detail(request: HttpRequest, pk: UUID) -> HttpResponseBase:
 
 def _standing(request: HttpRequest, batch: Batch, actor: Actor) -> dict[str, Any]:
     """What of the page does not move by itself."""
-    rows = rows_of(batch).select_related(
-        "credential__owner", "credential__connection", "operation", "server", "client", "batch", "suggested_owner"
-    )
+    rows = rows_of(batch).select_related("suggested_owner")
     shown = _page(rows, BY_ARRIVAL, request.GET.get("cursor", ""))
     open_places = still_in_files(batch)
     late = batches.late(batch, actor) if not batch.is_drill and actor.sees_everything else []
     return {
         "page": shown,
         "items": [(row, said_of(row)) for row in shown.rows],
-        "late": Credential.objects.filter(pk__in=late)[:FOUND],
+        "late": Credential.objects.filter(pk__in=late)[:FOUND] if late else (),
         "late_count": len(late),
         "places": list(open_places[:FOUND]),
         "approvers": batches.approvers(batch) if batch.state == BatchState.REQUESTED else 0,
         "longest": _longest(batch.preview),
-        "limits": limits(),
     }
 
 

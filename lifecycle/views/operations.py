@@ -259,6 +259,7 @@ def operation_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
             **acts_of(row, actor, may=may),
             "next": what_next(row),
             "now": now,
+            "soon": now + timedelta(minutes=1),
         },
     )
 
