@@ -1,20 +1,28 @@
 """Operations in the browser: progress that comes by itself, and questions that stand before anything is done."""
 
 import os
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from django.contrib.auth.models import Group
 from django.utils import timezone
-from playwright.sync_api import Page, expect
+from playwright.sync_api import BrowserContext, Page, expect
 
+from access.actors import Actor, ActorKind
 from access.authentication import one_time_query
 from access.models import User
+from access.roles import Role
 from inventory.states import ConnectionKind
+from lifecycle import batching
+from lifecycle.actions import batches
 from lifecycle.models import Operation, ProviderMinute
-from lifecycle.states import OperationKind, OperationState, Step
+from lifecycle.models.scopes import Scope
+from lifecycle.states import OperationKind, OperationState, ScopeKind, Step
 from tests import factories
 from tests.browser.conftest import serious
+from tests.lifecycle.rotating import due, policy
 from tests.lifecycle.test_views_operations import key, operation
 
 PICTURES = os.environ.get("KEYREEVE_TEST_PICTURES")
@@ -60,19 +68,61 @@ def test_a_key_opens_the_question_and_does_nothing(at_work: Page, live_server, s
     assert Operation.objects.filter(credential=stalled.credential).count() == 1
 
 
-@pytest.mark.parametrize(("scheme", "width"), [("light", 390), ("dark", 390), ("light", 1440), ("dark", 1440)])
-def test_its_pages_are_accessible_and_never_scroll_sideways(at_work: Page, stalled, axe: Axe, scheme, width):
+@pytest.fixture
+def elsewhere(stalled: Operation, administrator: User) -> dict[str, str]:
+    """The pages beside those of one operation: the kill switch, what falls due, a reference in place of a secret."""
+    administrator.groups.add(Group.objects.get(name="operator"))
+    now = timezone.now()
+    otto = Actor(ActorKind.USER, "8", "Otto", frozenset({Role.OPERATOR}))
+    server = factories.server(name="tickets", environment=factories.environment("prod"))
+    for n in range(2):
+        held = factories.credential(name=f"service-{n} access key", kind="aws_access_key")
+        factories.use(held, server=server, client=factories.client(name=f"desk-{n}"))
+    lying = factories.exposure(held)
+    due(held, policy(name="Quarterly"), now + timedelta(days=3))
+    over = batches.request_batch(Scope.around(ScopeKind.SERVER, server), actor=otto, now=now, reason="It leaked.")
+    batching.carry_on(over, clock=lambda: now, ring=list)
+    return {
+        "kill switch": f"/batches/new/?kind=server&id={server.pk}",
+        "nothing found": "/batches/new/?q=zzz",
+        "batch": f"/batches/{over.pk}/",
+        "batches": "/batches/",
+        "upcoming": "/upcoming-rotations/",
+        "replace": f"/exposures/{lying.pk}/replace/",
+    }
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_its_pages_are_accessible_and_never_scroll_sideways(at_work: Page, stalled, elsewhere, axe: Axe, scheme):
     root = at_work.url.rstrip("/")
     at_work.emulate_media(color_scheme=scheme)
-    at_work.set_viewport_size({"width": width, "height": 900})
     for name, path in {
         "board": "/operations/?is_open=true",
         "stalled": f"/operations/{stalled.pk}/",
         "question": f"/credentials/revoke/?id={stalled.credential_id}",
         "delivery": f"/credentials/{stalled.credential_id}/delivery/",
+        **elsewhere,
     }.items():
+        at_work.set_viewport_size({"width": 390, "height": 900})
         at_work.goto(f"{root}{path}")
-        if PICTURES:
-            at_work.screenshot(path=str(Path(PICTURES) / f"{name}-{width}-{scheme}.png"))
         assert serious(axe.run(at_work)) == [], name
-        assert at_work.evaluate("document.documentElement.scrollWidth <= innerWidth"), name
+        for width in (390, 1440):
+            at_work.set_viewport_size({"width": width, "height": 900})
+            assert at_work.evaluate("document.documentElement.scrollWidth <= innerWidth"), (name, width)
+            if PICTURES:
+                at_work.screenshot(path=str(Path(PICTURES) / f"{name}-{width}-{scheme}.png"))
+
+
+def test_what_is_asked_for_less_often_stands_under_a_menu_without_script(
+    at_work: Page, context: BrowserContext, stalled
+):
+    assert context.browser is not None
+    plain = context.browser.new_context(java_script_enabled=False, storage_state=context.storage_state())
+    page = plain.new_page()
+    page.goto(f"{at_work.url.rstrip('/')}/operations/{stalled.pk}/")
+    expect(page.get_by_role("link", name="Try again…")).to_be_visible()
+    expect(page.get_by_role("link", name="Cancel…")).to_be_hidden()
+    page.get_by_label("More actions").click()
+    page.get_by_role("link", name="Cancel…").click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("Cancel")
+    plain.close()
