@@ -2,7 +2,9 @@
 
 import os
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -96,11 +98,18 @@ def estate(tmp_path: Path, transactional_db: None) -> None:
 
 
 @pytest.fixture
-def signed_in(page: Page, live_server, administrator: User, estate: None) -> Page:
+def newcomer(page: Page, live_server, administrator: User) -> Page:
+    """An administrator in a Keyreeve that holds nothing but what the test put there."""
     page.goto(f"{live_server.url}/sign-in/?{one_time_query(administrator)}")
     page.get_by_role("button", name="Sign in").click()
     page.wait_for_url(f"{live_server.url}/")
     return page
+
+
+@pytest.fixture
+def signed_in(estate: None, newcomer: Page) -> Page:
+    """The administrator of the demo company."""
+    return newcomer
 
 
 @pytest.fixture(scope="session")
@@ -115,3 +124,32 @@ def serious(results) -> list[str]:
         for violation in results.response["violations"]
         if violation["impact"] in {"serious", "critical"}
     ]
+
+
+WIDTHS = (360, 390, 768, 1440, 2560)
+THEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+OF_COLOURS = ["color-contrast", "link-in-text-block"]  # the rules of axe that another theme can break
+
+
+def unfit(page: Page, axe: Axe, *urls: str, at: tuple[int, ...] = (1440,)) -> dict[str, list[str]]:
+    """What stops somebody on these pages, by page: in either theme `at` these widths, or by scrolling sideways at any.
+
+    A page is loaded once: what a style sheet does with another width or theme it does without the server.
+    """
+    found: dict[str, list[str]] = {}
+    for url in urls:
+        page.emulate_media(color_scheme="light", reduced_motion="reduce")
+        page.goto(url)
+        said = []
+        for width in WIDTHS:
+            page.set_viewport_size({"width": width, "height": 900})
+            if page.evaluate("document.documentElement.scrollWidth") > width:
+                said.append(f"scrolls sideways at {width}")
+        for width, theme in product(at, THEMES):
+            page.set_viewport_size({"width": width, "height": 900})
+            page.emulate_media(color_scheme=theme, reduced_motion="reduce")
+            options = {"runOnly": OF_COLOURS} if theme == "dark" else {"resultTypes": ["violations"]}
+            said += [f"{theme} at {width}: {each}" for each in serious(axe.run(page, options=options))]
+        if said:
+            found[url] = said
+    return found

@@ -12,7 +12,7 @@ from inventory.connection_forms import FORMS
 from inventory.models import Connection, SyncRun
 from inventory.states import ConnectionKind, RunState
 from tests import factories
-from tests.browser.conftest import Complaints, serious
+from tests.browser.conftest import Complaints, unfit
 
 
 @pytest.fixture
@@ -46,68 +46,55 @@ def pages(place: Connection) -> list[str]:
     return ["new/", *(f"new/{kind}/" for kind in FORMS), f"{place.pk}/", f"{place.pk}/edit/"]
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_axe_finds_nothing_serious(signed_in: Page, live_server, axe, running: Connection, theme: str) -> None:
-    signed_in.emulate_media(color_scheme=theme, reduced_motion="reduce")  # type: ignore[arg-type]
-    for path in pages(running):
-        signed_in.goto(f"{live_server.url}/connections/{path}")
-        assert serious(axe.run(signed_in)) == [], path
-
-
-def test_no_page_scrolls_sideways(signed_in: Page, live_server, running: Connection) -> None:
-    wide = {}
-    for path in pages(running):
-        signed_in.goto(f"{live_server.url}/connections/{path}")
-        for width in (360, 390, 768, 1440):
-            signed_in.set_viewport_size({"width": width, "height": 900})
-            if signed_in.evaluate("document.documentElement.scrollWidth > innerWidth"):
-                wide[path, width] = True
-    assert wide == {}
+def test_its_pages_are_accessible_in_both_themes_and_never_scroll_sideways(
+    newcomer: Page, live_server, axe, running: Connection
+) -> None:
+    assert unfit(newcomer, axe, *(f"{live_server.url}/connections/{path}" for path in pages(running))) == {}
 
 
 def test_a_run_is_watched_to_its_end_and_the_facts_are_fresh_then(
-    signed_in: Page, live_server, running: Connection
+    newcomer: Page, live_server, running: Connection
 ) -> None:
-    signed_in.goto(f"{live_server.url}/connections/{running.pk}/")
-    expect(signed_in.get_by_text("40 of 100 credentials")).to_be_visible()
+    newcomer.goto(f"{live_server.url}/connections/{running.pk}/")
+    expect(newcomer.get_by_text("40 of 100 credentials")).to_be_visible()
     SyncRun.objects.filter(state=RunState.RUNNING).update(done=70)
-    expect(signed_in.get_by_text("70 of 100 credentials")).to_be_visible()
-    signed_in.reload()
-    expect(signed_in.get_by_role("progressbar")).to_have_attribute("value", "70")
-    expect(signed_in.locator("#connection-facts")).to_contain_text("Last complete")
+    expect(newcomer.get_by_text("70 of 100 credentials")).to_be_visible()
+    newcomer.reload()
+    expect(newcomer.get_by_role("progressbar")).to_have_attribute("value", "70")
+    expect(newcomer.locator("#connection-facts")).to_contain_text("Last complete")
     now = timezone.now()
     SyncRun.objects.filter(state=RunState.RUNNING).update(
         state=RunState.COMPLETE, finished_at=now, counts={"credentials_added": 12}, problems=[]
     )
     Connection.objects.update(lease_token=None, lease_until=None, due_at=now + timedelta(hours=1), last_complete_at=now)
-    expect(signed_in.get_by_text("12 credentials added")).to_be_visible()
-    expect(signed_in.get_by_role("progressbar")).to_have_count(0)
-    expect(signed_in.locator("#connection-lede")).to_contain_text("read completely just now")
-    expect(signed_in.locator("#connection-facts")).to_contain_text(f"{now:%H:%M}")
+    expect(newcomer.get_by_text("12 credentials added")).to_be_visible()
+    expect(newcomer.get_by_role("progressbar")).to_have_count(0)
+    expect(newcomer.locator("#connection-lede")).to_contain_text("read completely just now")
+    expect(newcomer.locator("#connection-facts")).to_contain_text(f"{now:%H:%M}")
 
 
-def test_a_secret_that_was_pasted_is_gone_from_the_page(signed_in: Page, live_server, complaints: Complaints) -> None:
-    signed_in.goto(f"{live_server.url}/connections/new/")
-    signed_in.get_by_role("link", name="PostgreSQL").click()
-    signed_in.get_by_label("Host", exact=True).fill("billing-db.example")
-    signed_in.get_by_label("User").fill("keyreeve")
+def test_a_secret_that_was_pasted_is_gone_from_the_page(newcomer: Page, live_server, complaints: Complaints) -> None:
+    newcomer.goto(f"{live_server.url}/connections/new/")
+    newcomer.get_by_role("link", name="PostgreSQL").click()
+    newcomer.get_by_label("Host", exact=True).fill("billing-db.example")
+    newcomer.get_by_label("User").fill("keyreeve")
     pasted = f"pass-{uuid4()}"
-    signed_in.get_by_label("Password", exact=True).fill(pasted)
-    signed_in.get_by_role("button", name="Add and look").click()
-    expect(signed_in.get_by_text("it was taken out and is kept nowhere").first).to_be_visible()
-    expect(signed_in.get_by_label("Host", exact=True)).to_have_value("billing-db.example")
-    assert pasted not in signed_in.content()
+    newcomer.get_by_label("Password", exact=True).fill(pasted)
+    newcomer.get_by_role("button", name="Add and look").click()
+    expect(newcomer.get_by_text("it was taken out and is kept nowhere").first).to_be_visible()
+    expect(newcomer.get_by_label("Host", exact=True)).to_have_value("billing-db.example")
+    assert pasted not in newcomer.content()
     assert [each for each in complaints if "422" not in each] == []
     complaints.clear()
 
 
-def test_a_connection_is_added_tested_and_waits_for_its_worker(signed_in: Page, live_server, tmp_path: Path) -> None:
+def test_a_connection_is_added_tested_and_waits_for_its_worker(newcomer: Page, live_server, tmp_path: Path) -> None:
     (tmp_path / "checkouts").mkdir()
-    signed_in.goto(f"{live_server.url}/connections/new/mcp_config/")
-    signed_in.get_by_label("Paths").fill(str(tmp_path / "checkouts"))
-    signed_in.get_by_role("button", name="Test").click()
-    expect(signed_in.get_by_text("It answers.")).to_be_visible()
-    signed_in.get_by_role("button", name="Add and look").click()
-    expect(signed_in.get_by_text("Waiting for a worker.")).to_be_visible()
-    signed_in.get_by_role("button", name="Test").click()
-    expect(signed_in.locator("#connection-said")).to_contain_text("can be read.")
+    newcomer.goto(f"{live_server.url}/connections/new/mcp_config/")
+    newcomer.get_by_label("Paths").fill(str(tmp_path / "checkouts"))
+    newcomer.get_by_role("button", name="Test").click()
+    expect(newcomer.get_by_text("It answers.")).to_be_visible()
+    newcomer.get_by_role("button", name="Add and look").click()
+    expect(newcomer.get_by_text("Waiting for a worker.")).to_be_visible()
+    newcomer.get_by_role("button", name="Test").click()
+    expect(newcomer.locator("#connection-said")).to_contain_text("can be read.")

@@ -2,7 +2,6 @@
 
 import re
 
-import pytest
 from django.utils import timezone
 from playwright.sync_api import Browser, Page, expect
 
@@ -15,7 +14,7 @@ from inventory.models import Connection, Credential, McpClient, McpServer
 from inventory.states import OwnerKind
 from lifecycle.actions.evaluation import evaluate
 from lifecycle.models import Finding
-from tests.browser.conftest import ACTOR, serious
+from tests.browser.conftest import ACTOR, unfit
 
 PAGES = [
     "/",
@@ -95,7 +94,9 @@ def test_from_the_overview_to_a_resolved_finding(signed_in: Page, live_server) -
     assert AuditEntry.objects.filter(event="credential.owner_assigned", actor_label="administrator").exists()
 
 
-def test_the_palette_opens_by_its_button_and_by_its_key(signed_in: Page, live_server) -> None:
+def test_the_palette_opens_by_its_button_and_by_its_key_and_finds_a_credential_by_name(
+    signed_in: Page, live_server
+) -> None:
     palette = signed_in.locator("#palette")
     signed_in.get_by_role("link", name="Find or do").click()
     expect(palette).to_be_visible()
@@ -105,28 +106,13 @@ def test_the_palette_opens_by_its_button_and_by_its_key(signed_in: Page, live_se
     expect(palette).to_be_visible()
     signed_in.keyboard.type("github")
     expect(palette.get_by_role("option", name=re.compile("github-prod")).first).to_be_visible()
+    signed_in.get_by_role("option").filter(has_text="github-prod / GITHUB").first.wait_for()
+    signed_in.keyboard.press("Enter")
+    signed_in.wait_for_url(re.compile("/credentials/|/servers/"))
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_axe_finds_nothing_serious(signed_in: Page, live_server, axe, theme: str) -> None:
-    signed_in.emulate_media(color_scheme=theme, reduced_motion="reduce")  # type: ignore[arg-type]
-    found = {}
-    for path in [*PAGES, *detail_pages()]:
-        signed_in.goto(live_server.url + path)
-        found[path] = serious(axe.run(signed_in))
-    assert {path: violations for path, violations in found.items() if violations} == {}
-
-
-def test_no_page_scrolls_sideways(signed_in: Page, live_server) -> None:
-    wide = {}
-    for path in [*PAGES, *detail_pages()]:
-        signed_in.goto(live_server.url + path)
-        for width in (360, 390, 768, 1440, 2560):
-            signed_in.set_viewport_size({"width": width, "height": 900})
-            found = signed_in.evaluate("document.documentElement.scrollWidth")
-            if found > width:
-                wide[path, width] = found
-    assert wide == {}
+def test_every_page_is_accessible_in_both_themes_and_never_scrolls_sideways(signed_in: Page, live_server, axe) -> None:
+    assert unfit(signed_in, axe, *(live_server.url + path for path in [*PAGES, *detail_pages()])) == {}
 
 
 def test_pages_can_be_read_and_decided_on_without_script(
@@ -163,15 +149,6 @@ def test_keys_move_pick_and_open(signed_in: Page, live_server) -> None:
     expect(page.locator(".pick:checked")).to_have_count(0)
     page.keyboard.press("Enter")
     page.wait_for_url(re.compile(r"/credentials/[0-9a-f-]{36}/"))
-
-
-def test_the_palette_finds_a_credential_by_name(signed_in: Page) -> None:
-    page = signed_in
-    page.keyboard.press("/")
-    page.keyboard.type("github")
-    page.get_by_role("option").filter(has_text="github-prod / GITHUB").first.wait_for()
-    page.keyboard.press("Enter")
-    page.wait_for_url(re.compile("/credentials/|/servers/"))
 
 
 def test_sorting_swaps_the_list_and_keeps_the_address(signed_in: Page, live_server) -> None:

@@ -10,7 +10,7 @@ from access.models import User
 from inventory.models import Grant
 from inventory.states import TrustModel
 from tests import factories
-from tests.browser.conftest import serious
+from tests.browser.conftest import unfit
 
 
 @pytest.fixture
@@ -55,19 +55,8 @@ def test_a_draft_is_found_in_the_matrix_and_approved_in_a_dialog(at_work: Page, 
     assert drafted.approved_by == str(User.objects.get(username="reviewer"))
 
 
-@pytest.mark.parametrize(("scheme", "width"), [("light", 390), ("dark", 390), ("light", 1440), ("dark", 1440)])
-def test_its_pages_are_accessible_and_never_scroll_sideways(at_work: Page, drafted: Grant, axe: Axe, scheme, width):
-    at_work.emulate_media(color_scheme=scheme)
-    at_work.set_viewport_size({"width": width, "height": 900})
-    root = at_work.url.rstrip("/")
+def test_its_pages_are_accessible_in_both_themes_and_never_scroll_sideways(at_work: Page, drafted: Grant, axe: Axe):
     client, server = drafted.client_id, drafted.server_id
-    for path in (
-        "/grants/",
-        "/grants/list/",
-        f"/grants/{client}/{server}/",
-        f"/servers/{server}/",
-        f"/clients/{client}/",
-    ):
-        at_work.goto(root + path)
-        assert serious(axe.run(at_work)) == [], path
-        assert at_work.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth"), path
+    paths = ("/grants/", "/grants/list/", f"/grants/{client}/{server}/", f"/servers/{server}/", f"/clients/{client}/")
+    root = at_work.url.rstrip("/")
+    assert unfit(at_work, axe, *(root + path for path in paths), at=(390, 1440)) == {}
