@@ -4,6 +4,7 @@ Each marks the credential as operated at that time, so that what was listed befo
 entry of their own where the operation's says it; they belong inside its action.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -16,6 +17,7 @@ from access.actors import Actor
 from audit.actions import action, in_order, record
 from audit.events import Event
 from inventory.models import Credential, CredentialVersion
+from inventory.states import ENDED, CredentialStatus
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,13 +55,17 @@ def record_issued(credential: Credential, new: NewVersion, *, now: datetime, act
     # What the credential knows of the current version alone is kept with it, for the way back.
     CredentialVersion.objects.filter(credential=row, is_current=True).update(expires_at=row.expires_at)
     version.save(force_insert=True)
-    Credential.objects.filter(pk=row.pk).update(operated_at=now)
+    status = row.status if row.status in ENDED else CredentialStatus.ROTATING
+    Credential.objects.filter(pk=row.pk).update(operated_at=now, status=status)
     return version
 
 
 @action
-def make_current(version: CredentialVersion, *, now: datetime, actor: Actor) -> None:
-    """The credential is this version from now on, for listings too. Also the way back to the one before."""
+def make_current(version: CredentialVersion, *, now: datetime, actor: Actor, **changes: Any) -> Mapping[str, Any]:
+    """The credential is this version from now on, for listings too. Also the way back to the one before.
+
+    The answer is what of the credential is otherwise now, `changes` with it.
+    """
     held = CredentialVersion.objects.get(pk=version.pk)
     row = _locked(held.credential_id, held.identity_key)
     CredentialVersion.objects.filter(credential=row, is_current=True).exclude(pk=held.pk).update(is_current=False)
@@ -71,11 +77,12 @@ def make_current(version: CredentialVersion, *, now: datetime, actor: Actor) -> 
         "issued_at": held.issued_at,
         "expires_at": held.expires_at,
         "operated_at": now,
+        **changes,
     }
     if held.identity_key and held.identity_key != row.identity_key:
         values["identity_key"] = held.identity_key
     try:
-        with transaction.atomic():
+        with transaction.atomic(savepoint="identity_key" in values):
             Credential.objects.filter(pk=row.pk).update(**values)
     except IntegrityError as exc:
         if "credential_identity_is_unique" not in str(exc):
@@ -83,6 +90,7 @@ def make_current(version: CredentialVersion, *, now: datetime, actor: Actor) -> 
         # A sync that looked before the version was recorded has made a credential of it.
         _absorb(held.identity_key, by=row, now=now, actor=actor)
         Credential.objects.filter(pk=row.pk).update(**values)
+    return values
 
 
 def _locked(pk: UUID, identity: str) -> Credential:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from lifecycle.actions.consumers import note_seen
-from lifecycle.models import Operation
+from lifecycle.models import Operation, StepAttempt
 from lifecycle.models.consumers import Consumer, consumers_of, promoted_at
 from lifecycle.states import Acknowledged
 from providers.base import DiscoveredVersion, Status
@@ -63,21 +63,32 @@ class Standing:
 
 
 def judge(
-    operation: Operation, *, versions: Sequence[DiscoveredVersion], now: datetime, tells_use: bool = False
+    operation: Operation,
+    *,
+    versions: Sequence[DiscoveredVersion],
+    now: datetime,
+    tells_use: bool = False,
+    attempts: Sequence[StepAttempt] | None = None,
 ) -> CutOver:
     """Whether the old version of a rotation may be suspended.
 
     `versions` are as the provider lists them at this moment, and `tells_use` whether it keeps a record of their use
     (LAST_USED): an absent date means never used then, and unknown without it. Who was seen to have moved is written
-    down, so that it stays known whatever their configuration says later.
+    down, so that it stays known whatever their configuration says later. `attempts` are all of the operation, where
+    they are at hand.
     """
-    standing = standing_of(operation, versions=versions, now=now, tells_use=tells_use)
+    standing = standing_of(operation, versions=versions, now=now, tells_use=tells_use, attempts=attempts)
     note_seen(operation, standing.consumers, now=now)
     return decide(standing, now)
 
 
 def standing_of(
-    operation: Operation, *, versions: Sequence[DiscoveredVersion], now: datetime, tells_use: bool = False
+    operation: Operation,
+    *,
+    versions: Sequence[DiscoveredVersion],
+    now: datetime,
+    tells_use: bool = False,
+    attempts: Sequence[StepAttempt] | None = None,
 ) -> Standing:
     old, new = operation.old_version, operation.new_version
     listed = {version.external_id: version for version in versions}
@@ -85,9 +96,9 @@ def standing_of(
     of_new = listed.get(new.external_id) if new is not None else None
     tells = of_old is not None and (tells_use or of_old.last_used_at is not None)
     standing = Standing(
-        promoted_at=promoted_at(operation) or operation.step_at,
+        promoted_at=promoted_at(operation, attempts) or operation.step_at,
         overlap=operation.overlap,
-        consumers=consumers_of(operation),
+        consumers=consumers_of(operation, attempts),
         tells_use=tells,
         used_at=of_old.last_used_at if of_old is not None else None,
         new_used_at=of_new.last_used_at if of_new is not None else None,

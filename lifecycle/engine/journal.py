@@ -3,12 +3,13 @@
 Every write repeats the token of the lease. Where it no longer fits nothing is written: `LeaseLost`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from types import MappingProxyType
+from typing import Any, cast
 
 from django.db import connection as database
-from django.db.models import F
+from django.db.models import F, Field, Model
 
 from access.actors import Actor
 from audit.actions import action, record
@@ -25,6 +26,18 @@ FIRST_PEACE = timedelta(seconds=30)
 LONGEST_PEACE = timedelta(minutes=10)
 LONGEST_RETRY_AFTER = timedelta(hours=1)
 LONGEST_SAID = 1_000
+OF_AN_ATTEMPT = (
+    "step",
+    "number",
+    "lease_token",
+    "worker",
+    "intent",
+    "begun_at",
+    "ended_at",
+    "outcome",
+    "said",
+    "result",
+)
 RELEASED: Mapping[str, Any] = {"lease_token": None, "lease_until": None}
 
 
@@ -33,10 +46,10 @@ def open_attempt(
     work: Work, intent: Mapping[str, Any], *, lost: StepAttempt | None, worker: str, now: datetime
 ) -> StepAttempt:
     """Commit what the step at hand is about to do. What a dead worker left under way ends here."""
-    _fenced(work, {"attempts": work.operation.attempts + 1, "lease_until": now + LEASE})
-    if lost is not None:
-        _end(lost, AttemptOutcome.LOST, "Its worker died; what it had done was looked for.", {}, now)
-    return _open(work, Step(work.operation.step), intent, worker=worker, now=now)
+    _change(work, {"attempts": work.operation.attempts + 1, "lease_until": now + LEASE})
+    begun = {"step": Step(work.operation.step), "intent": intent, "begun_at": now}
+    (opened,) = _write(work, ["attempts", "lease_until"], over=lost, came=_lost(lost, now), new=[begun], worker=worker)
+    return opened
 
 
 @action
@@ -73,19 +86,22 @@ def close(
         changes["attempts"] = max(0, operation.attempts + (attempt is None) - (not outcome.is_counted))
     opened_step = following if moves and following in intend else None
     if opened_step is not None:
-        changes |= {"attempts": 1}
+        changes["attempts"] = 1
     changes |= {"lease_until": now + LEASE} if moves else RELEASED
-    _fenced(work, changes)
-    if lost is not None:
-        _end(lost, AttemptOutcome.LOST, "Its worker died; what it had done was looked for.", {}, now)
-    _write_attempt(work, step, outcome, attempt, worker=worker, now=now)
-    _tell(work, step, outcome, following, actor)
-    opened = None
+    _change(work, changes)
+    came, new = _lost(lost, now), []
+    if attempt is not None:
+        came = _ended(outcome, now)
+    elif not _waits_as_it_did(work, step, outcome):
+        # A step that only looks leaves no mark, so what it was about to do need not be known beforehand.
+        new.append({"step": step, "begun_at": now, **_ended(outcome, now)})
     if opened_step is not None:
-        opened = _open(work, opened_step, intend[opened_step](work), worker=worker, now=now)
+        new.append({"step": opened_step, "intent": intend[opened_step](work), "begun_at": now})
+    written = _write(work, changes, over=attempt or lost, came=came, new=new, worker=worker)
+    _tell(work, step, outcome, following, actor)
     if not moves:
         _count(work)
-    return opened
+    return written[-1] if opened_step is not None else None
 
 
 @action
@@ -102,10 +118,11 @@ def close_look(work: Work, outcome: Outcome, *, actor: Actor, worker: str, now: 
             changes |= outcome.changes
         case Again():
             changes["look_at"] = outcome.until
-    mine = Operation.objects.filter(pk=operation.pk, lease_token=work.lease.token, proof=Proof.UNVERIFIABLE)
-    if not mine.update(**changes):
-        raise LeaseLost  # a person has said meanwhile what they saw
-    _write_attempt(work, Step(operation.step), outcome, None, worker=worker, now=now)
+    _change(work, changes)
+    step = Step(operation.step)
+    new = [] if _waits_as_it_did(work, step, outcome) else [{"step": step, "begun_at": now, **_ended(outcome, now)}]
+    # Not where a person has said meanwhile what they saw.
+    _write(work, changes, new=new, worker=worker, among=f"proof = '{Proof.UNVERIFIABLE}'")
     if isinstance(outcome, Done):
         record(Event.OPERATION_VERIFIED, actor=actor, subject=operation, detail={"said": outcome.said})
     _count(work)
@@ -171,45 +188,19 @@ def _next(operation: Operation, outcome: Outcome, following: Step | None, now: d
             }
 
 
-def _fenced(work: Work, changes: Mapping[str, Any]) -> None:
-    mine = Operation.objects.open().filter(pk=work.operation.pk, lease_token=work.lease.token)
-    if not mine.update(**changes):
-        raise LeaseLost
+def _change(work: Work, changes: Mapping[str, Any]) -> None:
     for name, value in changes.items():
         setattr(work.operation, name, value)
-    if changes.get("lease_until"):
-        work.lease.until = changes["lease_until"]
 
 
-def _open(work: Work, step: Step, intent: Mapping[str, Any], *, worker: str, now: datetime) -> StepAttempt:
-    attempt = StepAttempt(
-        operation=work.operation,
-        step=step,
-        number=_number(work),
-        lease_token=work.lease.token,
-        worker=worker,
-        intent=dict(intent),
-        begun_at=now,
-    )
-    attempt.save(force_insert=True)
-    work.attempts.append(attempt)
-    return attempt
+def _lost(lost: StepAttempt | None, now: datetime) -> Mapping[str, Any]:
+    if lost is None:
+        return {}
+    said = "Its worker died; what it had done was looked for."
+    return {"ended_at": now, "outcome": AttemptOutcome.LOST, "said": said, "result": {}}
 
 
-def _number(work: Work) -> int:
-    return work.attempts[-1].number + 1 if work.attempts else 1
-
-
-def _end(attempt: StepAttempt, came: AttemptOutcome, said: str, result: Mapping[str, Any], now: datetime) -> None:
-    attempt.ended_at, attempt.outcome, attempt.said, attempt.result = now, came, said[:LONGEST_SAID], dict(result)
-    StepAttempt.objects.filter(pk=attempt.pk, ended_at=None).update(
-        ended_at=now, outcome=came, said=attempt.said, result=attempt.result
-    )
-
-
-def _write_attempt(
-    work: Work, step: Step, outcome: Outcome, attempt: StepAttempt | None, *, worker: str, now: datetime
-) -> None:
+def _ended(outcome: Outcome, now: datetime) -> Mapping[str, Any]:
     match outcome:
         case Done():
             came, said, result = AttemptOutcome.DONE, outcome.said, outcome.result
@@ -219,27 +210,75 @@ def _write_attempt(
             came, said, result = AttemptOutcome.STALLED, outcome.said, {}
         case Waits():
             came, said, result = AttemptOutcome.WAITS, outcome.sentence, {}
-            last = work.attempts[-1] if work.attempts else None
-            if attempt is None and last is not None and (last.step, last.said) == (step, said):
-                return  # it waits as it did
-    if attempt is not None:
-        _end(attempt, came, said, result, now)
-        return
-    # A step that only looks leaves no mark, so what it was about to do need not be known beforehand.
-    made = StepAttempt(
-        operation=work.operation,
-        step=step,
-        number=_number(work),
-        lease_token=work.lease.token,
-        worker=worker,
-        begun_at=now,
-        ended_at=now,
-        outcome=came,
-        said=said[:LONGEST_SAID],
-        result=dict(result),
-    )
-    made.save(force_insert=True)
-    work.attempts.append(made)
+    return {"ended_at": now, "outcome": came, "said": said[:LONGEST_SAID], "result": dict(result)}
+
+
+def _waits_as_it_did(work: Work, step: Step, outcome: Outcome) -> bool:
+    last = work.attempts[-1] if work.attempts else None
+    return isinstance(outcome, Waits) and last is not None and (last.step, last.said) == (step, outcome.sentence)
+
+
+def _write(
+    work: Work,
+    changed: Iterable[str],
+    *,
+    over: StepAttempt | None = None,
+    came: Mapping[str, Any] = MappingProxyType({}),
+    new: Sequence[Mapping[str, Any]] = (),
+    worker: str,
+    among: str = "closed_at IS NULL",
+) -> list[StepAttempt]:
+    """One statement for what changed of the operation, what came of the attempt under way, and the next attempts.
+
+    By hand, since a worker does little else. Where the lease is somebody else's, nothing of it is written: LeaseLost.
+    """
+    operation = work.operation
+    names, values = _columns(Operation, {name: getattr(operation, name) for name in changed})
+    mine = f"UPDATE lifecycle_operation SET {', '.join(f'{name} = %s' for name in names)}"
+    parts = [f"mine AS ({mine} WHERE id = %s AND lease_token = %s AND {among} RETURNING id)"]
+    values += [operation.pk, work.lease.token]
+    source = "mine"
+    if over is not None:
+        names, ends = _columns(StepAttempt, came)
+        parts.append(
+            f"over AS (UPDATE lifecycle_stepattempt SET {', '.join(f'{name} = %s' for name in names)}"
+            " FROM mine WHERE operation_id = mine.id AND ended_at IS NULL RETURNING operation_id)"
+        )
+        values += ends
+        source = "mine LEFT JOIN over ON true"  # one ends before the next is opened: there is one under way at most
+    attempts = []
+    for number, begun in enumerate(new, start=work.attempts[-1].number + 1 if work.attempts else 1):
+        attempt = StepAttempt(operation=operation, number=number, lease_token=work.lease.token, worker=worker, **begun)
+        names, begins = _columns(StepAttempt, {name: getattr(attempt, name) for name in OF_AN_ATTEMPT})
+        parts.append(
+            f"new_{number} AS (INSERT INTO lifecycle_stepattempt (operation_id, {', '.join(names)})"
+            f" SELECT mine.id, {', '.join(['%s'] * len(names))} FROM {source} RETURNING id)"
+        )
+        values += begins
+        attempts.append(attempt)
+    keys = "".join(f", (SELECT id FROM new_{attempt.number})" for attempt in attempts)
+    with database.cursor() as cursor:
+        cursor.execute(f"WITH {', '.join(parts)} SELECT id{keys} FROM mine", values)
+        found = cursor.fetchone()
+    if found is None:
+        raise LeaseLost
+    for attempt, key in zip(attempts, found[1:], strict=True):
+        attempt.pk = key
+    for name, value in came.items():
+        setattr(over, name, value)
+    if operation.lease_until is not None:
+        work.lease.until = operation.lease_until
+    work.attempts += attempts
+    return attempts
+
+
+def _columns(model: type[Model], values: Mapping[str, Any]) -> tuple[list[str], list[Any]]:
+    names, prepared = [], []
+    for name, value in values.items():
+        field = cast("Field[Any, Any]", model._meta.get_field(name))
+        names.append(str(field.column))
+        prepared.append(field.get_db_prep_save(value.pk if isinstance(value, Model) else value, database))
+    return names, prepared
 
 
 def _tell(work: Work, step: Step, outcome: Outcome, following: Step | None, actor: Actor) -> None:

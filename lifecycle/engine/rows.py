@@ -13,7 +13,7 @@ from inventory.actions import succession, versions
 from inventory.actions.versions import NewVersion, record_issued
 from inventory.discovery.listing import IDENTITY, fit
 from inventory.models import Credential, CredentialVersion, Use
-from inventory.states import ENDED, CredentialKind, CredentialStatus
+from inventory.states import CredentialKind, CredentialStatus
 
 ACTOR = Actor.system("operations")
 EXTERNAL_ID, HINT = 200, 40
@@ -34,17 +34,12 @@ def add_version(credential: Credential, issued: Mapping[str, Any], now: datetime
         issued_at=_at(issued, "issued_at"),
         expires_at=_at(issued, "expires_at"),
     )
-    version = record_issued(credential, new, now=now, actor=ACTOR)
-    if version.credential.status not in ENDED:  # as it was read when it was locked
-        Credential.objects.filter(pk=credential.pk).update(status=CredentialStatus.ROTATING)
-    return version
+    return record_issued(credential, new, now=now, actor=ACTOR)
 
 
 def make_current(credential: Credential, version: CredentialVersion, now: datetime) -> None:
     """Consumers read this version from now on; the credential shows it, and nobody has seen its use."""
-    versions.make_current(version, now=now, actor=ACTOR)
-    Credential.objects.filter(pk=credential.pk).update(last_used_at=None)
-    credential.refresh_from_db()
+    _become(credential, versions.make_current(version, now=now, actor=ACTOR, last_used_at=None))
 
 
 def client_succeeded(credential: Credential, version: CredentialVersion, now: datetime) -> None:
@@ -66,9 +61,13 @@ def make_current_again(credential: Credential, old: CredentialVersion | None, no
     if old is None:
         CredentialVersion.objects.filter(credential=credential, is_current=True).update(is_current=False)
         return
-    versions.make_current(old, now=now, actor=ACTOR)
+    _become(credential, versions.make_current(old, now=now, actor=ACTOR))
     CredentialVersion.objects.filter(pk=old.pk).update(suspended_at=None)
-    credential.refresh_from_db()
+
+
+def _become(credential: Credential, values: Mapping[str, Any]) -> None:
+    for name, value in values.items():
+        setattr(credential, name, value)
 
 
 def suspended(credential: Credential, external_ids: list[str], now: datetime) -> None:

@@ -294,7 +294,8 @@ def run_overlap(work: Work, attempt: StepAttempt | None) -> Outcome:
     if work.can(Capability.REPLACES):
         return Done(said="There is no overlap: issuing the new version ended the old one.")
     versions = work.provider.versions(work.ref) if work.can(Capability.LISTS_VERSIONS) else ()
-    found = judge(work.operation, versions=versions, now=work.clock(), tells_use=work.can(Capability.LAST_USED))
+    tells_use = work.can(Capability.LAST_USED)
+    found = judge(work.operation, versions=versions, now=work.clock(), tells_use=tells_use, attempts=work.attempts)
     if found.is_ready:
         return Done(said=found.sentence)
     if found.is_escalated or found.look_again_at is None:

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from django.db.models import Q
+from django.db import connection as database
 
-from inventory.models import Credential, CredentialVersion, Use
+from inventory.models import CredentialVersion
 from inventory.states import Admission
-from lifecycle.models.operations import Acknowledgement, Delivery, Operation, StepAttempt
+from lifecycle.models.operations import Acknowledgement, Operation, StepAttempt
 from lifecycle.states import Acknowledged, AttemptOutcome, OperationKind, Step
 
 NAMES_IT = "Its configuration names the new version."
@@ -53,8 +53,8 @@ def promoted_at(operation: Operation, attempts: Iterable[StepAttempt] | None = N
 
 
 def consumers_of(operation: Operation, attempts: Iterable[StepAttempt] | None = None) -> tuple[Consumer, ...]:
-    """Everybody known to use the credential, by name, then those who only called themselves so. Six queries at most,
-    four where its versions were read with the operation and all its attempts are given.
+    """Everybody known to use the credential, by name, then those who only called themselves so. Four queries at most,
+    two where its versions were read with the operation and all its attempts are given.
 
     A client was seen to have moved when its configuration was looked at after the promotion and holds the old version
     nowhere any more. That it names a reference shows nothing: it named it before, and may not have read it again.
@@ -96,10 +96,6 @@ class _Held:
         )
 
 
-def _in_service() -> Q:
-    return Q(is_disabled=False, client__gone_at=None) & ~Q(client__admission=Admission.REMOVED)
-
-
 def _versions(operation: Operation) -> tuple[CredentialVersion | None, CredentialVersion | None]:
     if {"old_version", "new_version"} <= operation._state.fields_cache.keys():
         return operation.old_version, operation.new_version
@@ -114,51 +110,44 @@ def _versions(operation: Operation) -> tuple[CredentialVersion | None, Credentia
 def _uses(
     operation: Operation, *, old: CredentialVersion | None, since: datetime | None
 ) -> dict[UUID, tuple[str, list[_Held]]]:
-    """By client, its name and where it holds the credential.
+    """By client, its name and where it holds a credential: of those in service that hold this one somewhere.
 
     A listing may know the old version, or the place it is delivered to, as a credential of its own: a configuration
     file is read without the provider. Who names those uses this credential too.
     """
-    same = Q(credential=operation.credential_id)
-    twins = Q(pk__in=[])
-    if old is not None and old.fingerprint:
-        twins |= Q(fingerprint=old.fingerprint)
-    if old is not None and old.external_id:
-        twins |= Q(external_id=old.external_id)
-    location = Delivery.objects.filter(credential=operation.credential_id).values_list("location", flat=True).first()
-    if location:
-        twins |= Q(identity_key=f"ref:{location}")
-    keys = list(Credential.objects.filter(twins).exclude(pk=operation.credential_id).values_list("pk", flat=True))
-    if keys:
-        same |= Q(credential__in=keys)
-    open_then = Q(gone_at=None) | Q(gone_at__gt=since) if since is not None else Q(gone_at=None)
     held: dict[UUID, tuple[str, list[_Held]]] = {}
-    clients = Use.objects.filter(_in_service() & same & open_then).order_by().values("client")
-    # Those very uses are among their places, so each client comes up.
-    places = Use.objects.filter(open_then, is_disabled=False, client__in=clients, credential__isnull=False)
-    columns = (
-        "client_id",
-        "client__name",
-        "credential_id",
-        "credential__fingerprint",
-        "credential__external_id",
-        "credential__identity_key",
-        "first_seen_at",
-        "gone_at",
-    )
-    for (
-        client_id,
-        name,
-        credential_id,
-        fingerprint,
-        external_id,
-        identity,
-        first_seen_at,
-        gone_at,
-    ) in places.values_list(*columns):
-        is_it = credential_id == operation.credential_id or (bool(location) and identity == f"ref:{location}")
-        _, uses = held.setdefault(client_id, (name, []))
-        uses.append(_Held(is_it, fingerprint, external_id, first_seen_at, gone_at))
+    with database.cursor() as cursor:
+        cursor.execute(
+            """
+            WITH place AS (SELECT 'ref:' || location AS identity FROM lifecycle_delivery WHERE credential_id = %(it)s),
+            same AS (
+              SELECT id FROM inventory_credential WHERE id = %(it)s
+              UNION SELECT id FROM inventory_credential WHERE %(fingerprint)s <> '' AND fingerprint = %(fingerprint)s
+              UNION SELECT id FROM inventory_credential WHERE %(external_id)s <> '' AND external_id = %(external_id)s
+              UNION SELECT id FROM inventory_credential WHERE identity_key IN (SELECT identity FROM place)
+            ),
+            open_then AS NOT MATERIALIZED (
+              SELECT * FROM inventory_use
+              WHERE NOT is_disabled AND (gone_at IS NULL OR gone_at > %(since)s::timestamptz)
+            )
+            SELECT l.id, l.name, c.id = %(it)s OR c.identity_key IN (SELECT identity FROM place),
+                   c.fingerprint, c.external_id, u.first_seen_at, u.gone_at
+            FROM inventory_mcpclient l
+            JOIN open_then u ON u.client_id = l.id
+            JOIN inventory_credential c ON c.id = u.credential_id
+            WHERE l.gone_at IS NULL AND l.admission <> %(removed)s
+              AND l.id IN (SELECT client_id FROM open_then WHERE credential_id IN (SELECT id FROM same))
+            """,
+            {
+                "it": operation.credential_id,
+                "fingerprint": old.fingerprint if old is not None else "",
+                "external_id": old.external_id if old is not None else "",
+                "since": since,
+                "removed": Admission.REMOVED.value,
+            },
+        )
+        for client_id, name, *place in cursor.fetchall():
+            held.setdefault(client_id, (name, []))[1].append(_Held(*place))
     return held
 
 
