@@ -17,7 +17,6 @@ from access.actors import Actor
 from audit.actions import action, in_order, record
 from audit.events import Event
 from inventory.models import Credential, CredentialVersion
-from inventory.states import ENDED, CredentialStatus
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,8 +54,7 @@ def record_issued(credential: Credential, new: NewVersion, *, now: datetime, act
     # What the credential knows of the current version alone is kept with it, for the way back.
     CredentialVersion.objects.filter(credential=row, is_current=True).update(expires_at=row.expires_at)
     version.save(force_insert=True)
-    status = row.status if row.status in ENDED else CredentialStatus.ROTATING
-    Credential.objects.filter(pk=row.pk).update(operated_at=now, status=status)
+    Credential.objects.filter(pk=row.pk).update(operated_at=now)
     return version
 
 

@@ -13,7 +13,7 @@ from inventory.actions import succession, versions
 from inventory.actions.versions import NewVersion, record_issued
 from inventory.discovery.listing import IDENTITY, fit
 from inventory.models import Credential, CredentialVersion, Use
-from inventory.states import CredentialKind, CredentialStatus
+from inventory.states import ENDED, CredentialKind, CredentialStatus
 
 ACTOR = Actor.system("operations")
 EXTERNAL_ID, HINT = 200, 40
@@ -34,7 +34,10 @@ def add_version(credential: Credential, issued: Mapping[str, Any], now: datetime
         issued_at=_at(issued, "issued_at"),
         expires_at=_at(issued, "expires_at"),
     )
-    return record_issued(credential, new, now=now, actor=ACTOR)
+    version = record_issued(credential, new, now=now, actor=ACTOR)
+    if version.credential.status not in ENDED:  # as it was read when it was locked
+        Credential.objects.filter(pk=credential.pk).update(status=CredentialStatus.ROTATING)
+    return version
 
 
 def make_current(credential: Credential, version: CredentialVersion, now: datetime) -> None:
