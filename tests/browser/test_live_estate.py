@@ -18,7 +18,7 @@ from inventory.engine import sync
 from inventory.models import Connection, Grant, McpServer
 from lifecycle.actions.evaluation import evaluate
 from tests import factories
-from tests.browser.conftest import serious
+from tests.browser.conftest import unfit
 from tests.demo_servers import DemoServers
 
 WORKER = Actor.system("worker")
@@ -106,19 +106,7 @@ def test_its_pages_are_accessible_in_both_themes_and_never_scroll_sideways(
         f"/connections/{connection.pk}/",
         "/search/?q=notes",
     ]
-    wide, found = [], {}
-    for path in paths:
-        at_work.goto(live_server.url + path)
-        for width in (360, 390, 1440):
-            at_work.set_viewport_size({"width": width, "height": 900})
-            if at_work.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth"):
-                wide.append((path, width))
-        for scheme in ("light", "dark"):
-            at_work.emulate_media(color_scheme=scheme, reduced_motion="reduce")
-            if violations := serious(axe.run(at_work)):
-                found[path, scheme] = violations
-    assert wide == []
-    assert found == {}
+    assert unfit(at_work, axe, *(live_server.url + path for path in paths)) == {}
 
 
 def test_a_page_that_fills_itself_takes_the_focus_from_nobody(
