@@ -188,17 +188,26 @@ def urls(patterns: list[URLPattern | URLResolver], prefix: str = "") -> Iterator
             yield "/" + prefix + str(pattern.pattern)
 
 
-def subjects() -> list[str]:
-    found = [
-        *(
-            row
-            for model in (Credential, McpServer, McpClient, Owner, Connection, Exposure)
-            for row in model.objects.all()
-        ),
-        # One of each rule: what a finding shows of its subject stands on that one's pages too.
-        *Finding.objects.order_by("rule", "pk").distinct("rule"),
-    ]
-    return [str(row.pk) for row in found]
+def subjects() -> dict[str, list[str]]:
+    """Keys of everything that has pages, by what it is."""
+    found: dict[str, list[str]] = {
+        model.__name__: [str(pk) for pk in model.objects.values_list("pk", flat=True)]
+        for model in (Credential, McpServer, McpClient, Owner, Connection, Exposure)
+    }
+    # One of each rule: what a finding shows of its subject stands on that one's pages too.
+    found["Finding"] = [str(row.pk) for row in Finding.objects.order_by("rule", "pk").distinct("rule")]
+    return {kind: keys for kind, keys in found.items() if keys}
+
+
+def asked_for(browser: Client, url: str, found: dict[str, list[str]]) -> Iterator[str]:
+    """The addresses of a page for everything that it shows: it knows some of a kind, or none of that kind."""
+    part = url[url.index("<") : url.index(">") + 1]
+    for keys in found.values():
+        tried = [url.replace(part, key) for key in (keys if len(keys) < 4 else keys[:: len(keys) // 3])]
+        if any(browser.get(each).status_code not in {404, 405} for each in tried):
+            yield from (url.replace(part, key) for key in keys)
+        else:
+            yield tried[0]
 
 
 def test_no_secret_is_on_a_page_in_the_api_or_in_an_export(synced: Connection, canaries: Canaries) -> None:
@@ -206,14 +215,14 @@ def test_no_secret_is_on_a_page_in_the_api_or_in_an_export(synced: Connection, c
     user.groups.add(Group.objects.get(name="administrator"))
     browser = Client(raise_request_exception=False)
     browser.force_login(user)
-    asked, leaks = 0, set()
+    asked, shown, leaks = 0, 0, set()
+    found = subjects()
     seqs = list(AuditEntry.objects.values_list("seq", flat=True))
     for url in urls(get_resolver().url_patterns):
         if "logout" in url or ("^" in url and "\\." in url and "format" in url):
             continue
         if "<uuid:" in url or "<pk>" in url:
-            part = url[url.index("<") : url.index(">") + 1]
-            wanted = [url.replace(part, pk) for pk in subjects()]
+            wanted = list(asked_for(browser, url, found))
         elif "<int:" in url:
             part = url[url.index("<") : url.index(">") + 1]
             wanted = [url.replace(part, str(seq)) for seq in seqs]
@@ -229,9 +238,11 @@ def test_no_secret_is_on_a_page_in_the_api_or_in_an_export(synced: Connection, c
             assert response.status_code < 500, each
             content = b"".join(response.streaming_content) if response.streaming else response.content
             asked += 1
+            shown += response.status_code == 200
             leaks |= {(each, door) for door in canaries.found_in(content.decode(errors="replace"))}
             leaks |= {(each, door) for door in canaries.found_in(str(response.headers))}
-    assert asked > 50
+    assert asked > 500
+    assert shown > 500
     assert leaks == set()
 
 
@@ -285,7 +296,7 @@ def test_no_secret_is_in_the_log(estate: Path, canaries: Canaries, caplog: pytes
     assert canaries.found_in(caplog.text) == []
 
 
-@pytest.mark.parametrize("arguments", [["--format", "json"], ["--format", "text"], ["--format", "json", "-v", "3"]])
+@pytest.mark.parametrize("arguments", [["--format", "text"], ["--format", "json", "-v", "3"]])
 def test_no_secret_is_printed_by_the_command_line(estate: Path, canaries: Canaries, arguments: list[str]) -> None:
     command = [sys.executable, str(settings.BASE_DIR / "manage.py"), "discover", str(estate), *arguments]
     said = subprocess.run(command, capture_output=True, text=True, env=dict(os.environ), check=False)
