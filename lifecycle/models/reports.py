@@ -140,6 +140,7 @@ def _instant(at: datetime | None) -> str | None:
 def lines(batch: Batch) -> Iterator[dict[str, Any]]:
     """Every line of the report, in constant memory."""
     for row in rows_of(batch).order_by("pk").iterator(chunk_size=2_000):
+        row.batch = batch
         yield said_of(row)
 
 

@@ -17,6 +17,7 @@ from django.db.models.functions import Lower
 
 from access.actors import Actor
 from inventory.models import Connection, Credential, CredentialVersion, Exposure, McpClient, McpServer, Owner, Use
+from inventory.models.base import AnyOf
 from inventory.states import ConnectionKind, Registration, TrustModel
 from lifecycle.models.operations import Delivery, Operation, ProviderLoad
 from lifecycle.models.windows import OperatingLimits
@@ -106,7 +107,7 @@ def direct(scope: Scope) -> Q:
         case ScopeKind.FINGERPRINT:
             return Q(fingerprint=scope.id)
         case ScopeKind.CREDENTIALS:
-            return Q(pk__in=scope.ids)
+            return Q(AnyOf("pk", [UUID(each) for each in scope.ids]))
 
 
 def _used(**of: str) -> QuerySet[Use, Any]:
@@ -147,10 +148,10 @@ def older_versions_of(fingerprint: str) -> list[Credential]:
 
 def preview(keys: Sequence[UUID], *, now: datetime) -> dict[str, Any]:
     """What would end, who loses it, and how soon it would be known, as JSON. Reads only."""
-    chosen = Credential.objects.filter(pk__in=keys).order_by()
-    uses = Use.objects.present().filter(credential__in=list(keys)).order_by()
-    open_ones = Operation.objects.open().filter(credential__in=list(keys)).order_by()
-    still_in_files = Exposure.objects.present().filter(credential__in=list(keys)).order_by()
+    chosen = Credential.objects.filter(AnyOf("pk", keys)).order_by()
+    uses = Use.objects.present().filter(AnyOf("credential_id", keys)).order_by()
+    open_ones = Operation.objects.open().filter(AnyOf("credential_id", keys)).order_by()
+    still_in_files = Exposure.objects.present().filter(AnyOf("credential_id", keys)).order_by()
     found = rows_together(
         counted=_counted(
             chosen,
