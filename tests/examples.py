@@ -4,14 +4,17 @@
 the costly ones stay in proportion.
 """
 
+import os
+
 from hypothesis import settings
 
 FEWEST = 10
+IS_NIGHT = os.environ.get("KEYREEVE_NIGHT") == "1"  # there is time for what takes the better part of an hour
 
 settings.register_profile("quick", max_examples=40)
 settings.register_profile("thorough", max_examples=400)
-# For one property at a time: pytest --hypothesis-profile=nightly tests/lifecycle/test_crash_points.py
-settings.register_profile("nightly", max_examples=5_000)
+# For one property at a time: KEYREEVE_NIGHT=1 pytest --hypothesis-profile=nightly tests/lifecycle/test_crash_points.py
+settings.register_profile("nightly", max_examples=10_000)
 settings.load_profile("quick")  # what is asked for on the command line is loaded after this
 
 
