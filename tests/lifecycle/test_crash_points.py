@@ -62,7 +62,7 @@ AT_EVERY_CALL: list[Fault] = [
 ]
 MOST_TURNS = 400
 # With what is tried at random and at boundaries elsewhere, more than five hundred schedules at every change.
-FEWEST = {"rotation": 100, "revocation": 50, "urgent revocation": 50, "rolled back": 70, "superseded": 150}
+FEWEST = {"rotation": 100, "revocation": 50, "urgent revocation": 50, "rolled back": 70, "superseded": 130}
 
 
 class Crash(BaseException):
@@ -370,11 +370,9 @@ def test_every_boundary_of_every_plan_may_be_the_last_one_where_effects_show_lat
 @pytest.mark.django_db
 @pytest.mark.parametrize("cloud", CLOUDS)
 @pytest.mark.parametrize("plan", PLANS)
-def test_every_fault_at_every_call_of_every_plan_at_every_kind_of_cloud(
-    plan: str, cloud: str, record_property: Callable[[str, object], None]
-) -> None:
+def test_every_fault_at_every_call_of_every_plan_at_every_kind_of_cloud(plan: str, cloud: str) -> None:
     play = Play(plan, cloud, turns_at=1)
-    record_property("schedules", branched(play, list(product(("before", "after"), FAULTS))))
+    assert branched(play, list(product(("before", "after"), FAULTS))) > play.called
     keep_no_secret_anywhere(play.estate)
 
 
