@@ -108,9 +108,7 @@ def keyreeve() -> Iterator[Keyreeve]:
 
 
 def test_an_empty_folder_becomes_a_running_keyreeve_and_ends_without_a_trace(keyreeve):
-    began = time.monotonic()
     process = keyreeve.start()
-    assert time.monotonic() - began < 45
     assert keyreeve.get("/healthz") == keyreeve.get("/readyz") == 200
     assert "1 server, 1 client, 1 credential" in keyreeve.said()
 

@@ -9,7 +9,7 @@ import pytest
 from inventory.discovery import launchers, names
 from inventory.discovery.scan import scan
 
-BOUND = 4.0  # seconds; each of these once took from five seconds to for ever
+BOUND = 15.0  # seconds of computing; each takes a fraction of one, and minutes where it looks again and again
 
 
 def server(**entry: object) -> str:
@@ -34,9 +34,9 @@ HOSTILE = {
 def test_a_small_hostile_file_is_read_in_time(case: str, tmp_path: Path) -> None:
     name, content = HOSTILE[case]
     (tmp_path / name).write_text(content)
-    begun = time.perf_counter()
+    begun = time.process_time()
     list(scan([tmp_path / name], key=b"k" * 32, home=tmp_path, system="Linux", environ={}, cache_dir=None))
-    assert time.perf_counter() - begun < BOUND
+    assert time.process_time() - begun < BOUND
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from inventory.discovery.decode import ParseError, decode
 from inventory.discovery.scan import scan
 
-BOUND = 3.0  # seconds
+BOUND = 15.0  # seconds of computing; each takes a fraction of one, and minutes where it looks again and again
 DEEP = "a." * 20_000 + "a"
 
 
@@ -32,9 +32,9 @@ HOSTILE = {
 def test_a_text_that_begins_again_and_again_is_read_in_time(case: str, tmp_path: Path) -> None:
     name, content = HOSTILE[case]
     (tmp_path / name).write_text(content)
-    begun = time.perf_counter()
+    begun = time.process_time()
     list(scan([tmp_path / name], key=b"k" * 32, home=tmp_path, system="Linux", environ={}, cache_dir=None))
-    assert time.perf_counter() - begun < BOUND
+    assert time.process_time() - begun < BOUND
 
 
 @pytest.mark.parametrize(

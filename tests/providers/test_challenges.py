@@ -78,7 +78,7 @@ def test_any_text_is_read_without_complaint(headers: list[str]) -> None:
 
 @pytest.mark.parametrize("piece", ['a="', "a=b,", "Bearer ", 'x="\\', "=", "a=b c=d ", ", ,", "a" * 7])
 def test_an_endless_header_costs_a_bounded_time(piece: str) -> None:
-    begun = time.perf_counter()
+    begun = time.process_time()
     found = parse([piece * 100_000] * 8)
     assert len(found) <= MAXIMUM_CHALLENGES
-    assert time.perf_counter() - begun < 2
+    assert time.process_time() - begun < 10  # seconds of computing; one that reads all of it takes minutes

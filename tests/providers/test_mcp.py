@@ -617,7 +617,7 @@ def test_a_launched_program_that_says_nothing_is_ended_in_time(tmp_path: Path) -
     begun = time.monotonic()
     seen = launch(tmp_path, "import time\ntime.sleep(600)", seconds=1)
     assert (seen.tools, seen.tools_error) == (None, "Listing the tools took longer than 1 s.")
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - begun < 120
 
 
 def test_a_launched_program_that_floods_its_pipe_is_ended(tmp_path: Path) -> None:
