@@ -4,23 +4,14 @@ The cloud itself kills: just before it does what a call asks, or after it did an
 every boundary between its provider, its sink and its database that way, without a line of the product knowing of it.
 """
 
-import contextlib
 import json
 import os
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
-from threading import Lock
-from uuid import UUID
 
-import psutil
-import psycopg
 import pytest
 from django.conf import settings
-from django.db import connection as database
 from django.utils import timezone
 from moto.moto_api._internal.models import moto_api_backend
 from moto.secretsmanager import secretsmanager_backends
@@ -34,10 +25,10 @@ from inventory.fingerprints import fingerprint
 from inventory.models import Connection, Credential, CredentialVersion
 from inventory.states import ConnectionKind
 from lifecycle.actions.requests import request_rotation
-from lifecycle.models import Delivery, Operation, ProviderLoad, StepAttempt
+from lifecycle.models import Delivery, Operation, StepAttempt
 from lifecycle.states import AttemptOutcome, OperationState, Proof
 from tests.clouds import MADE, Cloud, strict
-from tests.journeys.test_workers import until, worker
+from tests.journeys.killing import Killer, carried_through, whole_database
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -49,81 +40,27 @@ IS_NIGHT = os.environ.get("KEYREEVE_NIGHT") == "1"
 
 
 class Deadly(Cloud):
-    """Kills whoever works for the worker, once at each boundary: (step, call, before or after)."""
+    """A cloud that kills whoever asks it."""
 
-    def __init__(self, conninfo: str) -> None:
+    def __init__(self, killer: Killer) -> None:
         super().__init__()
-        self.conninfo = conninfo
-        self.worker: psutil.Process | None = None
-        self.killed: list[tuple[str, str, str]] = []
-        self.dead: set[UUID] = set()  # leases of those who died
-        self._killing = Lock()
+        self.killer = killer
 
     def answer(self, action: str, asked: dict[str, str], environ: Environ) -> Answer:
-        if self.worker is None or not (IS_NIGHT or action in MARKS):
+        if self.killer.worker is None or not (IS_NIGHT or action in MARKS):
             return super().answer(action, asked, environ)
-        step, lease = self._held()
-        if self._kills((step, action, "before"), lease):
+        step, lease = self.killer.held()
+        if self.killer.kills((step, action, "before"), lease):
             return Answer("503 gone")
         given = super().answer(action, asked, environ)
-        self._kills((step, action, "after"), lease)
+        self.killer.kills((step, action, "after"), lease)
         return given
-
-    def _held(self) -> tuple[str, UUID]:
-        with psycopg.connect(self.conninfo, autocommit=True) as session:
-            row = session.execute(
-                "SELECT step, lease_token FROM lifecycle_operation WHERE lease_token IS NOT NULL"
-            ).fetchone()
-        assert row is not None, "nobody is asked anything without a lease"
-        return row[0], row[1]
-
-    def _kills(self, boundary: tuple[str, str, str], lease: UUID) -> bool:
-        with self._killing:
-            if boundary in self.killed or self.worker is None:
-                return False
-            self.killed.append(boundary)
-            self.dead.add(lease)
-            for child in self.worker.children(recursive=True):
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    child.send_signal(signal.SIGKILL)
-            return True
-
-
-@contextlib.contextmanager
-def ringing() -> Iterator[subprocess.Popen[str]]:
-    """A process that rings for every operation whose id is written to it."""
-    known = database.settings_dict
-    code = (
-        "import sys, django; django.setup()\n"
-        "from lifecycle.tasks import advance_operation\n"
-        "for line in sys.stdin: advance_operation.delay(line.strip())\n"
-    )
-    environment = {
-        **os.environ,
-        "DATABASE_URL": f"postgresql://postgres@/{known['NAME']}?host={known['HOST']}",
-        "DJANGO_SETTINGS_MODULE": "config.settings",
-    }
-    child = subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-c", code],
-        cwd=settings.BASE_DIR,
-        env=environment,
-        stdin=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        yield child
-    finally:
-        if child.stdin is not None:
-            child.stdin.close()
-        child.wait(20)
 
 
 @pytest.fixture
 def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Deadly]:
-    known = database.settings_dict
-    conninfo = psycopg.conninfo.make_conninfo(host=known["HOST"], dbname=known["NAME"], user=known["USER"])
     moto_api_backend.reset()
-    deadly = Deadly(conninfo)
+    deadly = Deadly(Killer())
     server = Server(deadly)
     server.start()
     deadly.url = server.url
@@ -196,32 +133,6 @@ def credential(cloud: Deadly, connection: Connection) -> Credential:
     return row
 
 
-def carried_through(operation: Operation, cloud: Deadly, folder: Path) -> Operation:
-    """The operation once it has ended, however often its worker died on the way.
-
-    A dead worker's lease and the pause after a failure need time, which a test has not: it lets them be over.
-    """
-    with worker(folder, "") as child, ringing() as bell:
-        cloud.worker = psutil.Process(child.pid)
-
-        def has_ended() -> bool:
-            ago = timezone.now() - timedelta(seconds=1)
-            mine = Operation.objects.filter(pk=operation.pk)
-            mine.filter(lease_token__in=cloud.dead).update(lease_until=ago)
-            mine.filter(due_at__gt=ago, lease_until=None).update(due_at=ago)
-            ProviderLoad.objects.update(paused_until=None)
-            assert bell.stdin is not None
-            bell.stdin.write(f"{operation.pk}\n")
-            bell.stdin.flush()
-            operation.refresh_from_db()
-            assert operation.state != OperationState.STALLED, operation.error
-            return operation.closed_at is not None
-
-        until(has_ended, "the operation ends", patience=300)
-        cloud.worker = None
-    return operation
-
-
 def keys_of(user: str) -> dict[str, str]:
     """The secrets of a user's usable keys by id."""
     iam = iam_of(HOME_ACCOUNT)
@@ -234,17 +145,6 @@ def read_by_consumers() -> str:
     return str(entries.get_secret_value(ENTRY, "", "AWSCURRENT")["SecretString"])
 
 
-def whole_database() -> str:
-    """Every row of every table that an operation writes, as text."""
-    with database.cursor() as cursor:
-        tables = [table for table in database.introspection.table_names(cursor) if "_" in table]
-        said = []
-        for table in tables:
-            cursor.execute(f"SELECT coalesce(string_agg(t::text, ' '), '') FROM \"{table}\" t")
-            said.append(cursor.fetchone()[0])
-    return "\n".join(said)
-
-
 def test_a_rotation_survives_a_worker_killed_at_every_call(
     cloud: Deadly, credential: Credential, tmp_path: Path
 ) -> None:
@@ -252,10 +152,10 @@ def test_a_rotation_survives_a_worker_killed_at_every_call(
     operation = request_rotation(credential, actor=ACTOR, now=timezone.now(), reason="It is old")
     Operation.objects.filter(pk=operation.pk).update(overlap=timedelta(0))
 
-    carried_through(operation, cloud, tmp_path)
+    carried_through(operation, cloud.killer, tmp_path)
 
     assert (operation.state, operation.proof) == (OperationState.COMPLETED, Proof.VERIFIED)
-    assert len(cloud.killed) >= 12, cloud.killed
+    assert len(cloud.killer.killed) >= 12, cloud.killer.killed
     assert StepAttempt.objects.filter(operation=operation, outcome=AttemptOutcome.LOST).count() >= 6
     ((key_id, secret),) = keys_of("billing").items()  # no orphan beside the new one
     assert len([key for key in iam_of(HOME_ACCOUNT).access_keys.values() if key.user_name == "billing"]) == 1
