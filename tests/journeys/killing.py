@@ -57,7 +57,7 @@ class Killer:
 
 
 @contextlib.contextmanager
-def ringing() -> Iterator[subprocess.Popen[str]]:
+def ringing(broker: str) -> Iterator[subprocess.Popen[str]]:
     """A process that rings for every operation whose id is written to it."""
     known = database.settings_dict
     code = (
@@ -68,6 +68,7 @@ def ringing() -> Iterator[subprocess.Popen[str]]:
     environment = {
         **os.environ,
         "DATABASE_URL": f"postgresql://postgres@/{known['NAME']}?host={known['HOST']}",
+        "KEYREEVE_BROKER_URL": broker,
         "DJANGO_SETTINGS_MODULE": "config.settings",
     }
     child = subprocess.Popen(
@@ -85,12 +86,12 @@ def ringing() -> Iterator[subprocess.Popen[str]]:
         child.wait(20)
 
 
-def carried_through(operation: Operation, killer: Killer, folder: Path) -> Operation:
+def carried_through(operation: Operation, killer: Killer, folder: Path, *, broker: str = "") -> Operation:
     """The operation once it has ended, however often its worker died on the way.
 
     A dead worker's lease and the pause after a failure need time, which a test has not: it lets them be over.
     """
-    with worker(folder, "") as child, ringing() as bell:
+    with worker(folder, broker) as child, ringing(broker) as bell:
         killer.worker = psutil.Process(child.pid)
 
         def has_ended() -> bool:

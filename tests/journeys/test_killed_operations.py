@@ -29,6 +29,7 @@ from lifecycle.models import Delivery, Operation, StepAttempt
 from lifecycle.states import AttemptOutcome, OperationState, Proof
 from tests.clouds import MADE, Cloud, strict
 from tests.journeys.killing import Killer, carried_through, whole_database
+from tests.journeys.test_workers import BROKERS
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -145,26 +146,41 @@ def read_by_consumers() -> str:
     return str(entries.get_secret_value(ENTRY, "", "AWSCURRENT")["SecretString"])
 
 
+def is_whole(operation: Operation, old_secret: str, folder: Path) -> None:
+    """One usable secret, which consumers read and the inventory names; no orphan beside it, and none written down."""
+    assert (operation.state, operation.proof) == (OperationState.COMPLETED, Proof.VERIFIED)
+    ((key_id, secret),) = keys_of("billing").items()
+    assert len([key for key in iam_of(HOME_ACCOUNT).access_keys.values() if key.user_name == "billing"]) == 1
+    assert secret != old_secret
+    assert read_by_consumers() == secret
+    credential = Credential.objects.get(pk=operation.credential_id)
+    assert credential.external_id == key_id
+    assert credential.fingerprint == fingerprint(secret, key=settings.FINGERPRINT_KEY or b"")
+    assert verify(AuditEntry.objects.links()).broken is None
+    written = whole_database() + "".join(log.read_text(errors="replace") for log in folder.glob("*.log"))
+    assert secret not in written
+    assert old_secret not in written
+
+
+def asked_for(credential: Credential) -> Operation:
+    operation = request_rotation(credential, actor=ACTOR, now=timezone.now(), reason="It is old")
+    Operation.objects.filter(pk=operation.pk).update(overlap=timedelta(0))
+    return operation
+
+
 def test_a_rotation_survives_a_worker_killed_at_every_call(
     cloud: Deadly, credential: Credential, tmp_path: Path
 ) -> None:
     (old_secret,) = keys_of("billing").values()
-    operation = request_rotation(credential, actor=ACTOR, now=timezone.now(), reason="It is old")
-    Operation.objects.filter(pk=operation.pk).update(overlap=timedelta(0))
-
-    carried_through(operation, cloud.killer, tmp_path)
-
-    assert (operation.state, operation.proof) == (OperationState.COMPLETED, Proof.VERIFIED)
+    operation = carried_through(asked_for(credential), cloud.killer, tmp_path)
+    is_whole(operation, old_secret, tmp_path)
     assert len(cloud.killer.killed) >= 12, cloud.killer.killed
     assert StepAttempt.objects.filter(operation=operation, outcome=AttemptOutcome.LOST).count() >= 6
-    ((key_id, secret),) = keys_of("billing").items()  # no orphan beside the new one
-    assert len([key for key in iam_of(HOME_ACCOUNT).access_keys.values() if key.user_name == "billing"]) == 1
-    assert secret != old_secret
-    assert read_by_consumers() == secret
-    credential.refresh_from_db()
-    assert credential.external_id == key_id
-    assert credential.fingerprint == fingerprint(secret, key=settings.FINGERPRINT_KEY or b"")
-    assert verify(AuditEntry.objects.links()).broken is None
-    written = whole_database() + "".join(log.read_text() for log in tmp_path.glob("*.log"))
-    assert secret not in written
-    assert old_secret not in written
+
+
+@pytest.mark.parametrize("name", ["Redis", "RabbitMQ"])
+def test_a_rotation_goes_through_over_another_broker(name: str, credential: Credential, tmp_path: Path) -> None:
+    (old_secret,) = keys_of("billing").values()
+    with BROKERS[name](tmp_path) as broker:
+        operation = carried_through(asked_for(credential), Killer(), tmp_path, broker=broker)
+    is_whole(operation, old_secret, tmp_path)
