@@ -166,7 +166,11 @@ class Operation(Row):
             ),
         ]
         indexes: ClassVar = [
-            models.Index(fields=["-is_urgent", "due_at"], condition=Q(due_at__isnull=False), name="operation_due"),
+            models.Index(
+                fields=["connection", "-is_urgent", "due_at"],
+                condition=Q(due_at__isnull=False),
+                name="operation_due_there",
+            ),
             models.Index(fields=["connection", "lease_until"], condition=Q(closed_at=None), name="operation_open"),
             models.Index(fields=["credential", "-id"], name="operation_by_credential"),
             models.Index(fields=["batch", "id"], condition=Q(batch__isnull=False), name="operation_by_batch"),

@@ -2,6 +2,8 @@ from datetime import timedelta
 
 import pytest
 from django.conf import settings
+from django.db import connection as database
+from django.test.utils import CaptureQueriesContext
 
 from access.actors import Actor, ActorKind
 from access.roles import Role, held
@@ -182,3 +184,15 @@ def test_a_person_ends_by_hand_what_a_worker_gave_up_on_and_nothing_else(estate,
     assert (operation.state, operation.proof) == (OperationState.COMPLETED, Proof.UNVERIFIABLE)
     assert (operation.stalled_at, operation.error) == (None, "")
     assert operation.proof_reason == "Its provider did not do it. Ada says that it was ended: Removed in the console"
+
+
+def test_the_sweep_finds_what_is_due_by_an_index_however_long_the_queues_are(estate):
+    estate.revoke()
+    with CaptureQueriesContext(database) as asked:
+        assert len(claims.due(estate.clock())) == 1
+    with database.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")
+        cursor.execute(f"EXPLAIN {asked[-1]['sql']}")
+        plan = "\n".join(line for (line,) in cursor.fetchall())
+    assert "using operation_due_there on lifecycle_operation o " in plan
+    assert "Seq Scan on lifecycle_operation" not in plan
