@@ -94,7 +94,11 @@ details = st.recursive(
 
 
 @pytest.mark.django_db
-@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=examples(60),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(
     st.builds(
         DiscoveredCredential,

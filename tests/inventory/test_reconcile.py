@@ -304,7 +304,11 @@ rows_of_an_estate = st.lists(
 )
 
 
-@settings(max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=examples(40),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(st.lists(rows_of_an_estate, min_size=1, max_size=4))
 def test_whatever_was_listed_before_the_last_listing_alone_decides_what_is_present(listings) -> None:
     connection = create_connection(

@@ -301,7 +301,11 @@ def test_a_feed_that_names_the_old_key_describes_no_new_credential(account: Conn
 STEPS = st.lists(st.sampled_from(["issue", "promote", "suspend", "destroy", "look", "apply"]), max_size=14)
 
 
-@settings(max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=examples(40),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(STEPS)
 def test_whenever_a_look_begins_and_ends_a_key_is_one_credential(account: Connection, steps: list[str]) -> None:
     """A world of keys at the provider, an operation that changes it and the books, and one look under way at a time."""

@@ -227,7 +227,11 @@ CHANGES = {
 }
 
 
-@settings(max_examples=examples(10), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=examples(10),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(rows=ROWS, asked=st.tuples(ASKED, ASKED), days=st.integers(0, 200), change=st.sampled_from(sorted(CHANGES)))
 def test_whatever_the_estate_a_dry_run_says_what_saving_then_does(full, rows, asked, days, change):
     first, second = asked

@@ -474,7 +474,11 @@ def test_two_evaluations_never_run_at_once():
 DATES = st.one_of(st.none(), st.integers(-400, 400).map(lambda days: NOW + days * DAY))
 
 
-@settings(max_examples=examples(25), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=examples(25),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(
     rows=st.lists(
         st.tuples(

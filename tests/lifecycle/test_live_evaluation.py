@@ -227,7 +227,11 @@ def _issuer() -> AuthorizationServer:
     return AuthorizationServer.objects.get()
 
 
-@settings(max_examples=examples(15), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=examples(15),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(
     ages=st.tuples(st.integers(0, 40), st.none() | st.integers(0, 40), st.integers(1, 400), st.integers(0, 30)),
     events=st.lists(st.sampled_from([_admit, _grant, _probe, _fail]), max_size=3, unique=True),

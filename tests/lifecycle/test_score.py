@@ -68,7 +68,11 @@ def points(facts: dict[str, object]) -> int:
     return sum(part.step(facts, NOW).points for part in PARTS)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(10), deadline=None)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    max_examples=examples(10),
+    deadline=None,
+)
 @given(many=st.lists(some_facts, min_size=1, max_size=100))
 def test_the_database_and_the_page_reckon_the_same_score_from_the_same_facts(db, many):
     with connection.cursor() as cursor:

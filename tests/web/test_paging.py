@@ -40,7 +40,9 @@ orderings = st.builds(
     lambda ordering, descending: ordering.directed(descending=descending), st.sampled_from(ORDERINGS), st.booleans()
 )
 everywhere = settings(
-    max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(60),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
 
