@@ -551,7 +551,7 @@ class BatchViewSet(WritingViewSet):
     @writes(serializers.DecisionBody, "Hand over or revoke some of what a leaver answered for.")
     def decide(self, row: Batch, given: Mapping[str, Any]) -> Batch:
         what = Suggestion(given["what"]) if given["what"] else None
-        to = named(Owner.objects.visible_to(self.actor), given["to"], "to", "owner") if given["to"] else None
+        to = named(Owner.objects.visible_to(self.actor), given["to"], "to", "owner")
         asked = {"actor": self.actor, "now": timezone.now(), "reason": given["reason"]}
         leavers.decide_items(row, given["items"], what=what, to=to, **asked)
         return row

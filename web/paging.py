@@ -221,27 +221,36 @@ def capped_count(queryset: QuerySet[Any], limit: int = COUNT_LIMIT) -> Capped:
     return capped_counts([queryset], limit)[0]
 
 
-def rows_together(**querysets: QuerySet[Any]) -> dict[str, list[dict[str, Any]]]:
-    """The rows of several `values()` in one statement, by name: as JSON has them, so that keys are texts."""
-    found: dict[str, list[dict[str, Any]]] = {name: [] for name in querysets}
-    parts: dict[str, str] = {}
+def _together(querysets: Sequence[QuerySet[Any]], part: str) -> list[Any]:
+    """One value of each, in one statement; None for what is known to have no row. `part` is the SQL around its rows."""
+    parts: list[str] = []
     params: list[Any] = []
+    places: list[int | None] = []
     alias = "default"
-    for name, queryset in querysets.items():
+    for queryset in querysets:
         alias = queryset.db
         try:
             sql, values = queryset.query.get_compiler(alias).as_sql()
         except EmptyResultSet:
+            places.append(None)
             continue
-        parts[name] = f"(SELECT coalesce(json_agg(row_to_json(part)), '[]') FROM ({sql}) part)"
+        places.append(len(parts))
+        parts.append(part.format(sql))
         params += values
+    found: Sequence[Any] = ()
     if parts:
         with connections[alias].cursor() as cursor:
-            cursor.execute("SELECT " + ", ".join(parts.values()), params)
-            answers = cursor.fetchone()
-        for name, rows in zip(parts, answers, strict=True):
-            found[name] = json.loads(rows) if isinstance(rows, str) else rows
-    return found
+            cursor.execute("SELECT " + ", ".join(parts), params)
+            found = cursor.fetchone()
+    return [None if place is None else found[place] for place in places]
+
+
+def rows_together(**querysets: QuerySet[Any]) -> dict[str, list[dict[str, Any]]]:
+    """The rows of several `values()` in one statement, by name: as JSON has them, so that keys are texts."""
+    part = "(SELECT coalesce(json_agg(row_to_json(part)), '[]') FROM ({}) part)"
+    answers = _together(list(querysets.values()), part)
+    rows = (json.loads(answer) if isinstance(answer, str) else answer or [] for answer in answers)
+    return dict(zip(querysets, rows, strict=True))
 
 
 def capped_counts(querysets: Iterable[QuerySet[Any]], *limits: int) -> list[Capped]:
@@ -249,25 +258,6 @@ def capped_counts(querysets: Iterable[QuerySet[Any]], *limits: int) -> list[Capp
     rows_of = list(querysets)
     limits = limits or (COUNT_LIMIT,)
     bounds = [limits[min(i, len(limits) - 1)] for i in range(len(rows_of))]
-    parts: list[str] = []
-    params: list[Any] = []
-    answers: list[int | None] = []  # where in the row each count stands; None when it is known to be nought
-    alias = "default"
-    for queryset, limit in zip(rows_of, bounds, strict=True):
-        alias = queryset.db
-        try:
-            rows = queryset.order_by().values_list("pk")[: limit + 1]
-            sql, values = rows.query.get_compiler(alias).as_sql()
-        except EmptyResultSet:
-            answers.append(None)
-            continue
-        answers.append(len(parts))
-        parts.append(f"(SELECT count(*) FROM ({sql}) counted)")
-        params += values
-    found: Sequence[int] = ()
-    if parts:
-        with connections[alias].cursor() as cursor:
-            cursor.execute("SELECT " + ", ".join(parts), params)
-            found = cursor.fetchone()
-    counts = [0 if place is None else found[place] for place in answers]
+    rows = [queryset.order_by().values_list("pk")[: limit + 1] for queryset, limit in zip(rows_of, bounds, strict=True)]
+    counts = [count or 0 for count in _together(rows, "(SELECT count(*) FROM ({}) counted)")]
     return [Capped(min(count, limit), count > limit) for count, limit in zip(counts, bounds, strict=True)]

@@ -51,7 +51,7 @@ def test_a_place_that_never_answers_holds_a_person_up_for_as_long_as_was_said(si
     began = time.monotonic()
     answer = said(silent, patience=0.3)
     assert answer.sentence.startswith("It gave no answer within 0.3 seconds.")
-    assert time.monotonic() - began < 60
+    assert time.monotonic() - began < 10
 
 
 def test_places_that_never_answer_leave_room_for_the_pages(silent: dict[str, object]) -> None:
