@@ -13,6 +13,8 @@ IS_NIGHT = os.environ.get("KEYREEVE_NIGHT") == "1"  # there is time for what tak
 
 # A machine that is busy fails nothing: how long things take is for `make bench`.
 _PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# For a property whose examples share a fixture that they put back themselves; in place of what the profile suppresses.
+SHARED_FIXTURE = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 settings.register_profile("quick", _PATIENT, max_examples=40)
 settings.register_profile("thorough", _PATIENT, max_examples=400)
 # For one property at a time: KEYREEVE_NIGHT=1 pytest --hypothesis-profile=nightly tests/lifecycle/test_crash_points.py

@@ -7,7 +7,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from access.actors import Actor
@@ -19,7 +19,7 @@ from inventory.models import Credential
 from inventory.states import ConnectionKind
 from providers.base import DiscoveredCredential, Problem
 from providers.errors import Permanent
-from tests.examples import examples
+from tests.examples import SHARED_FIXTURE, examples
 
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 ACTOR = Actor.system("tests")
@@ -94,11 +94,7 @@ details = st.recursive(
 
 
 @pytest.mark.django_db
-@settings(
-    max_examples=examples(60),
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=SHARED_FIXTURE)
 @given(
     st.builds(
         DiscoveredCredential,

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 import pytest
 from django.db import connection as database
 from django.db import transaction
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from access.actors import Actor
@@ -21,7 +21,7 @@ from inventory.discovery.model import Class, FoundCredential, FoundFile, FoundSe
 from inventory.errors import LeaseLost
 from inventory.models import Connection, Credential, CredentialVersion, Exposure, McpClient, McpServer, SyncRun, Use
 from inventory.states import ConnectionKind, RunState
-from tests.examples import examples
+from tests.examples import SHARED_FIXTURE, examples
 
 ACTOR = Actor.system("tests")
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
@@ -304,11 +304,7 @@ rows_of_an_estate = st.lists(
 )
 
 
-@settings(
-    max_examples=examples(40),
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@settings(max_examples=examples(40), deadline=None, suppress_health_check=SHARED_FIXTURE)
 @given(st.lists(rows_of_an_estate, min_size=1, max_size=4))
 def test_whatever_was_listed_before_the_last_listing_alone_decides_what_is_present(listings) -> None:
     connection = create_connection(

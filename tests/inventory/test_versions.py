@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from access.actors import Actor
@@ -18,7 +18,7 @@ from inventory.models import Connection, Credential, CredentialVersion, Exposure
 from inventory.states import ConnectionKind, CredentialStatus
 from lifecycle.engine import rows
 from tests import factories
-from tests.examples import examples
+from tests.examples import SHARED_FIXTURE, examples
 
 ACTOR = Actor.system("tests")
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
@@ -301,11 +301,7 @@ def test_a_feed_that_names_the_old_key_describes_no_new_credential(account: Conn
 STEPS = st.lists(st.sampled_from(["issue", "promote", "suspend", "destroy", "look", "apply"]), max_size=14)
 
 
-@settings(
-    max_examples=examples(40),
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@settings(max_examples=examples(40), deadline=None, suppress_health_check=SHARED_FIXTURE)
 @given(STEPS)
 def test_whenever_a_look_begins_and_ends_a_key_is_one_credential(account: Connection, steps: list[str]) -> None:
     """A world of keys at the provider, an operation that changes it and the books, and one look under way at a time."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from django.db import transaction
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from access.actors import Actor
@@ -22,7 +22,7 @@ from lifecycle.states import FindingState
 from lifecycle.trials import dry_run, dry_run_of_retirement, dry_run_of_setting
 from lifecycle.trials.estate import _ASKED_BY
 from tests import factories
-from tests.examples import examples
+from tests.examples import SHARED_FIXTURE, examples
 from tests.factories import NOW
 
 pytestmark = pytest.mark.django_db
@@ -227,11 +227,7 @@ CHANGES = {
 }
 
 
-@settings(
-    max_examples=examples(10),
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@settings(max_examples=examples(10), deadline=None, suppress_health_check=SHARED_FIXTURE)
 @given(rows=ROWS, asked=st.tuples(ASKED, ASKED), days=st.integers(0, 200), change=st.sampled_from(sorted(CHANGES)))
 def test_whatever_the_estate_a_dry_run_says_what_saving_then_does(full, rows, asked, days, change):
     first, second = asked

@@ -5,7 +5,7 @@ from datetime import timedelta
 import psycopg
 import pytest
 from django.db import IntegrityError, connection, transaction
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from access.actors import Actor
@@ -24,7 +24,7 @@ from lifecycle.rules import RULES, Subject
 from lifecycle.rules.asked import UNSAVED
 from lifecycle.states import FindingState, Resolution
 from tests import factories
-from tests.examples import examples
+from tests.examples import SHARED_FIXTURE, examples
 from tests.factories import NOW
 
 pytestmark = pytest.mark.django_db
@@ -474,11 +474,7 @@ def test_two_evaluations_never_run_at_once():
 DATES = st.one_of(st.none(), st.integers(-400, 400).map(lambda days: NOW + days * DAY))
 
 
-@settings(
-    max_examples=examples(25),
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@settings(max_examples=examples(25), deadline=None, suppress_health_check=SHARED_FIXTURE)
 @given(
     rows=st.lists(
         st.tuples(

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.db import transaction
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from access.actors import Actor
@@ -36,7 +36,7 @@ from inventory.states import (
 from lifecycle.actions import evaluation
 from lifecycle.models import EvaluationMark, Finding, Obligation
 from tests import factories
-from tests.examples import examples
+from tests.examples import SHARED_FIXTURE, examples
 from tests.factories import NOW
 
 pytestmark = pytest.mark.django_db
@@ -227,11 +227,7 @@ def _issuer() -> AuthorizationServer:
     return AuthorizationServer.objects.get()
 
 
-@settings(
-    max_examples=examples(15),
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@settings(max_examples=examples(15), deadline=None, suppress_health_check=SHARED_FIXTURE)
 @given(
     ages=st.tuples(st.integers(0, 40), st.none() | st.integers(0, 40), st.integers(1, 400), st.integers(0, 30)),
     events=st.lists(st.sampled_from([_admit, _grant, _probe, _fail]), max_size=3, unique=True),

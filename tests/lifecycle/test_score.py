@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from django.db import connection
 from django.utils import timezone
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from psycopg.types.json import Jsonb
 
@@ -23,7 +23,7 @@ from lifecycle.models.scores import facts_of, scores_of
 from lifecycle.rules.score import DATES, MOST, NEXT_SQL, PARTS, SCORE_SQL, Always, Step, rescored_at, score
 from lifecycle.states import FindingState
 from tests import factories
-from tests.examples import examples
+from tests.examples import SHARED_FIXTURE, examples
 from tests.factories import NOW
 from tests.people import browser
 
@@ -68,11 +68,7 @@ def points(facts: dict[str, object]) -> int:
     return sum(part.step(facts, NOW).points for part in PARTS)
 
 
-@settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-    max_examples=examples(10),
-    deadline=None,
-)
+@settings(suppress_health_check=SHARED_FIXTURE, max_examples=examples(10), deadline=None)
 @given(many=st.lists(some_facts, min_size=1, max_size=100))
 def test_the_database_and_the_page_reckon_the_same_score_from_the_same_facts(db, many):
     with connection.cursor() as cursor:

@@ -8,11 +8,11 @@ import pytest
 from django.db import connection, transaction
 from django.db.models import Value
 from django.db.models.functions import Coalesce
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from access.models import User
-from tests.examples import examples
+from tests.examples import SHARED_FIXTURE, examples
 from tests.web.rows import people
 from web.paging import FAR_FUTURE, FAR_PAST, BadCursor, Ordering, capped_count, capped_counts, page
 
@@ -39,11 +39,7 @@ things = st.lists(
 orderings = st.builds(
     lambda ordering, descending: ordering.directed(descending=descending), st.sampled_from(ORDERINGS), st.booleans()
 )
-everywhere = settings(
-    max_examples=examples(60),
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+everywhere = settings(max_examples=examples(60), deadline=None, suppress_health_check=SHARED_FIXTURE)
 
 
 @contextmanager
