@@ -276,6 +276,7 @@ _URL = re.compile(r"[a-z][a-z0-9+.-]*://\S+\Z", re.IGNORECASE)
 _HEX = re.compile(r"[0-9a-f]+\Z|[0-9A-F]+\Z")
 _DIGIT = re.compile(r"[0-9]")
 _SEPARATORS = re.compile(r"[-_.:/ ]")
+_PIECES = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[0-9]+")
 _TOKEN_SHAPE = re.compile(r"[A-Za-z0-9_+/=.:~!@#%^&*$-]+\Z")
 _DIGEST = re.compile(r"(?:sha(?:1|256|384|512)|md5)[:-][A-Za-z0-9+/=]+\Z", re.IGNORECASE)
 
@@ -340,8 +341,13 @@ def is_noise(name: str) -> bool:
     """Whether a text in the place of a name looks random and has no words in it either: a secret put there."""
     if len(name) < 20 or not is_random(name) or UUID.match(name):
         return False
-    pieces = re.findall(r"[A-Z]?[a-z]{2,}|[A-Z]{3,}(?![a-z])", name)
-    return sum(len(piece) for piece in pieces if len(piece) > 3 and _readable(piece)) < 0.5 * len(name)
+    pieces = _PIECES.findall(name)
+    # Noise changes between capitals, small letters and digits every other character; chance words do not save it.
+    return len(pieces) * 3 > len(name) or sum(map(len, filter(_is_word, pieces))) < 0.5 * len(name)
+
+
+def _is_word(piece: str) -> bool:
+    return len(piece) > 3 and not piece.isdigit() and _readable(piece)
 
 
 def _readable(piece: str) -> bool:
