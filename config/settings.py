@@ -183,6 +183,7 @@ INSTALLED_APPS = [
     "inventory",
     "notifications",
     "lifecycle",
+    "reviews",
     "config",
 ]
 MIDDLEWARE = [

@@ -17,6 +17,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("inventory.urls")),
     path("", include("notifications.urls")),
     path("", include("lifecycle.urls")),
+    path("", include("reviews.urls")),
     path("", include("audit.urls")),
     # Only what a closed installation without mail needs: no sign-up, no addresses, no reset by e-mail.
     path("account/login/", account.login, name="account_login"),
