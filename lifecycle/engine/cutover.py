@@ -60,6 +60,8 @@ class Standing:
     extended_until: datetime | None = None
     has_old: bool = True
     is_refused: bool = False
+    is_gone: bool = False
+    """The provider lists the new version and not the old one: it was removed by hand, say."""
 
 
 def judge(
@@ -105,6 +107,7 @@ def standing_of(
         extended_until=operation.extended_until,
         has_old=old is not None,
         is_refused=of_old is not None and of_old.status in REFUSED,
+        is_gone=old is not None and old.external_id != "" and of_old is None and of_new is not None,
     )
     return _with_the_only_one(standing, now)
 
@@ -115,6 +118,8 @@ def decide(standing: Standing, now: datetime) -> CutOver:
         return CutOver(True, "There is no old version to wait for.")
     if standing.is_refused:
         return CutOver(True, "The provider lists the old version as refused already: nobody can use it.")
+    if standing.is_gone:
+        return CutOver(True, "The provider lists the new version and no longer the old one: nobody can use it.")
     known = [each for each in standing.consumers if each.is_known]
     missing = [each.name for each in known if not each.has_moved]
     late_use = _use_after_all_moved(standing, known, missing)

@@ -189,6 +189,23 @@ def test_what_the_provider_refuses_already_needs_nobodys_word() -> None:
     assert ready(in_overlap(old_version=None), [], NOW).is_ready
 
 
+def test_what_somebody_has_removed_at_the_provider_needs_nobodys_word() -> None:
+    operation = in_overlap()
+    used_by(operation, "cursor")
+    _, new = listed(operation)
+    assert "no longer the old one" in ready(operation, [new], NOW).sentence
+    assert ready(operation, [new], NOW).is_ready
+    assert not ready(operation, [], NOW).is_ready, "an empty listing says nothing"
+
+
+def test_an_old_version_that_the_provider_never_named_is_not_taken_for_removed() -> None:
+    operation = in_overlap()
+    assert operation.old_version is not None
+    _, new = listed(operation)
+    type(operation.old_version).objects.filter(pk=operation.old_version_id).update(external_id="")
+    assert not ready(operation, [new], NOW).is_ready
+
+
 def test_a_client_is_seen_when_its_configuration_names_the_new_version_and_the_old_one_nowhere() -> None:
     operation = in_overlap()
     client = used_by(operation, "cursor")
