@@ -15,6 +15,7 @@ from audit import api as audit
 from inventory import api as inventory
 from inventory.intake_api import Intake, RowSchema
 from lifecycle import api as lifecycle
+from reviews import controls_api
 from web.api import ByHeader, CsvRenderer, NdjsonRenderer, ReadOnlyViewSet, answer, as_body, check_parameters
 from web.writes import WritingViewSet
 
@@ -56,6 +57,7 @@ VIEWSETS: tuple[type[ReadOnlyViewSet], ...] = (
     lifecycle.JobViewSet,
     lifecycle.JobRunViewSet,
     lifecycle.JobHourViewSet,
+    *controls_api.VIEWSETS,
     audit.AuditEntryViewSet,
 )
 NOUNS: dict[str, type[ReadOnlyViewSet]] = {viewset.serializer_class.noun: viewset for viewset in VIEWSETS}

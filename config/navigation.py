@@ -40,7 +40,13 @@ GROUPS: list[tuple[str, list[tuple[str, str, str, str]]]] = [
             ("rule_list", "evidence", "Rules", ""),
         ],
     ),
-    ("Assurance", [("audit_list", "audit", "Audit", "")]),
+    (
+        "Assurance",
+        [
+            ("control_list", "check", "Controls", ""),
+            ("audit_list", "audit", "Audit", ""),
+        ],
+    ),
     (
         "Set-up",
         [

@@ -30,6 +30,7 @@ TITLES = {
     "PR.AA-03": "Users, services and hardware are authenticated",
     "PR.AA-04": "Identity assertions are protected and verified",
     "PR.AA-05": "Permissions are enforced and reviewed",
+    "PR.AA-06": "Physical access is managed",
     "PR.DS-01": "Data at rest is protected",
     "PR.DS-02": "Data in transit is protected",
     "PR.DS-10": "Data in use is protected",

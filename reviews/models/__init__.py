@@ -1,0 +1,3 @@
+from reviews.models.controls import MeasureDay
+
+__all__ = ["MeasureDay"]

@@ -49,6 +49,7 @@ from lifecycle.models import (
     Waiver,
 )
 from lifecycle.states import FindingState, OperationKind, OperationState, RunOutcome, Step, WaiverState
+from reviews.models import MeasureDay
 from tests.factories import NOW, client, connection, credential, environment, exposure, manifest, owner, server, use
 
 POSTURE = (
@@ -257,6 +258,7 @@ def estate(db: None) -> Estate:
         at = NOW + timedelta(days=days)
         JobHour.objects.create(job=job, hour=at, begun=1, ended=1, longest_gap=timedelta(minutes=5))
         RuleDay.objects.create(rule="no-owner", taken_on=at.date(), counted_at=at, met=1, violated=2, unknown=3)
+        MeasureDay.objects.create(measure="no-owner", taken_on=at.date(), counted_at=at, met=1, violated=2, unknown=3)
         Snapshot.objects.create(taken_on=at.date(), taken_at=at, **dict.fromkeys(POSTURE, 1))
     return Estate(mira, caller, mine, foreign, foreign_finding)
 

@@ -1,0 +1,89 @@
+"""The rows behind the measures that no rule counts: `id, name, verdict` each, as SQL over one instant. Pure.
+
+Their parameters are `now` and `since`, the beginning of the time that is looked back on.
+"""
+
+from inventory.states import ENDED
+from lifecycle.rules.facts import REFUSED_AT_ONCE, REFUSED_WITHIN
+from lifecycle.states import COUNTED, OperationKind, OperationState, Proof, WaiverState
+
+
+def _ended(kind: OperationKind) -> str:
+    return f"""
+        SELECT o.id::text AS id, c.name,
+               CASE WHEN o.state = '{OperationState.STALLED.value}' THEN 'violated'
+                    WHEN o.proof = '{Proof.VERIFIED.value}' THEN 'met' ELSE 'unknown' END AS verdict
+        FROM lifecycle_operation o JOIN inventory_credential c ON c.id = o.credential_id
+        WHERE o.kind = '{kind.value}'
+          AND (o.state = '{OperationState.STALLED.value}'
+               OR o.state = '{OperationState.COMPLETED.value}' AND o.closed_at > %(since)s AND o.closed_at <= %(now)s)
+    """
+
+
+_NOT_ENDED = ", ".join(f"'{status.value}'" for status in ENDED)
+_RISK = ", ".join(f"'{state.value}'" for state in COUNTED)
+_DROPPED = ", ".join(
+    f"'{state.value}'" for state in (OperationState.PROPOSED, OperationState.CANCELLED, OperationState.SUPERSEDED)
+)
+_SECONDS, _SECONDS_AT_ONCE = (int(length.total_seconds()) for length in (REFUSED_WITHIN, REFUSED_AT_ONCE))
+
+ROWS: dict[str, str] = {
+    "under-policy": f"""
+        SELECT c.id::text AS id, c.name,
+               CASE WHEN o.credential_id IS NULL THEN 'unknown'
+                    WHEN o.policy_id IS NULL THEN 'violated' ELSE 'met' END AS verdict
+        FROM inventory_credential c LEFT JOIN lifecycle_obligation o ON o.credential_id = c.id
+        WHERE c.gone_at IS NULL AND c.status NOT IN ({_NOT_ENDED})
+    """,
+    "rotations-verified": _ended(OperationKind.ROTATION),
+    "revocations-verified": _ended(OperationKind.REVOCATION),
+    "revoked-in-time": f"""
+        SELECT r.id::text AS id, r.name,
+               CASE WHEN r.refused_at <= r.refused_by THEN 'met'
+                    WHEN r.refused_at IS NULL AND r.proof = '{Proof.UNVERIFIABLE.value}' THEN 'unknown'
+                    ELSE 'violated' END AS verdict
+        FROM (
+          SELECT o.id, c.name, o.refused_at, o.proof,
+                 o.requested_at + CASE WHEN o.is_urgent THEN interval '{_SECONDS_AT_ONCE} s'
+                                       ELSE interval '{_SECONDS} s' END AS refused_by
+          FROM lifecycle_operation o JOIN inventory_credential c ON c.id = o.credential_id
+          WHERE o.kind = '{OperationKind.REVOCATION.value}' AND o.state NOT IN ({_DROPPED})
+            AND o.requested_at > %(since)s
+        ) r
+        WHERE r.refused_at IS NOT NULL OR r.refused_by <= %(now)s OR r.proof = '{Proof.UNVERIFIABLE.value}'
+    """,
+    "findings-in-time": f"""
+        SELECT f.id::text AS id, f.rule AS name,
+               CASE WHEN coalesce(f.resolved_at, %(now)s) <= f.due_at THEN 'met' ELSE 'violated' END AS verdict
+        FROM lifecycle_finding f
+        WHERE f.resolved_at IS NULL AND f.state IN ({_RISK}) OR f.resolved_at > %(since)s
+    """,
+    "waivers-in-force": f"""
+        SELECT w.id::text AS id, f.rule AS name,
+               CASE WHEN w.ends_at <= %(now)s OR f.severity > w.severity THEN 'violated' ELSE 'met' END AS verdict
+        FROM lifecycle_waiver w JOIN lifecycle_finding f ON f.id = w.finding_id
+        WHERE w.state = '{WaiverState.ACTIVE.value}'
+    """,
+    "policies-current": """
+        SELECT p.id::text AS id, p.name,
+               CASE WHEN max(v.changed_at) > %(now)s - interval '365 days' THEN 'met' ELSE 'violated' END AS verdict
+        FROM lifecycle_policy p LEFT JOIN lifecycle_policyversion v ON v.policy_id = p.id
+        WHERE p.retired_at IS NULL GROUP BY p.id, p.name
+    """,
+    # The entry about a signature is not signed for its own sake: it would never end.
+    "days-signed": """
+        SELECT to_char(d.day AT TIME ZONE 'UTC', 'YYYY-MM-DD') AS id,
+               to_char(d.day AT TIME ZONE 'UTC', 'YYYY-MM-DD') AS name,
+               CASE WHEN EXISTS (SELECT 1 FROM audit_chainhead h
+                                 WHERE h.seq >= l.seq AND h.signed_at < d.day + interval '2 days')
+                    THEN 'met' ELSE 'violated' END AS verdict
+        FROM generate_series(
+          date_trunc('day', %(since)s::timestamptz, 'UTC'),
+          date_trunc('day', %(now)s::timestamptz, 'UTC') - interval '1 day', interval '1 day') d (day)
+        CROSS JOIN LATERAL (
+          SELECT e.seq FROM audit_auditentry e
+          WHERE e.at >= d.day AND e.at < d.day + interval '1 day' AND e.event <> 'chain_head.signed'
+          ORDER BY e.at DESC LIMIT 1
+        ) l
+    """,
+}
