@@ -37,10 +37,11 @@ class OwnerSerializer(Shape):
     display = Text(F("name"))
     email = serializers.CharField()
     manager = Link("owners", "manager", allow_null=True)
+    deputy = Link("owners", "deputy", "name", allow_null=True, help_text="Who stands in for them.")
 
     class Meta:
         model = Owner
-        fields = ("id", "url", "display", "kind", "name", "email", "external_id", "manager", "is_active")
+        fields = ("id", "url", "display", "kind", "name", "email", "external_id", "manager", "deputy", "is_active")
 
 
 class EnvironmentSerializer(Shape):

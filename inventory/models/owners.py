@@ -33,6 +33,9 @@ class Owner(Row):
     email = models.EmailField("e-mail", blank=True)
     external_id = models.CharField(max_length=200, blank=True)
     manager = models.ForeignKey("self", models.SET_NULL, null=True, blank=True, related_name="+")
+    deputy = models.ForeignKey(
+        "self", models.SET_NULL, null=True, blank=True, related_name="+", help_text="Who stands in for them."
+    )
     is_active = models.BooleanField(default=True)
     inactive_since = models.DateTimeField(
         null=True, blank=True, editable=False, help_text="Since when they are known to have left."

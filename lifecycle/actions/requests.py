@@ -104,13 +104,15 @@ def request_revocation(
     is_urgent: bool = False,
     trigger: Trigger = Trigger.PERSON,
     is_proposal: bool = False,
+    quiet: timedelta | None = None,
     batch: Batch | None = None,
     idempotency_key: str = "",
 ) -> Operation:
     """Ask for the end of a credential. Takes the place of a rotation that is open, and of a stalled or proposed one.
 
     Where no provider can be asked, it is by hand: a person does the steps and says so. Raises OperationAlreadyOpen
-    for another revocation, unless this one is urgent and the other is not: then that one becomes urgent.
+    for another revocation, unless this one is urgent and the other is not: then that one becomes urgent. `quiet` is how
+    long it is suspended before it is destroyed, in place of the usual time.
     """
     known = _known(actor, idempotency_key)
     if known is not None:
@@ -135,7 +137,7 @@ def request_revocation(
             supersedes=open_one,
             idempotency_key=idempotency_key,
             overlap=timedelta(0),
-            quiet=timedelta(0) if is_urgent else plans.SETTLE,
+            quiet=timedelta(0) if is_urgent else plans.SETTLE if quiet is None else quiet,
         ),
         row,
         actor=actor,

@@ -1,3 +1,18 @@
-from reviews.models.controls import MeasureDay
+"""Tables, constraints and querysets of access reviews, controls and evidence."""
 
-__all__ = ["MeasureDay"]
+from reviews.models.approvals import Approval
+from reviews.models.campaigns import Campaign, Exclusion, StaleApproval
+from reviews.models.controls import MeasureDay
+from reviews.models.items import Attestation, Decision, Delegation, ReviewItem
+
+__all__ = [
+    "Approval",
+    "Attestation",
+    "Campaign",
+    "Decision",
+    "Delegation",
+    "Exclusion",
+    "MeasureDay",
+    "ReviewItem",
+    "StaleApproval",
+]

@@ -1,0 +1,77 @@
+"""What was approved by a keep, exactly: it lapses once that is no longer what is there."""
+
+import json
+from datetime import datetime
+from typing import ClassVar, Self
+from uuid import UUID
+
+from django.db import connection as database
+from django.db import models
+from django.db.models import Q
+
+from access.actors import Actor
+from inventory.models.base import AnyOf, Row
+from reviews.models.items import ReviewItem
+from reviews.models.subjects import IDLE, digest, facts_of
+from reviews.states import Reviewed
+
+
+class ApprovalQuerySet(models.QuerySet["Approval"]):
+    def visible_to(self, actor: Actor) -> Self:
+        if actor.sees_everything:
+            return self
+        return self.filter(AnyOf("item_id", ReviewItem.objects.visible_to(actor)))
+
+    def standing(self) -> Self:
+        return self.filter(ended_at=None)
+
+
+class Approval(Row):
+    """That something was kept as it was then. One stands for a subject; the next keep takes its place."""
+
+    item = models.ForeignKey(ReviewItem, models.PROTECT, related_name="+")
+    kind = models.CharField(max_length=20, choices=Reviewed)
+    subject_id = models.UUIDField(help_text="Of the credential, client, grant or server.")
+    name = models.CharField(max_length=620)
+    digest = models.CharField(max_length=64, help_text="Of what it is bound to, by keys.")
+    bound = models.JSONField(help_text="What it is bound to, by names.")
+    approved_by = models.CharField(max_length=410)
+    approved_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True, blank=True)
+    is_lapsed = models.BooleanField(default=False, help_text="What it was bound to changed.")
+    difference = models.JSONField(default=dict, blank=True, help_text="Before and after, by name.")
+
+    objects = ApprovalQuerySet.as_manager()
+
+    class Meta(Row.Meta):
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["kind", "subject_id"], condition=Q(ended_at=None), name="approval_one_standing_per_subject"
+            ),
+            models.CheckConstraint(condition=Q(kind__in=Reviewed.values), name="approval_kind_is_known"),
+            models.CheckConstraint(
+                condition=Q(is_lapsed=False) | Q(ended_at__isnull=False), name="approval_lapsed_has_ended"
+            ),
+        ]
+        indexes: ClassVar = [models.Index(fields=["subject_id", "-id"], name="approval_by_subject")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def changed_since(kind: str, *, now: datetime) -> list[tuple[UUID, UUID, dict[str, list[object]]]]:
+    """Standing approvals of one kind whose subject is not as it was: approval, subject, and what differs."""
+    of_kind = f"a.ended_at IS NULL AND a.kind = '{Reviewed(kind).value}'"
+    standing = f"SELECT a.subject_id FROM reviews_approval a WHERE {of_kind}"
+    with database.cursor() as cursor:
+        cursor.execute(
+            f"""
+            SELECT a.id, a.subject_id, coalesce((
+              SELECT jsonb_object_agg(b.key, jsonb_build_array(b.value, n.facts -> b.key)) FROM jsonb_each(a.bound) b
+              WHERE b.value IS DISTINCT FROM n.facts -> b.key), '{{}}')::text
+            FROM ({facts_of(kind, f"IN ({standing})")}) n
+            JOIN reviews_approval a ON a.subject_id = n.id AND {of_kind}
+            WHERE {digest("n.bound")} <> a.digest ORDER BY a.id""",
+            {"now": now, "idle_since": now - IDLE},
+        )
+        return [(approval, subject, json.loads(said)) for approval, subject, said in cursor.fetchall()]
