@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Self
 
+from access.rights import Reach, Right, may, reach
 from access.roles import Role, held
 
 
@@ -35,7 +36,15 @@ class Actor:
     def has(self, role: Role) -> bool:
         return role in held(self.roles)
 
+    def may(self, right: Right) -> bool:
+        """Whether they hold `right`, be it for their own alone; to what it extends is the queryset's to say."""
+        return may(right, self.roles)
+
+    def may_everywhere(self, right: Right) -> bool:
+        """Whether they hold `right` over the whole estate."""
+        return reach(right, self.roles) is Reach.EVERYWHERE
+
     @property
     def sees_everything(self) -> bool:
         """Whether reads are unlimited; an owner reads what they answer for, and nobody without a role reads at all."""
-        return self.has(Role.AUDITOR)
+        return self.may_everywhere(Right.READ)

@@ -1,63 +1,102 @@
-"""Default deny: a page names the role it requires, the API's permission classes do the same."""
+"""Default deny: a page and each verb of the API name the right they take, and an address that names none is closed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponseBase
+from rest_framework import exceptions
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
 from access.actors import Actor
-from access.roles import Role
+from access.rights import Right, refusal
 
 if TYPE_CHECKING:
     from rest_framework.views import APIView  # it imports this module by its settings
 
-View = Callable[..., HttpResponseBase]
+V = TypeVar("V", bound=Callable[..., Any])
+NOBODY = "It names no right, so nobody may do this."
+SAFE = frozenset({"get", "head", "options"})
+REST = "*"  # of a view's writes, the right of those that are not named
 
 
 def may_read(actor: Actor) -> bool:
-    return actor.sees_everything or actor.has(Role.OWNER)
+    return actor.may(Right.READ)
 
 
-def _guarded(view: View, allowed: Callable[[Actor], bool]) -> View:
-    @wraps(view)
-    def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        if not request.user.is_authenticated:
-            return redirect_to_login(request.get_full_path())
-        if not allowed(request.actor):  # type: ignore[attr-defined]
-            raise PermissionDenied
-        return view(request, *args, **kwargs)
+def requires(right: Right) -> Callable[[V], V]:
+    """Let in only who holds `right`: `access.middleware.RightsMiddleware` asks before anything of the view runs."""
 
-    return guarded
+    def declare(view: V) -> V:
+        @wraps(view)
+        def declared(*args: Any, **kwargs: Any) -> Any:
+            return view(*args, **kwargs)
 
+        declared.right = right  # type: ignore[attr-defined]
+        return declared  # type: ignore[return-value]
 
-def requires(*roles: Role) -> Callable[[View], View]:
-    """Only actors who hold one of `roles`, or one that implies it; anonymous requests are sent to sign in."""
-    return lambda view: _guarded(view, lambda actor: any(actor.has(role) for role in roles))
+    return declare
 
 
-def requires_reader(view: View) -> View:
-    """Everybody with a role; what they then see is the queryset's `visible_to`."""
-    return _guarded(view, may_read)
+requires_reader = requires(Right.READ)  # everybody with a role; what they then see is the queryset's `visible_to`
 
 
-class MayRead(BasePermission):
-    """Reads for every role; writes are allowed by the view that offers them."""
+def api_class(view: Callable[..., Any]) -> "type[APIView] | None":
+    """The class behind a view of the API. Its own permission class asks, as only it knows tokens."""
+    found: type[APIView] | None = getattr(view, "cls", None)
+    return found
+
+
+def verbs_of(view: Callable[..., Any]) -> dict[str, str]:
+    """Of a view of the API: the method that answers each verb of HTTP."""
+    cls = api_class(view)
+    actions: Mapping[str, str] | None = getattr(view, "actions", None)
+    found = dict(actions) if actions else {verb: verb for verb in ("get", "post", "put", "patch", "delete")}
+    return {
+        verb: method
+        for verb, method in found.items()
+        if verb != "head" and cls is not None and verb in cls.http_method_names and hasattr(cls, method)
+    }
+
+
+def rights_of(view: Callable[..., Any]) -> dict[str, Right | None]:
+    """What each verb of an address takes; a page takes one right for all, called `*`. None lets nobody in."""
+    cls = api_class(view)
+    if cls is None:
+        return {REST: getattr(view, "right", None)}
+    if not cls.permission_classes:
+        return dict.fromkeys(verbs_of(view), Right.ANYBODY)
+    return {verb: declared(cls, verb, method) for verb, method in verbs_of(view).items()}
+
+
+def declared(view: Any, verb: str, method: str) -> Right | None:
+    """What `method` takes, as the class of the view says in `rights`; a read that it does not name takes `READ`."""
+    rights: Mapping[str, Right] = getattr(view, "rights", {})
+    return rights.get(method) or (Right.READ if verb in SAFE else rights.get(REST))
+
+
+class RightMissing(exceptions.PermissionDenied):
+    says_why = True
+
+
+class HoldsRight(BasePermission):
+    """The actor holds what the view says that this takes."""
 
     def has_permission(self, request: Request, view: "APIView") -> bool:
         actor: Actor = request._request.actor  # type: ignore[attr-defined]
-        return request.method in {"GET", "HEAD", "OPTIONS"} and may_read(actor)
+        verb = str(request.method).lower()
+        right = declared(view, verb, str(getattr(view, "action", None) or verb))
+        if right is not None and actor.may(right):
+            return True
+        if request.successful_authenticator:
+            raise RightMissing(refusal(right) if right is not None else NOBODY)
+        return False
 
 
-class MayOperate(BasePermission):
-    """Reads for every role; writes for those who operate credentials. What each may do to which, its action says."""
-
-    def has_permission(self, request: Request, view: "APIView") -> bool:
-        actor: Actor = request._request.actor  # type: ignore[attr-defined]
-        if request.method in {"GET", "HEAD", "OPTIONS"}:
-            return may_read(actor)
-        return any(actor.has(role) for role in (Role.OPERATOR, Role.AUTOMATION, Role.OWNER))
+def ask_right(right: Right | None, actor: Actor) -> None:
+    """Refuse `actor` what they hold no right to."""
+    if right is None:
+        raise PermissionDenied(NOBODY)
+    if right is not Right.SIGNED_IN and not actor.may(right):
+        raise PermissionDenied(refusal(right))

@@ -9,6 +9,8 @@ from django.views.decorators.http import require_http_methods
 
 from access.actions import sign_in_once
 from access.authentication import user_of_one_time_key
+from access.permissions import requires
+from access.rights import Right
 
 LONGEST_KEY = 200
 
@@ -16,6 +18,7 @@ LONGEST_KEY = 200
 @never_cache
 @sensitive_post_parameters("key")
 @require_http_methods(["GET", "HEAD", "POST"])
+@requires(Right.ANYBODY)
 def one_time(request: HttpRequest) -> HttpResponse:
     """Opening the link only shows a button: programs that look at links must not use them up."""
     given = request.POST if request.method == "POST" else request.GET

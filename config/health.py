@@ -5,9 +5,13 @@ from django.http import HttpRequest, HttpResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
+from access.permissions import requires
+from access.rights import Right
+
 
 @never_cache
 @require_safe
+@requires(Right.ANYBODY)
 def healthz(request: HttpRequest) -> HttpResponse:
     """200 as long as the process answers; asks nobody else."""
     return HttpResponse("ok\n", content_type="text/plain")
@@ -15,6 +19,7 @@ def healthz(request: HttpRequest) -> HttpResponse:
 
 @never_cache
 @require_safe
+@requires(Right.ANYBODY)
 def readyz(request: HttpRequest) -> HttpResponse:
     """200 when the database answers too, else 503."""
     try:

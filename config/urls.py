@@ -4,7 +4,12 @@ from allauth.account import views as account
 from django.conf import settings
 from django.urls import URLPattern, URLResolver, include, path
 
+from access.permissions import requires
+from access.rights import Right
 from config import health, views
+from web import views as gallery
+
+anybody, signed_in = requires(Right.ANYBODY), requires(Right.SIGNED_IN)
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", views.overview, name="overview"),
@@ -20,16 +25,16 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("reviews.urls")),
     path("", include("audit.urls")),
     # Only what a closed installation without mail needs: no sign-up, no addresses, no reset by e-mail.
-    path("account/login/", account.login, name="account_login"),
-    path("account/logout/", account.logout, name="account_logout"),
-    path("account/inactive/", account.account_inactive, name="account_inactive"),
-    path("account/reauthenticate/", account.reauthenticate, name="account_reauthenticate"),
-    path("account/password/change/", account.password_change, name="account_change_password"),
-    path("account/password/set/", account.password_set, name="account_set_password"),
+    path("account/login/", anybody(account.login), name="account_login"),
+    path("account/logout/", signed_in(account.logout), name="account_logout"),
+    path("account/inactive/", anybody(account.account_inactive), name="account_inactive"),
+    path("account/reauthenticate/", signed_in(account.reauthenticate), name="account_reauthenticate"),
+    path("account/password/change/", signed_in(account.password_change), name="account_change_password"),
+    path("account/password/set/", signed_in(account.password_set), name="account_set_password"),
     path("api/v1/", include("config.api")),
 ]
 
 if settings.DEBUG:
-    urlpatterns.append(path("components/", include("web.urls")))
+    urlpatterns.append(path("components/", anybody(gallery.components), name="components"))
 
 handler500 = "config.views.broken"

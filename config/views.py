@@ -18,7 +18,8 @@ from django.views.decorators.http import require_GET, require_POST
 
 from access.actors import Actor
 from access.models import SavedView
-from access.permissions import requires_reader
+from access.permissions import requires, requires_reader
+from access.rights import Right
 from audit.models import AuditEntry
 from config import overview as parts
 from config.actions import forget_view, save_view
@@ -163,7 +164,7 @@ def run_as(server: McpServer) -> str:
 
 
 @require_POST
-@requires_reader
+@requires(Right.PREFER)
 def view_save(request: HttpRequest) -> HttpResponse:
     """Keep how a list is narrowed and sorted under a name of one's own."""
     form = SavedViewForm(request.POST)
@@ -178,7 +179,7 @@ def view_save(request: HttpRequest) -> HttpResponse:
 
 
 @require_POST
-@requires_reader
+@requires(Right.PREFER)
 def view_forget(request: HttpRequest, pk: int) -> HttpResponse:
     view = get_object_or_404(SavedView.objects.select_related("user"), pk=pk, user=request.user)
     forget_view(view, actor=request.actor)  # type: ignore[attr-defined]

@@ -2,7 +2,7 @@
 
 from contextlib import suppress
 from functools import cache
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
 from django.db.models import Q
@@ -12,13 +12,12 @@ from django.utils import timezone
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.utils import OpenApiParameter
 from rest_framework.exceptions import APIException, UnsupportedMediaType, ValidationError
-from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from access.actors import Actor
-from access.roles import Role
+from access.rights import Right
 from inventory.errors import Disabled, InventoryError, KeyReused, LeaseLost, NotAFeed, NothingTaken, UnderWay
 from inventory.feeds.bodies import GZIP, IDENTITY, CutShort, pieces
 from inventory.feeds.rows import CSV, NDJSON, Malformed
@@ -39,14 +38,6 @@ MEDIA_TYPES = {
 LONGEST_KEY = 200
 STATUS = {UnderWay: 409, LeaseLost: 409, Disabled: 409, NotAFeed: 400, KeyReused: 422}
 RETRY_AFTER = 30  # seconds
-
-
-class MayFeed(BasePermission):
-    """Whoever may send rows: automation, operators, administrators."""
-
-    def has_permission(self, request: Request, view: APIView) -> bool:
-        actor: Actor = request._request.actor  # type: ignore[attr-defined]
-        return actor.has(Role.AUTOMATION) or actor.has(Role.OPERATOR)
 
 
 class LengthRequired(APIException):
@@ -160,7 +151,7 @@ class Intake(APIView):
     """Takes rows. Nothing of the body is repeated in an answer."""
 
     http_method_names = ["post", "options"]  # noqa: RUF012  declared so by the framework
-    permission_classes = (MayFeed,)
+    rights: ClassVar = {"post": Right.FEED}
     content_negotiation_class = ByHeader
     schema = IntakeSchema()
 

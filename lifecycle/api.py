@@ -13,7 +13,7 @@ from django.utils import timezone
 from rest_framework.exceptions import ValidationError
 
 from access.actors import Actor
-from access.permissions import MayOperate
+from access.rights import Right
 from inventory import api as inventory
 from inventory.errors import InventoryError
 from inventory.models import Connection, Credential, McpClient, Owner
@@ -294,7 +294,13 @@ class OperationViewSet(WritingViewSet):
     object_class = serializers.OperationObjectSerializer
     filterset_class = filters.OperationFilter
     orderings = (ARRIVAL,)
-    permission_classes = (MayOperate,)
+    rights: ClassVar = {
+        "*": Right.OPERATE,
+        "acknowledge": Right.ACKNOWLEDGE,
+        "approve": Right.DECIDE_OPERATION,
+        "decline": Right.DECIDE_OPERATION,
+        "retire": Right.DECIDE_OPERATION,
+    }
     refusals = REFUSALS
     verbs: ClassVar = {
         "approve": "approve",
@@ -423,7 +429,7 @@ class DeliveryViewSet(WritingViewSet):
     queryset = Delivery.objects.all()
     serializer_class = serializers.DeliverySerializer
     filterset_class = filters.DeliveryFilter
-    permission_classes = (MayOperate,)
+    rights: ClassVar = {"*": Right.DELIVER}
     refusals = REFUSALS
     verbs: ClassVar = {"remove": "remove"}
 
@@ -457,7 +463,10 @@ class BatchViewSet(WritingViewSet):
     object_class = serializers.BatchObjectSerializer
     filterset_class = filters.BatchFilter
     orderings = (ARRIVAL,)
-    permission_classes = (MayOperate,)
+    rights: ClassVar = {
+        "*": Right.REVOKE_MANY,
+        **dict.fromkeys(("approve", "decline", "include_late", "decide"), Right.DECIDE_MANY),
+    }
     refusals: ClassVar = {InventoryError: 409, **REFUSALS}
     verbs: ClassVar = {
         "approve": "approve",

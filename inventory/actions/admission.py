@@ -14,7 +14,7 @@ from datetime import datetime
 from django.db.models import QuerySet
 
 from access.actors import Actor
-from access.roles import Role
+from access.rights import Right
 from audit.actions import action, in_order, record
 from audit.events import Event
 from inventory.errors import NothingChosen, OwnClient, ReferenceMisplaced, RemovalUnderWay
@@ -55,7 +55,7 @@ def quarantine(clients: Clients, *, actor: Actor, now: datetime, reason: str) ->
 
 
 def _let_in(clients: Clients, was: Admission, event: Event, *, actor: Actor, now: datetime, reason: str) -> int:
-    if not actor.has(Role.REVIEWER):
+    if not actor.may(Right.ADMIT):
         raise NothingChosen
     moved = _in(locked(clients), {was})
     own = set(Owner.objects.being(actor).values_list("pk", flat=True))

@@ -17,7 +17,7 @@ from uuid import UUID, uuid4
 from django.db.models import F, Q, QuerySet
 
 from access.actors import Actor
-from access.roles import Role
+from access.rights import Right
 from audit.actions import action, in_order, record
 from audit.events import Event
 from inventory.actions.admission import locked, move
@@ -62,7 +62,7 @@ def announce_removals(
 
     A client that is used again stops its removal, unless it goes `is_despite_use`, which a reviewer may say.
     """
-    if is_despite_use and not actor.has(Role.REVIEWER):
+    if is_despite_use and not actor.may_everywhere(Right.NARROW):
         raise NeedsReviewer
     allowed = clients.narrowable_by(actor)  # type: ignore[attr-defined]
     first = list(allowed.present().registered().order_by("pk").values_list("pk", flat=True)[:MOST_AT_ONCE])
@@ -118,7 +118,7 @@ def withdraw_removals(removals: Removals, *, actor: Actor, now: datetime, reason
 @action
 def resume_removals(removals: Removals, *, actor: Actor, now: datetime, reason: str) -> int:
     """Try again to delete what stalled or waits for somebody; how many."""
-    if not actor.has(Role.REVIEWER):
+    if not actor.may(Right.ADMIT):
         raise NothingChosen
     held = _locked(removals.filter(stage__in=[RemovalStage.STALLED, RemovalStage.WAITING]))
     for removal in held:

@@ -5,7 +5,7 @@ from collections.abc import Collection
 from django.db.models import QuerySet
 
 from access.actors import Actor
-from access.roles import Role
+from access.rights import Right
 from audit.actions import action, record
 from audit.events import Event
 from inventory.actions.ownership import chosen
@@ -25,7 +25,11 @@ def tag_credentials(
     a reviewer gives or takes away.
     """
     changed = []
-    held = set() if actor.has(Role.REVIEWER) else {tag for _, tags in tagging.send(Credential) for tag in tags or ()}
+    held = (
+        set()
+        if actor.may_everywhere(Right.KEEP)
+        else {tag for _, tags in tagging.send(Credential) for tag in tags or ()}
+    )
     for row in chosen(credentials, actor):
         gained = sorted(set(add) - set(row.tags))
         lost = sorted(set(remove) & set(row.tags))

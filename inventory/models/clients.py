@@ -9,7 +9,7 @@ from django.db import models
 from django.db.models.functions import Coalesce, Now
 
 from access.actors import Actor
-from access.roles import Role
+from access.rights import Right
 from inventory.models.base import Row, prefix_query, words
 from inventory.models.connections import Connection
 from inventory.models.credentials import Credential
@@ -40,7 +40,7 @@ class McpClientQuerySet(models.QuerySet["McpClient"]):
 
     def narrowable_by(self, actor: Actor) -> Self:
         """An owner may take away from what is theirs; a reviewer from everything."""
-        return self if actor.has(Role.REVIEWER) else self.answered_for_by(actor)
+        return self if actor.may_everywhere(Right.NARROW) else self.answered_for_by(actor)
 
     def present(self) -> Self:
         return self.filter(gone_at=None)
@@ -159,7 +159,7 @@ class ClientRemovalQuerySet(models.QuerySet["ClientRemoval"]):
 
     def withdrawable_by(self, actor: Actor) -> Self:
         """Whoever answers for a client may keep it, unless a reviewer wants it gone though it is used."""
-        if actor.has(Role.REVIEWER):
+        if actor.may_everywhere(Right.NARROW):
             return self
         own = McpClient.objects.answered_for_by(actor).values("pk")
         return self.filter(client__in=own, is_despite_use=False)
@@ -292,13 +292,13 @@ class GrantQuerySet(models.QuerySet["Grant"]):
 
     def approvable_by(self, actor: Actor) -> Self:
         """What a server may be used for is its owners' to say, and a reviewer's."""
-        if actor.has(Role.REVIEWER):
+        if actor.may_everywhere(Right.GRANT):
             return self
         return self.filter(server__in=McpServer.objects.answered_for_by(actor).values("pk"))
 
     def changeable_by(self, actor: Actor) -> Self:
         """The owner of a client may ask for something else, and give back what is not needed."""
-        if actor.has(Role.REVIEWER):
+        if actor.may_everywhere(Right.GRANT):
             return self
         return self.filter(
             models.Q(server__in=McpServer.objects.answered_for_by(actor).values("pk"))

@@ -9,7 +9,7 @@ from django.db import models
 from django.db.models.functions import Coalesce
 
 from access.actors import Actor
-from access.roles import Role
+from access.rights import Right
 from inventory.models.base import AnyOf, Row, prefix_query, words
 from inventory.models.connections import Connection
 from inventory.models.owners import Environment, Owner
@@ -25,7 +25,7 @@ class CredentialQuerySet(models.QuerySet["Credential"]):
 
     def confirmable_by(self, actor: Actor) -> Self:
         """Of which this person may say that it is still needed: a reviewer of any, an owner of what is theirs."""
-        if actor.has(Role.REVIEWER):
+        if actor.may_everywhere(Right.KEEP):
             return self
         return self.filter(owner__in=Owner.objects.being(actor).values("pk"))
 

@@ -19,6 +19,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from access.actors import Actor
 from access.permissions import requires, requires_reader
+from access.rights import Right
 from access.roles import Role
 from inventory.actions import admission, removals
 from inventory.errors import InventoryError, NothingChosen
@@ -152,11 +153,11 @@ def client_admission(request: HttpRequest) -> HttpResponseBase:
 
 def deciding(actor: Actor, *, is_queue: bool = False) -> list[Bulk]:
     """What may be decided about the picked clients."""
-    if not actor.has(Role.REVIEWER) and not actor.has(Role.OWNER):
+    if not actor.may(Right.NARROW):
         return []
     admit = [Bulk("Admit…", reverse("client_admit"), icon="met", key="a", tone="primary")]
     return [
-        *(admit if is_queue and actor.has(Role.REVIEWER) else []),
+        *(admit if is_queue and actor.may(Right.ADMIT) else []),
         Bulk("Suspend…", reverse("client_suspend"), icon="pause", key="s"),
         Bulk("Remove…", reverse("client_remove"), icon="ended", key="d", tone="danger"),
     ]
@@ -262,25 +263,25 @@ def _narrowable(request: HttpRequest) -> QuerySet[McpClient]:
 
 
 @require_http_methods(METHODS)
-@requires(Role.REVIEWER)
+@requires(Right.ADMIT)
 def client_admit(request: HttpRequest) -> HttpResponse:
     return _decide(request, ADMIT, _seen(request))
 
 
 @require_http_methods(METHODS)
-@requires(Role.REVIEWER)
+@requires(Right.ADMIT)
 def client_reinstate(request: HttpRequest) -> HttpResponse:
     return _decide(request, REINSTATE, _seen(request))
 
 
 @require_http_methods(METHODS)
-@requires(Role.REVIEWER, Role.OWNER)
+@requires(Right.NARROW)
 def client_suspend(request: HttpRequest) -> HttpResponse:
     return _decide(request, SUSPEND, _narrowable(request))
 
 
 @require_http_methods(METHODS)
-@requires(Role.REVIEWER, Role.OWNER)
+@requires(Right.NARROW)
 def client_quarantine(request: HttpRequest) -> HttpResponse:
     return _decide(request, QUARANTINE, _narrowable(request))
 
@@ -289,7 +290,7 @@ def client_quarantine(request: HttpRequest) -> HttpResponse:
 
 
 @require_http_methods(METHODS)
-@requires(Role.REVIEWER, Role.OWNER)
+@requires(Right.NARROW)
 def client_remove(request: HttpRequest) -> HttpResponse:
     """Of the picked clients, or of a whole group of look-alikes those that nobody needs."""
     actor: Actor = request.actor  # type: ignore[attr-defined]
@@ -310,7 +311,7 @@ def client_remove(request: HttpRequest) -> HttpResponse:
         return nothing_picked(request, back, "clients")
     form = RemovalForm(
         request.POST if is_decided(request) else None,
-        may_ignore_use=actor.has(Role.REVIEWER),
+        may_ignore_use=actor.may_everywhere(Right.NARROW),
         initial={"notice_days": removals.NOTICE.days, "quiet_days": removals.QUIET.days},
     )
     if is_decided(request) and form.is_valid():
@@ -355,9 +356,9 @@ def client_removals(request: HttpRequest) -> HttpResponseBase:
     actor: Actor = request.actor  # type: ignore[attr-defined]
     rows = ClientRemoval.objects.visible_to(actor).select_related("client__owner", "client__authorization_server")
     bulk = []
-    if actor.has(Role.REVIEWER) or actor.has(Role.OWNER):
+    if actor.may(Right.NARROW):
         bulk.append(Bulk("Withdraw…", reverse("removal_withdraw"), icon="undo", key="w", tone="primary"))
-    if actor.has(Role.REVIEWER):
+    if actor.may(Right.ADMIT):
         bulk.append(Bulk("Try again…", reverse("removal_resume"), icon="busy"))
     context = {
         "here": "client_removals",
@@ -383,13 +384,13 @@ RESUME = Verb(
 
 
 @require_http_methods(METHODS)
-@requires(Role.REVIEWER, Role.OWNER)
+@requires(Right.NARROW)
 def removal_withdraw(request: HttpRequest) -> HttpResponse:
     return _about_removals(request, WITHDRAW)
 
 
 @require_http_methods(METHODS)
-@requires(Role.REVIEWER)
+@requires(Right.ADMIT)
 def removal_resume(request: HttpRequest) -> HttpResponse:
     return _about_removals(request, RESUME)
 
@@ -409,7 +410,7 @@ def _about_removals(request: HttpRequest, verb: Verb) -> HttpResponse:
 
 
 @require_http_methods(METHODS)
-@requires(Role.OPERATOR)
+@requires(Right.DELIVER)
 def client_registration_reference(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Say where the registration token of a client is kept, so that Keyreeve can delete its registration."""
     actor: Actor = request.actor  # type: ignore[attr-defined]

@@ -13,7 +13,7 @@ from django.views.decorators.http import require_http_methods
 
 from access.actors import Actor
 from access.permissions import requires
-from access.roles import Role
+from access.rights import Right
 from inventory.actions import ownership
 from inventory.errors import InventoryError
 from inventory.forms import (
@@ -35,7 +35,7 @@ LOOKED_AT = 500
 
 def mine(actor: Actor, rows: QuerySet[Any], *owner_fields: str) -> QuerySet[Any]:
     """What the actor may hand over: everything for reviewers; an owner only what they themselves answer for."""
-    if actor.has(Role.REVIEWER):
+    if actor.may_everywhere(Right.ASSIGN_OWNER):
         return rows
     own = Owner.objects.being(actor).values("pk")
     found = rows.none()
@@ -99,14 +99,14 @@ def _assign(
 
 
 @require_http_methods(METHODS)
-@requires(Role.REVIEWER, Role.OWNER)
+@requires(Right.ASSIGN_OWNER)
 def credential_assign_owner(request: HttpRequest) -> HttpResponse:
     actor: Actor = request.actor  # type: ignore[attr-defined]
     back = way_back(request, reverse("credential_list"))
     ids, rows = chosen(request, mine(actor, Credential.objects.visible_to(actor), "owner"))
     if not ids:
         return nothing_picked(request, back, "credentials")
-    form = AssignOwnerForm(request.POST if is_decided(request) else None, may_create=actor.has(Role.REVIEWER))
+    form = AssignOwnerForm(request.POST if is_decided(request) else None, may_create=actor.may(Right.RECORD_OWNER))
 
     def question() -> Question:
         looked_at = list(rows.select_related("owner").order_by("name", "pk")[:LOOKED_AT])
@@ -132,14 +132,14 @@ def credential_assign_owner(request: HttpRequest) -> HttpResponse:
 
 
 @require_http_methods(METHODS)
-@requires(Role.REVIEWER, Role.OWNER)
+@requires(Right.ASSIGN_OWNER)
 def client_assign_owner(request: HttpRequest) -> HttpResponse:
     actor: Actor = request.actor  # type: ignore[attr-defined]
     back = way_back(request, reverse("client_list"))
     ids, rows = chosen(request, mine(actor, McpClient.objects.visible_to(actor), "owner"))
     if not ids:
         return nothing_picked(request, back, "clients")
-    form = AssignOwnerForm(request.POST if is_decided(request) else None, may_create=actor.has(Role.REVIEWER))
+    form = AssignOwnerForm(request.POST if is_decided(request) else None, may_create=actor.may(Right.RECORD_OWNER))
 
     def question() -> Question:
         looked_at = list(rows.select_related("owner").order_by("name", "pk")[:LOOKED_AT])
@@ -164,7 +164,7 @@ def client_assign_owner(request: HttpRequest) -> HttpResponse:
 
 
 @require_http_methods(METHODS)
-@requires(Role.REVIEWER, Role.OWNER)
+@requires(Right.ASSIGN_OWNER)
 def server_assign_owner(request: HttpRequest) -> HttpResponse:
     actor: Actor = request.actor  # type: ignore[attr-defined]
     back = way_back(request, reverse("server_list"))
@@ -176,7 +176,7 @@ def server_assign_owner(request: HttpRequest) -> HttpResponse:
         return nothing_picked(request, back, "servers")
     form = AssignServerOwnerForm(
         request.POST if is_decided(request) else None,
-        may_create=actor.has(Role.REVIEWER),
+        may_create=actor.may(Right.RECORD_OWNER),
         initial={"role": role if role in fields else ""},
     )
 
@@ -240,7 +240,7 @@ def _only_environment(rows: QuerySet[Any]) -> dict[str, Any]:
 
 
 @require_http_methods(METHODS)
-@requires(Role.OPERATOR)
+@requires(Right.CLASSIFY)
 def credential_assign_environment(request: HttpRequest) -> HttpResponse:
     ids, rows = chosen(request, Credential.objects.visible_to(request.actor))  # type: ignore[attr-defined]
     back = way_back(request, reverse("credential_list"))
@@ -248,14 +248,14 @@ def credential_assign_environment(request: HttpRequest) -> HttpResponse:
 
 
 @require_http_methods(METHODS)
-@requires(Role.OPERATOR)
+@requires(Right.CLASSIFY)
 def server_assign_environment(request: HttpRequest) -> HttpResponse:
     ids, rows = chosen(request, McpServer.objects.visible_to(request.actor))  # type: ignore[attr-defined]
     return _assign_environment(request, rows, ids, "server", way_back(request, reverse("server_list")))
 
 
 @require_http_methods(METHODS)
-@requires(Role.OPERATOR)
+@requires(Right.CLASSIFY)
 def server_classify(request: HttpRequest) -> HttpResponse:
     actor: Actor = request.actor  # type: ignore[attr-defined]
     back = way_back(request, reverse("server_list"))

@@ -18,6 +18,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from access.actors import Actor
 from access.permissions import requires, requires_reader
+from access.rights import Right
 from access.roles import Role
 from audit.models import AuditEntry
 from inventory.actions.answers import ANSWERABLE, answer_check, answerable
@@ -213,8 +214,8 @@ def authorization_server_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
         "connections": list(Connection.objects.visible_to(actor).filter(**_reading(server)).order_by("name", "id")),
         "history": list(AuditEntry.objects.visible_to(actor).about(server)[:HISTORY]),
         "answers": _answers(server),
-        "answerable": answerable(server) if actor.has(Role.OPERATOR) and server.is_external is not True else (),
-        "may_connect": actor.has(Role.OPERATOR),
+        "answerable": answerable(server) if actor.may(Right.CLASSIFY) and server.is_external is not True else (),
+        "may_connect": actor.may(Right.CONNECT),
     }
     return render(request, "inventory/authorization_server_detail.html", context)
 
@@ -246,7 +247,7 @@ class AnswerForm(forms.Form):
 
 
 @require_http_methods(["GET", "POST"])
-@requires(Role.OPERATOR)
+@requires(Right.CLASSIFY)
 def authorization_server_answer(request: HttpRequest, pk: UUID, check_id: str) -> HttpResponse:
     """Say what no request can tell. It is shown with the name of who said it."""
     actor = request.actor  # type: ignore[attr-defined]

@@ -10,6 +10,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_safe
 
 from access.permissions import requires_reader
+from access.rights import Right
 from access.roles import Role
 from inventory.filters import McpClientFilter
 from inventory.models import McpClient, Use
@@ -96,7 +97,7 @@ def listed(clients: QuerySet[McpClient]) -> QuerySet[Any]:
 def client_list(request: HttpRequest) -> HttpResponseBase:
     actor = request.actor  # type: ignore[attr-defined]
     bulk = []
-    if actor.has(Role.REVIEWER) or actor.has(Role.OWNER):
+    if actor.may(Right.ASSIGN_OWNER):
         bulk.append(Bulk("Assign owner…", reverse("client_assign_owner"), icon="person", key="o", tone="primary"))
     rows = listed(McpClient.objects.visible_to(actor))
     return suited(CLIENTS, actor, Role.OPERATOR).respond(

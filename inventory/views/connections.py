@@ -20,6 +20,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from kombu.exceptions import OperationalError
 
 from access.permissions import requires, requires_reader
+from access.rights import Right
 from access.roles import Role
 from audit.models import AuditEntry
 from inventory.actions.connections import (
@@ -109,7 +110,7 @@ def listed(connections: QuerySet[Connection]) -> QuerySet[Any]:
 def connection_list(request: HttpRequest) -> HttpResponseBase:
     actor = request.actor  # type: ignore[attr-defined]
     visible = Connection.objects.visible_to(actor)
-    context = {"now": timezone.now(), "may_change": actor.has(Role.OPERATOR), "sees_everything": actor.sees_everything}
+    context = {"now": timezone.now(), "may_change": actor.may(Right.CONNECT), "sees_everything": actor.sees_everything}
     return suited(CONNECTIONS, actor, Role.OPERATOR).respond(request, listed(visible), context=context)
 
 
@@ -147,7 +148,7 @@ def _detail(request: HttpRequest, connection: Connection, **more: Any) -> HttpRe
         "told": told,
         "kept_problems": KEPT_PROBLEMS,
         "progress": under_way,
-        "may_change": actor.has(Role.OPERATOR),
+        "may_change": actor.may(Right.CONNECT),
         "may_remove": not any(run.state != RunState.FAILED for run in newest) and not has_history(connection),
         "can_check": can_check(connection.kind),
         "can_list": connection.kind in LISTINGS,
@@ -204,7 +205,7 @@ def progress(connection: Connection, runs: Sequence[SyncRun], now: datetime) -> 
 
 
 @require_safe
-@requires(Role.OPERATOR)
+@requires(Right.CONNECT)
 def connection_choose(request: HttpRequest) -> HttpResponse:
     """Which kind of place is to be looked at."""
     return render(request, "inventory/connection_kinds.html", {"kinds": [KINDS[kind] for kind in offered()]})
@@ -212,7 +213,7 @@ def connection_choose(request: HttpRequest) -> HttpResponse:
 
 @sensitive_post_parameters()
 @require_http_methods(["GET", "HEAD", "POST"])
-@requires(Role.OPERATOR)
+@requires(Right.CONNECT)
 def connection_create(request: HttpRequest, kind: str) -> HttpResponse:
     made = FORMS.get(kind)
     if made is None:
@@ -240,7 +241,7 @@ def connection_create(request: HttpRequest, kind: str) -> HttpResponse:
 
 @sensitive_post_parameters()
 @require_http_methods(["GET", "HEAD", "POST"])
-@requires(Role.OPERATOR)
+@requires(Right.CONNECT)
 def connection_edit(request: HttpRequest, pk: UUID) -> HttpResponse:
     connection = _visible(request, pk)
     made = FORMS.get(connection.kind)
@@ -293,7 +294,7 @@ def _form(request: HttpRequest, form: ConnectionForm) -> HttpResponse:
 
 
 @require_POST
-@requires(Role.OPERATOR)
+@requires(Right.CONNECT)
 def connection_test(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Ask the place who we are there; nothing is listed. The answer stands on the connection's page."""
     connection = _visible(request, pk)
@@ -306,7 +307,7 @@ def connection_test(request: HttpRequest, pk: UUID) -> HttpResponse:
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@requires(Role.OPERATOR)
+@requires(Right.CONNECT)
 def connection_remove(request: HttpRequest, pk: UUID) -> HttpResponse:
     connection = _visible(request, pk)
     if is_decided(request):
@@ -339,7 +340,7 @@ def _when(connection: Connection) -> str:
 
 
 @require_POST
-@requires(Role.OPERATOR)
+@requires(Right.CONNECT)
 def connection_sync(request: HttpRequest, pk: UUID) -> HttpResponse:
     actor = request.actor  # type: ignore[attr-defined]
     connection = _visible(request, pk)
@@ -354,7 +355,7 @@ def connection_sync(request: HttpRequest, pk: UUID) -> HttpResponse:
 
 
 @require_POST
-@requires(Role.OPERATOR)
+@requires(Right.CONNECT)
 def connection_enable(request: HttpRequest, pk: UUID) -> HttpResponse:
     actor = request.actor  # type: ignore[attr-defined]
     connection = _visible(request, pk)

@@ -12,6 +12,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_safe
 
 from access.permissions import requires, requires_reader
+from access.rights import Right
 from access.roles import Role
 from inventory.discovery.keys import fingerprint_key
 from inventory.errors import InventoryError
@@ -87,7 +88,7 @@ def exposure_list(request: HttpRequest) -> HttpResponseBase:
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@requires(Role.OPERATOR)
+@requires(Right.DELIVER)
 def exposure_replace(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Show what would change, and change it once somebody has seen it."""
     actor = request.actor  # type: ignore[attr-defined]

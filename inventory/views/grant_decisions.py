@@ -14,7 +14,7 @@ from django.views.decorators.http import require_http_methods
 
 from access.actors import Actor
 from access.permissions import requires
-from access.roles import Role
+from access.rights import Right
 from inventory.actions.grants import (
     LONGEST,
     MOST_AT_ONCE,
@@ -48,7 +48,7 @@ def _summed(values: Sequence[Sequence[str]], none: str) -> str:
 
 
 @require_http_methods(METHODS)
-@requires(Role.REVIEWER, Role.OWNER)
+@requires(Right.GRANT)
 def grant_approve(request: HttpRequest) -> HttpResponse:
     actor: Actor = request.actor  # type: ignore[attr-defined]
     back = way_back(request, reverse("grant_list"))
@@ -110,7 +110,7 @@ def grant_approve(request: HttpRequest) -> HttpResponse:
 
 
 @require_http_methods(METHODS)
-@requires(Role.REVIEWER, Role.OWNER)
+@requires(Right.GRANT)
 def grant_withdraw(request: HttpRequest) -> HttpResponse:
     actor: Actor = request.actor  # type: ignore[attr-defined]
     back = way_back(request, reverse("grant_list"))
@@ -144,7 +144,7 @@ def grant_withdraw(request: HttpRequest) -> HttpResponse:
 
 
 @require_http_methods(METHODS)
-@requires(Role.REVIEWER, Role.OWNER)
+@requires(Right.GRANT)
 def grant_change(request: HttpRequest) -> HttpResponse:
     actor: Actor = request.actor  # type: ignore[attr-defined]
     ids, rows = chosen(request, Grant.objects.visible_to(actor).current().changeable_by(actor))
@@ -209,7 +209,7 @@ def _offered(grant: Grant) -> list[tuple[str, str]]:
 
 
 @require_http_methods(METHODS)
-@requires(Role.REVIEWER, Role.OWNER)
+@requires(Right.GRANT)
 def grant_draft(request: HttpRequest) -> HttpResponse:
     """Draft from what is observed: for one pair where a client and a server are given, else for all without a grant."""
     actor: Actor = request.actor  # type: ignore[attr-defined]
@@ -252,7 +252,7 @@ def grant_draft(request: HttpRequest) -> HttpResponse:
 def draftable(actor: Actor) -> QuerySet[Use]:
     """Uses for which the actor may draft a grant: everything for reviewers, else of what they answer for."""
     uses = Use.objects.present()
-    if actor.has(Role.REVIEWER):
+    if actor.may_everywhere(Right.GRANT):
         return uses
     return uses.filter(
         Q(server__in=McpServer.objects.answered_for_by(actor).values("pk"))

@@ -17,7 +17,7 @@ from django.views.decorators.http import require_safe
 
 from access.actors import Actor
 from access.permissions import requires_reader
-from access.roles import Role
+from access.rights import Right
 from audit.models import AuditEntry
 from inventory.filters import GrantPageFilter, MatrixFilter
 from inventory.models import Credential, Grant, McpClient, McpServer, Tool, Use
@@ -104,7 +104,7 @@ def grant_matrix(request: HttpRequest) -> HttpResponseBase:
         "servers_first_url": _at(request, ""),
         "servers_next_url": _at(request, after),
         "legend": [(SHAPES[state], state.label, state in TROUBLE) for state in Reach],
-        "may_draft": actor.has(Role.REVIEWER) or actor.has(Role.OWNER),
+        "may_draft": actor.may(Right.GRANT),
         "has_drafts": Grant.objects.approvable_by(actor).current().filter(approved_at=None).exists(),
         "now": now,
     }
@@ -256,7 +256,7 @@ def grant_list(request: HttpRequest) -> HttpResponseBase:
     actor: Actor = request.actor  # type: ignore[attr-defined]
     now = timezone.now()
     bulk = []
-    if actor.has(Role.REVIEWER) or actor.has(Role.OWNER):
+    if actor.may(Right.GRANT):
         bulk.append(Bulk("Approve…", reverse("grant_approve"), icon="check", tone="primary"))
         bulk.append(Bulk("Withdraw…", reverse("grant_withdraw"), tone="danger"))
     beyond = (
@@ -339,7 +339,7 @@ def grant_pair(request: HttpRequest, client_id: UUID, server_id: UUID) -> HttpRe
         "opens_server": actor.sees_everything or McpServer.objects.visible_to(actor).filter(pk=server.pk).exists(),
         "may_approve": own_grants.approvable_by(actor).exists(),
         "may_change": own_grants.changeable_by(actor).exists(),
-        "may_draft": actor.has(Role.REVIEWER) or actor.has(Role.OWNER),
+        "may_draft": actor.may(Right.GRANT),
         "history": list(AuditEntry.objects.visible_to(actor).about(grant)[:HISTORY]) if grant else [],
         "now": now,
     }

@@ -19,7 +19,7 @@ from django.views.decorators.http import require_safe
 
 from access.actors import Actor
 from access.permissions import requires_reader
-from access.roles import Role
+from access.rights import Right
 from inventory.models import ClientRemoval, McpClient
 from inventory.states import Admission, Hygiene
 from web.paging import FAR_PAST, capped_counts
@@ -110,7 +110,7 @@ def client_hygiene(request: HttpRequest) -> HttpResponse:
         "is_one": bool(given["key"]),
         "earlier": _query(before=keys[0], show=given["show"]) if keys and has_earlier else "",
         "later": _query(after=keys[-1], show=given["show"]) if keys and has_more else "",
-        "may_remove": actor.has(Role.REVIEWER) or actor.has(Role.OWNER),
+        "may_remove": actor.may(Right.NARROW),
         "here": "client_hygiene",
     }
     return render(request, "inventory/client_hygiene.html", context)

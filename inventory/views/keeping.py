@@ -10,7 +10,7 @@ from django.views.decorators.http import require_http_methods
 
 from access.actors import Actor
 from access.permissions import requires
-from access.roles import Role
+from access.rights import Right
 from inventory.actions.confirmation import confirm_credentials
 from inventory.actions.tags import tag_credentials
 from inventory.errors import InventoryError
@@ -24,7 +24,7 @@ TAGS_NAMED = 12
 
 
 @require_http_methods(METHODS)
-@requires(Role.REVIEWER, Role.OWNER)
+@requires(Right.KEEP)
 def credential_confirm(request: HttpRequest) -> HttpResponse:
     actor: Actor = request.actor  # type: ignore[attr-defined]
     back = way_back(request, reverse("credential_list"))
@@ -66,7 +66,7 @@ def credential_confirm(request: HttpRequest) -> HttpResponse:
 
 
 @require_http_methods(METHODS)
-@requires(Role.REVIEWER, Role.OWNER)
+@requires(Right.KEEP)
 def credential_tag(request: HttpRequest) -> HttpResponse:
     actor: Actor = request.actor  # type: ignore[attr-defined]
     back = way_back(request, reverse("credential_list"))

@@ -13,7 +13,7 @@ from django.views.decorators.http import require_http_methods
 
 from access.actors import Actor
 from access.permissions import requires
-from access.roles import Role
+from access.rights import Right
 from inventory.actions.logged import record_logging
 from inventory.errors import InventoryError, SecretInEvidence
 from inventory.forms import LoggingForm
@@ -85,7 +85,7 @@ def asked_by(policies: Iterable[tuple[str, str, Iterable[str]]]) -> dict[tuple[s
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@requires(Role.REVIEWER)
+@requires(Right.RECORD_FACT)
 def server_logging(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Say whether a server logs one happening, and where that can be seen."""
     actor: Actor = request.actor  # type: ignore[attr-defined]

@@ -15,6 +15,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from access.permissions import requires, requires_reader
+from access.rights import Right
 from access.roles import Role
 from audit.models import AuditEntry
 from inventory.actions.ownership import change_owner, create_owner
@@ -90,7 +91,7 @@ def listed(owners: QuerySet[Owner]) -> QuerySet[Any]:
 def owner_list(request: HttpRequest) -> HttpResponseBase:
     actor = request.actor  # type: ignore[attr-defined]
     return suited(OWNERS, actor, Role.REVIEWER).respond(
-        request, listed(Owner.objects.visible_to(actor)), context={"may_create": actor.has(Role.REVIEWER)}
+        request, listed(Owner.objects.visible_to(actor)), context={"may_create": actor.may(Right.RECORD_OWNER)}
     )
 
 
@@ -117,7 +118,7 @@ def owner_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
         ),
         "counts": dict(zip(("credentials", "servers", "clients", "at_risk"), counts, strict=True)),
         "history": list(AuditEntry.objects.visible_to(actor).about(owner)[:HISTORY]),
-        "may_change": actor.has(Role.REVIEWER),
+        "may_change": actor.may(Right.RECORD_OWNER),
     }
     return render(request, "inventory/owner_detail.html", context)
 
@@ -130,7 +131,7 @@ def _parts(server: McpServer, owner: Model) -> str:
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@requires(Role.REVIEWER)
+@requires(Right.RECORD_OWNER)
 def owner_create(request: HttpRequest) -> HttpResponse:
     form = OwnerForm(request.POST if is_decided(request) else None)
     if is_decided(request) and form.is_valid():
@@ -153,7 +154,7 @@ def owner_create(request: HttpRequest) -> HttpResponse:
 
 
 @require_POST
-@requires(Role.REVIEWER)
+@requires(Right.RECORD_OWNER)
 def owner_activate(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Say that an owner has left, or is back. What they answered for stays in their name until it is handed over."""
     actor = request.actor  # type: ignore[attr-defined]

@@ -11,6 +11,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_safe
 
 from access.permissions import requires_reader
+from access.rights import Right
 from access.roles import Role
 from inventory.filters import McpServerFilter
 from inventory.models import McpServer, PostureCheck, Use
@@ -126,14 +127,14 @@ def listed(servers: QuerySet[McpServer]) -> QuerySet[Any]:
 def server_list(request: HttpRequest) -> HttpResponseBase:
     actor = request.actor  # type: ignore[attr-defined]
     bulk = []
-    if actor.has(Role.REVIEWER) or actor.has(Role.OWNER):
+    if actor.may(Right.ASSIGN_OWNER):
         bulk.append(Bulk("Assign owner…", reverse("server_assign_owner"), icon="person", key="o", tone="primary"))
-    if actor.has(Role.OPERATOR):
+    if actor.may(Right.CLASSIFY):
         bulk.append(Bulk("Set environment…", reverse("server_assign_environment")))
         bulk.append(Bulk("Classify…", reverse("server_classify")))
     return suited(SERVERS, actor, Role.OPERATOR).respond(
         request,
         listed(McpServer.objects.visible_to(actor)),
         bulk=bulk,
-        context={"may_connect": actor.has(Role.OPERATOR), "unclassified": ServerRole.UNCLASSIFIED},
+        context={"may_connect": actor.may(Right.CONNECT), "unclassified": ServerRole.UNCLASSIFIED},
     )

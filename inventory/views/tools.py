@@ -13,7 +13,7 @@ from django.views.decorators.http import require_http_methods
 
 from access.actors import Actor
 from access.permissions import requires
-from access.roles import Role
+from access.rights import Right
 from inventory.actions.grants import approve_tools, seen_tools
 from inventory.errors import InventoryError
 from inventory.forms import ApproveToolsForm
@@ -70,7 +70,7 @@ def panel(server: McpServer, actor: Actor) -> ToolPanel:
 
 
 def may_approve(server: McpServer, actor: Actor) -> bool:
-    return actor.has(Role.REVIEWER) or McpServer.objects.answered_for_by(actor).filter(pk=server.pk).exists()
+    return actor.may_everywhere(Right.GRANT) or McpServer.objects.answered_for_by(actor).filter(pk=server.pk).exists()
 
 
 def differences(tool: Tool) -> list[str]:
@@ -109,12 +109,12 @@ def _short(text: Any) -> str:
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@requires(Role.REVIEWER, Role.OWNER)
+@requires(Right.GRANT)
 def tools_approve(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Take the definitions of a server's tools as they are: all that are new or changed."""
     actor: Actor = request.actor  # type: ignore[attr-defined]
     servers = McpServer.objects.visible_to(actor)
-    server = get_object_or_404(servers if actor.has(Role.REVIEWER) else servers.answered_for_by(actor), pk=pk)
+    server = get_object_or_404(servers if actor.may_everywhere(Right.GRANT) else servers.answered_for_by(actor), pk=pk)
     back = way_back(request, reverse("server_detail", args=[pk]))
     pending = [row for row in rows_of(server) if row.is_new or row.tool.is_changed]
     if not pending:

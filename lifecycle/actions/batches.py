@@ -18,6 +18,7 @@ from django.db.models import F, Q, Sum
 
 from access.actors import Actor, ActorKind
 from access.models import User
+from access.rights import Right
 from access.roles import Role
 from audit.actions import action, in_order, record
 from audit.events import Event
@@ -151,7 +152,7 @@ def reachable(scope: Scope, actor: Actor) -> list[UUID]:
     keys = behind(scope, actor)
     if len(keys) > MOST:
         raise BatchTooLarge
-    if not (actor.has(Role.OPERATOR) or actor.has(Role.AUTOMATION)):
+    if not actor.may_everywhere(Right.REVOKE_MANY):
         own = Credential.objects.filter(pk__in=keys, owner__in=Owner.objects.being(actor).values("pk"))
         if scope.kind is not ScopeKind.CREDENTIALS or own.count() != len(keys):
             raise NotAnOperator
@@ -225,7 +226,7 @@ def decline_batch(batch: Batch, *, actor: Actor, now: datetime, reason: str) -> 
 
 
 def _to_decide(batch: Batch, actor: Actor) -> Batch:
-    if not actor.has(Role.OPERATOR) or actor.kind is not ActorKind.USER:
+    if not actor.may(Right.DECIDE_MANY) or actor.kind is not ActorKind.USER:
         raise NotAnOperator
     row = locked(batch)
     if row.state != BatchState.REQUESTED:
@@ -678,6 +679,6 @@ def locked(batch: Batch, *, may_be_closed: bool = False) -> Batch:
 def _steered(batch: Batch, actor: Actor) -> Batch:
     """The row, locked, for an operator or whoever asked for it."""
     row = locked(batch)
-    if not actor.has(Role.OPERATOR) and row.requested_by_key != actor.key:
+    if not actor.may(Right.DECIDE_MANY) and row.requested_by_key != actor.key:
         raise NotAnOperator
     return row

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from django.db.models import Q
 
 from access.actors import Actor
-from access.roles import Role
+from access.rights import Right
 from audit.actions import action, in_order, record
 from audit.events import Event
 from inventory.models import McpClient
@@ -125,7 +125,7 @@ def extend(operation: Operation, until: datetime, *, actor: Actor, now: datetime
 def retire_anyway(operation: Operation, *, actor: Actor, now: datetime, reason: str) -> None:
     """End the overlap though not every consumer is known to have moved. An operator answers for it by name."""
     reason = why_of(reason)
-    if not actor.has(Role.OPERATOR):
+    if not actor.may(Right.DECIDE_OPERATION):
         raise NotAnOperator
     row = _in_overlap(operation, actor)
     missing = [each.name for each in consumers_of(row) if not each.has_moved]

@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 
 from access.actors import Actor
-from access.roles import Role
+from access.rights import Right
 from audit.actions import action, in_order, record
 from audit.events import Event
 from inventory.models import Connection, Credential
@@ -62,7 +62,7 @@ def remove_delivery(delivery: Delivery, *, actor: Actor, reason: str = "") -> No
 
 
 def _may(actor: Actor) -> None:
-    if not actor.has(Role.OPERATOR):
+    if not actor.may(Right.DELIVER):
         raise NotAnOperatorOfDeliveries
 
 

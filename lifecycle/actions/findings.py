@@ -8,6 +8,7 @@ from uuid import UUID
 from django.db import IntegrityError, transaction
 
 from access.actors import Actor
+from access.rights import Right
 from access.roles import Role
 from audit.actions import action, in_order, record
 from audit.events import Event
@@ -147,7 +148,7 @@ def locked(finding_ids: Iterable[UUID], actor: Actor) -> list[Finding]:
     """
     wanted = set(finding_ids)
     as_owner = Actor(actor.kind, actor.id, actor.label, frozenset({Role.OWNER}), user_id=actor.user_id)
-    decider = actor if actor.has(Role.REVIEWER) else as_owner
+    decider = actor if actor.may_everywhere(Right.WORK_ON_FINDING) else as_owner
     visible = Finding.objects.visible_to(decider).filter(pk__in=wanted)
     found = in_order(visible)
     if len(found) != len(wanted):

@@ -12,7 +12,7 @@ from django.db import connection as database
 from django.db.models import Exists, OuterRef, Q
 
 from access.actors import Actor
-from access.roles import Role
+from access.rights import Right
 from audit.actions import action, in_order, record
 from audit.events import Event
 from inventory.actions import ownership
@@ -126,7 +126,7 @@ def decide_items(
     and what handing over raises. Revocations are a batch of their own, with a second person where that is asked.
     """
     say_why(reason)
-    if not actor.has(Role.OPERATOR):
+    if not actor.may(Right.DECIDE_MANY):
         raise NotAnOperator
     wanted = items_of(batch).filter(pk__in=items, state=ItemState.TO_DECIDE)
     chosen = list(wanted.select_related("suggested_owner").order_by("pk"))

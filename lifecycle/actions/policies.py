@@ -13,7 +13,7 @@ from uuid import UUID
 from django.db import IntegrityError, transaction
 
 from access.actors import Actor
-from access.roles import Role
+from access.rights import Right
 from audit.actions import action, record
 from audit.events import Event
 from inventory import tags
@@ -275,7 +275,7 @@ class _Refused(Exception):
 
 
 def _decided(actor: Actor, reason: str) -> str:
-    if not actor.has(Role.REVIEWER):
+    if not actor.may(Right.SET_POLICY):
         raise NotAReviewer
     return why_of(reason)
 

@@ -10,7 +10,7 @@ from typing import Any
 from django.db import IntegrityError, transaction
 
 from access.actors import Actor, ActorKind
-from access.roles import Role
+from access.rights import Right
 from audit.actions import action, in_order, record
 from audit.events import Event
 from inventory.models import Credential, CredentialVersion, Owner
@@ -39,7 +39,7 @@ from lifecycle.states import OPERABLE, AttemptOutcome, OperationKind, OperationS
 
 def may_operate(credential: Credential, actor: Actor) -> bool:
     """An operator and a part of Keyreeve anything, automation too; an owner what is theirs."""
-    if actor.has(Role.OPERATOR) or actor.has(Role.AUTOMATION):
+    if actor.may_everywhere(Right.OPERATE):
         return True
     owner = credential.owner_id
     return owner is not None and Owner.objects.being(actor).filter(pk=owner).exists()
@@ -150,7 +150,7 @@ def request_revocation(
 def approve(operation: Operation, *, actor: Actor, now: datetime, reason: str = "") -> None:
     """Let a proposed operation begin. Whoever asked for it does not approve it; a token approves nothing."""
     refuse_secrets(reason)
-    if not actor.has(Role.OPERATOR) or actor.kind is ActorKind.TOKEN:
+    if not actor.may(Right.DECIDE_OPERATION) or actor.kind is ActorKind.TOKEN:
         raise NotAnOperator
     row = _locked(operation)
     if row.state != OperationState.PROPOSED:
@@ -164,7 +164,7 @@ def approve(operation: Operation, *, actor: Actor, now: datetime, reason: str = 
 @action
 def decline(operation: Operation, *, actor: Actor, now: datetime, reason: str) -> None:
     say_why(reason)
-    if not actor.has(Role.OPERATOR):
+    if not actor.may(Right.DECIDE_OPERATION):
         raise NotAnOperator
     row = _locked(operation)
     if row.state != OperationState.PROPOSED:

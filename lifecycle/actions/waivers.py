@@ -11,7 +11,7 @@ from django.db import connection as database
 from django.db.models import Q
 
 from access.actors import Actor, ActorKind
-from access.roles import Role
+from access.rights import Right
 from audit.actions import action, in_order, record
 from audit.events import Event
 from inventory.models import Owner
@@ -191,7 +191,7 @@ def decline_waivers(waivers: Iterable[Waiver], *, reason: str, actor: Actor, now
 
 def _to_decide(waivers: Iterable[Waiver], reason: str, actor: Actor) -> list[tuple[Finding, Waiver]]:
     """The requests with their findings, locked; the actor is a reviewer and asked for none of them."""
-    if actor.kind is not ActorKind.USER or not actor.has(Role.REVIEWER):
+    if actor.kind is not ActorKind.USER or not actor.may(Right.DECIDE_WAIVER):
         raise WaiverByNobody
     if not reason:
         raise WaiverDecisionWithoutReason
@@ -298,7 +298,7 @@ def set_cap(
     """
     reason = as_seen(reason)
     is_sane = 0 <= most_active <= MOST_ACTIVE and timedelta(0) <= longest_total <= LONGEST_TOTAL
-    if not actor.has(Role.ADMINISTRATOR) or not is_sane or not reason or (is_default and owner is not None):
+    if not actor.may(Right.CAP_WAIVERS) or not is_sane or not reason or (is_default and owner is not None):
         raise CapRefused
     refuse_secrets(reason)
     in_order(WaiverCap.objects.filter(is_default=True))
@@ -317,7 +317,7 @@ def set_cap(
 def remove_cap(cap: WaiverCap, *, reason: str, actor: Actor) -> None:
     """Take a team's own cap away; the default holds for it again."""
     reason = as_seen(reason)
-    if not actor.has(Role.ADMINISTRATOR) or not reason or cap.is_default:
+    if not actor.may(Right.CAP_WAIVERS) or not reason or cap.is_default:
         raise CapRefused
     refuse_secrets(reason)
     in_order(WaiverCap.objects.filter(is_default=True))

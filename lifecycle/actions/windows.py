@@ -5,7 +5,7 @@ from datetime import datetime, time, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from access.actors import Actor
-from access.roles import Role
+from access.rights import Right
 from audit.actions import action, record
 from audit.events import Event
 from inventory.models import Environment
@@ -129,7 +129,7 @@ def set_limits(
     now: datetime,
 ) -> OperatingLimits:
     """Say how much may be rotated by itself, what halts it, and from how many on a second person approves."""
-    if not actor.has(Role.ADMINISTRATOR):
+    if not actor.may(Right.LIMIT_OPERATIONS):
         raise NotAnAdministrator
     reason = why_of(reason)
     given = {
@@ -168,5 +168,5 @@ def resume_schedule(halt: ScheduleHalt, *, actor: Actor, now: datetime, reason: 
 
 
 def _operator(actor: Actor) -> None:
-    if not actor.has(Role.OPERATOR):
+    if not actor.may(Right.STEER_SCHEDULE):
         raise NotAnOperator

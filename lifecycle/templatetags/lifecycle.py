@@ -10,7 +10,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from access.roles import Role
+from access.rights import Right
 from audit.sentences import OWNED_AS
 from inventory.states import CredentialKind, Verdict
 from lifecycle.models import Finding, Operation, Policy, Waiver, reports
@@ -198,7 +198,7 @@ def operation_badge(operation: Any) -> SafeString:
 @register.simple_tag(takes_context=True)
 def kill_link(context: template.Context, kind: str, key: Any, css: str = "btn quiet") -> SafeString:
     """The way to the kill switch over this, for who may pull it."""
-    if not context["request"].actor.has(Role.OPERATOR):
+    if not context["request"].actor.may(Right.DECIDE_MANY):
         return SafeString("")
     at = f"{reverse('batch_new')}?kind={kind}&id={key}"
     words = "Look what revoking it reaches" if kind == "credentials" else "Revoke everything behind it…"

@@ -17,7 +17,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from access.actors import Actor, ActorKind
 from access.permissions import requires, requires_reader
-from access.roles import Role
+from access.rights import Right
 from inventory.errors import InventoryError
 from inventory.forms import OwnerNamed, ReasonForm
 from inventory.models import Credential
@@ -140,12 +140,12 @@ class ItemsForm(ReasonForm):
 @requires_reader
 def batch_list(request: HttpRequest) -> HttpResponseBase:
     actor: Actor = request.actor  # type: ignore[attr-defined]
-    context = {"may_pull": actor.has(Role.OPERATOR)}
+    context = {"may_pull": actor.may(Right.DECIDE_MANY)}
     return BATCHES.respond(request, Batch.objects.visible_to(actor), context=context)
 
 
 @require_GET
-@requires(Role.OPERATOR)
+@requires(Right.DECIDE_MANY)
 def batch_new(request: HttpRequest) -> HttpResponse:
     """Choose a scope; with one in the query string, what a kill switch over it would reach. Changes nothing."""
     actor: Actor = request.actor  # type: ignore[attr-defined]
@@ -229,7 +229,7 @@ def query_of(scope: Scope) -> str:
 
 
 @require_POST
-@requires(Role.OPERATOR)
+@requires(Right.DECIDE_MANY)
 @sensitive_post_parameters("value")
 @sensitive_variables("value")
 def batch_value(request: HttpRequest) -> HttpResponse:
@@ -250,7 +250,7 @@ def batch_value(request: HttpRequest) -> HttpResponse:
 
 
 @require_http_methods(METHODS)
-@requires(Role.OPERATOR, Role.OWNER)
+@requires(Right.REVOKE_MANY)
 def batch_revoke(request: HttpRequest) -> HttpResponse:
     """The dialog that does it, with its number: "Revoke 37 credentials"."""
     actor: Actor = request.actor  # type: ignore[attr-defined]
@@ -319,7 +319,7 @@ def _facts(seen: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 @require_http_methods(METHODS)
-@requires(Role.OPERATOR)
+@requires(Right.DECIDE_MANY)
 def batch_rehearse(request: HttpRequest) -> HttpResponse:
     actor: Actor = request.actor  # type: ignore[attr-defined]
     back = way_back(request, reverse("batch_new"))
@@ -368,7 +368,7 @@ def batch_detail(request: HttpRequest, pk: UUID) -> HttpResponseBase:
         "troubled": [said_of(row) for row in troubled(batch)],
         "is_live": batch.ended_at is None and batch.state in {BatchState.RUNNING, BatchState.DECIDING},
         "may_steer": batch.ended_at is None and _may_steer(batch, actor) and not batch.is_drill,
-        "may_decide": actor.has(Role.OPERATOR) and actor.kind is ActorKind.USER,
+        "may_decide": actor.may(Right.DECIDE_MANY) and actor.kind is ActorKind.USER,
         "is_mine": batch.requested_by_key == actor.key,
     }
     if not request.htmx:  # type: ignore[attr-defined]
@@ -399,16 +399,16 @@ def _longest(seen: Mapping[str, Any]) -> int | None:
 
 
 def _may_steer(batch: Batch, actor: Actor) -> bool:
-    return actor.has(Role.OPERATOR) or batch.requested_by_key == actor.key
+    return actor.may(Right.DECIDE_MANY) or batch.requested_by_key == actor.key
 
 
 def _asking(
-    *roles: Role, title: str, text: str, submit: str, do: Callable[..., Any], said: str
+    right: Right, *, title: str, text: str, submit: str, do: Callable[..., Any], said: str
 ) -> Callable[..., HttpResponseBase]:
     """The page of what is done with one batch: a reason, the action, and back to its page."""
 
     @require_http_methods(METHODS)
-    @requires(*roles)
+    @requires(right)
     def view(request: HttpRequest, pk: UUID) -> HttpResponse:
         actor: Actor = request.actor  # type: ignore[attr-defined]
         batch = get_object_or_404(Batch.objects.visible_to(actor), pk=pk)
@@ -432,7 +432,7 @@ def _asking(
 
 
 batch_approve = _asking(
-    Role.OPERATOR,
+    Right.DECIDE_MANY,
     title="Approve revoking {size}",
     text="It begins at once and cannot be undone. Look at the preview first.",
     submit="Approve",
@@ -440,7 +440,7 @@ batch_approve = _asking(
     said="Approved. It has begun.",
 )
 batch_decline = _asking(
-    Role.OPERATOR,
+    Right.DECIDE_MANY,
     title="Decline revoking {size}",
     text="Nothing is revoked.",
     submit="Decline",
@@ -448,8 +448,7 @@ batch_decline = _asking(
     said="Declined. Nothing was revoked.",
 )
 batch_halt = _asking(
-    Role.OPERATOR,
-    Role.OWNER,
+    Right.REVOKE_MANY,
     title="Halt it",
     text="Nothing more of it begins. What has begun goes on.",
     submit="Halt",
@@ -457,8 +456,7 @@ batch_halt = _asking(
     said="Halted. What had begun goes on.",
 )
 batch_resume = _asking(
-    Role.OPERATOR,
-    Role.OWNER,
+    Right.REVOKE_MANY,
     title="Resume it",
     text="It goes on, and what has stalled is tried again.",
     submit="Resume",
@@ -466,8 +464,7 @@ batch_resume = _asking(
     said="It goes on.",
 )
 batch_cancel = _asking(
-    Role.OPERATOR,
-    Role.OWNER,
+    Right.REVOKE_MANY,
     title="Cancel what has not begun",
     text="What a provider was asked for already goes on to its end.",
     submit="Cancel the rest",
@@ -477,7 +474,7 @@ batch_cancel = _asking(
 
 
 @require_POST
-@requires(Role.OPERATOR)
+@requires(Right.DECIDE_MANY)
 def batch_extend(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Take in what appeared behind the scope meanwhile."""
     actor: Actor = request.actor  # type: ignore[attr-defined]
@@ -493,7 +490,7 @@ def batch_extend(request: HttpRequest, pk: UUID) -> HttpResponse:
 
 
 @require_http_methods(METHODS)
-@requires(Role.OPERATOR)
+@requires(Right.DECIDE_MANY)
 def batch_decide(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Hand over or revoke some, or all, of what a leaver answered for."""
     actor: Actor = request.actor  # type: ignore[attr-defined]

@@ -11,7 +11,7 @@ from django.views.decorators.http import require_safe
 
 from access.actors import Actor
 from access.permissions import requires_reader
-from access.roles import Role
+from access.rights import Right
 from audit.models import AuditEntry
 from inventory.models import (
     ClientRemoval,
@@ -73,7 +73,7 @@ def client_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
         "exposures": list(exposures[:SHOWN]),
         "history": list(AuditEntry.objects.visible_to(actor).about(client)[:HISTORY]),
         "sees_everything": actor.sees_everything,
-        "may_assign": actor.has(Role.REVIEWER) or actor.has(Role.OWNER),
+        "may_assign": actor.may(Right.ASSIGN_OWNER),
     }
     return render(request, "lifecycle/client_detail.html", context)
 
@@ -105,9 +105,9 @@ def _registration(client: McpClient, actor: Actor) -> dict[str, Any]:
         "alike_count": capped_count(alike) if client.hygiene_key else None,
         "checks": checklist(checks, CHECKS),
         "documents": list(documents[:SNAPSHOTS]) if client.client_id.startswith("https://") else [],
-        "may_let_in": may_decide and actor.has(Role.REVIEWER),
-        "may_narrow": may_decide and (actor.has(Role.REVIEWER) or is_own),
-        "may_refer": may_decide and actor.has(Role.OPERATOR),
+        "may_let_in": may_decide and actor.may(Right.ADMIT),
+        "may_narrow": may_decide and (actor.may_everywhere(Right.NARROW) or is_own),
+        "may_refer": may_decide and actor.may(Right.DELIVER),
         "may_withdraw": removal is not None
         and removal.ended_at is None
         and ClientRemoval.objects.filter(pk=removal.pk).withdrawable_by(actor).exists(),

@@ -17,7 +17,7 @@ from django.views.decorators.http import require_GET, require_http_methods
 
 from access.actors import Actor
 from access.permissions import requires, requires_reader
-from access.roles import Role
+from access.rights import Right
 from inventory.actions.dates import record_dates
 from inventory.models import Credential, CredentialVersion, Exposure, McpServer, MetadataSnapshot, PostureCheck, Use
 from inventory.posture.servers import SERVER_CHECKS
@@ -124,13 +124,13 @@ def listed(actor: Actor) -> QuerySet[Credential]:
 def credential_list(request: HttpRequest) -> HttpResponseBase:
     actor: Actor = request.actor  # type: ignore[attr-defined]
     bulk = []
-    if actor.has(Role.REVIEWER) or actor.has(Role.OWNER):
+    if actor.may(Right.ASSIGN_OWNER):
         bulk.append(Bulk("Assign owner…", reverse("credential_assign_owner"), "person", "o"))
         bulk.append(Bulk("Confirm…", reverse("credential_confirm"), "check"))
         bulk.append(Bulk("Tag…", reverse("credential_tag"), "tag"))
-    if actor.has(Role.OPERATOR):
+    if actor.may(Right.CLASSIFY):
         bulk.append(Bulk("Set environment…", reverse("credential_assign_environment"), "server"))
-    if actor.has(Role.OPERATOR) or actor.has(Role.OWNER):
+    if actor.may(Right.OPERATE):
         bulk.append(Bulk("Rotate…", reverse("credential_rotate"), "operation", "r"))
         bulk.append(Bulk("Revoke…", reverse("credential_revoke"), "stop", "v", "danger"))
     return CREDENTIALS.respond(request, listed(actor), bulk=bulk, context={"now": timezone.now()})
@@ -186,9 +186,9 @@ def credential_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
             "happenings": timeline.of_credential(
                 credential, findings=findings, exposures=exposures, uses=uses, now=now
             ),
-            "can_assign": actor.has(Role.REVIEWER) or actor.has(Role.OWNER),
-            "can_record": actor.has(Role.REVIEWER),
-            "can_place": actor.has(Role.OPERATOR),
+            "can_assign": actor.may(Right.ASSIGN_OWNER),
+            "can_record": actor.may(Right.RECORD_FACT),
+            "can_place": actor.may(Right.CLASSIFY),
             "can_operate": credential.is_live and may_operate(credential, actor),
             "delivery": Delivery.objects.filter(credential=credential).first(),
             "operations": [dressed(row, now) for row in Operation.objects.filter(credential=credential)[:5]],
@@ -210,7 +210,7 @@ def life_of(version: CredentialVersion, credential: Credential) -> Life:
 
 
 @require_http_methods(["GET", "POST"])
-@requires(Role.REVIEWER)
+@requires(Right.RECORD_FACT)
 def credential_dates(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Dates that a person vouches for, where no provider tells them."""
     actor: Actor = request.actor  # type: ignore[attr-defined]
@@ -321,14 +321,14 @@ def server_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
             ],
             "tools": tools.panel(server, actor),
             "logging": logged.panel(server, logged.asked_by(asked_of(server))),
-            "may_record_logging": actor.has(Role.REVIEWER),
+            "may_record_logging": actor.may(Right.RECORD_FACT),
             "declared": comparison(server),
             "delegation": delegation(
                 Use.objects.filter(server=server), actor, about=f"Who reaches {server}, and with what", subject=pk
             ),
             "happenings": timeline.of_server(server, findings=own, uses=uses, now=now),
-            "can_assign": actor.has(Role.REVIEWER) or actor.has(Role.OWNER),
-            "can_classify": actor.has(Role.OPERATOR),
+            "can_assign": actor.may(Right.ASSIGN_OWNER),
+            "can_classify": actor.may(Right.CLASSIFY),
             "now": now,
         },
     )

@@ -18,7 +18,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from access.actors import Actor
 from access.permissions import requires, requires_reader
-from access.roles import Role
+from access.rights import Right
 from inventory.errors import InventoryError
 from inventory.filters import CRITICALITY
 from inventory.models import Connection, Credential, McpClient, McpServer, Owner
@@ -213,7 +213,7 @@ def finding_list(request: HttpRequest) -> HttpResponseBase:
         if may_decide(actor)
         else []
     )
-    if actor.has(Role.OPERATOR) or actor.has(Role.OWNER):
+    if actor.may(Right.OPERATE):
         bulk.append(Bulk("Rotate…", reverse("finding_rotate"), "operation", "r"))
         bulk.append(Bulk("Revoke…", reverse("finding_revoke"), "stop", "v", "danger"))
     kept = request.GET.copy()
@@ -251,7 +251,7 @@ def _standing(actor: Actor) -> tuple[bool, dict[str, int]]:
 
 def may_decide(actor: Actor) -> bool:
     """Reviewers decide about all findings, owners about theirs."""
-    return actor.has(Role.REVIEWER) or actor.has(Role.OWNER)
+    return actor.may(Right.WORK_ON_FINDING)
 
 
 @require_GET
@@ -281,14 +281,14 @@ def finding_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
             "ends_soon": active is not None and active.ends_at < now + ENDS_SOON,
             "is_outgrown": active is not None and finding.severity > active.severity,
             "is_mine": is_mine,
-            "may_approve": asked is not None and not is_mine and actor.has(Role.REVIEWER),
+            "may_approve": asked is not None and not is_mine and actor.may(Right.DECIDE_WAIVER),
             "links": list(FindingLink.objects.present().filter(finding=finding).order_by("id")[:50]),
             "history": history_of(finding, actor, now=now, before=_moment(request.GET.get("before", ""))),
             "before": request.GET.get("before", ""),
             "comment_form": CommentForm(),
             "is_open": finding.state in COUNTED,
             "can_decide": may_decide(actor),
-            "can_operate": finding.credential_id is not None and (actor.has(Role.OPERATOR) or actor.has(Role.OWNER)),
+            "can_operate": finding.credential_id is not None and actor.may(Right.OPERATE),
             "now": now,
         },
     )
@@ -388,10 +388,10 @@ def next_step(finding: Finding, actor: Actor) -> dict[str, str]:
     """The first thing to do about it here, as a link with its verb."""
     subject = finding.subject
     noun = noun_of(subject)
-    may_assign = actor.has(Role.REVIEWER) or actor.has(Role.OWNER)
+    may_assign = actor.may(Right.ASSIGN_OWNER)
     if finding.rule in {"no-owner", "owner-inactive", "server-owner-missing", "client-owner-missing"} and may_assign:
         return {"label": "Assign owner…", "url": f"{reverse(f'{noun}_assign_owner')}?id={subject.pk}", "noun": noun}
-    if finding.rule == "server-unclassified" and actor.has(Role.OPERATOR):
+    if finding.rule == "server-unclassified" and actor.may(Right.CLASSIFY):
         return {"label": "Classify…", "url": f"{reverse('server_classify')}?id={subject.pk}", "noun": noun}
     if (
         finding.rule == "issuer-posture-violations"
@@ -426,7 +426,7 @@ def chosen(request: HttpRequest) -> FindingQuerySet:
 
 
 @require_POST
-@requires(Role.REVIEWER, Role.OWNER)
+@requires(Right.WORK_ON_FINDING)
 def finding_acknowledge(request: HttpRequest) -> HttpResponse:
     actor: Actor = request.actor  # type: ignore[attr-defined]
     try:
@@ -445,7 +445,7 @@ def about(findings: list[Finding]) -> list[tuple[str, str]]:
 
 
 @require_http_methods(METHODS)
-@requires(Role.REVIEWER, Role.OWNER)
+@requires(Right.WORK_ON_FINDING)
 def finding_assign(request: HttpRequest) -> HttpResponse:
     """Who works on it. Who answers for the subject stays as it is."""
     actor: Actor = request.actor  # type: ignore[attr-defined]
@@ -479,7 +479,7 @@ def finding_assign(request: HttpRequest) -> HttpResponse:
 
 
 @require_http_methods(METHODS)
-@requires(Role.REVIEWER, Role.OWNER)
+@requires(Right.WORK_ON_FINDING)
 def finding_comment(request: HttpRequest) -> HttpResponse:
     """A comment at one finding or at many, resolved ones too: what was learned is written down afterwards as well."""
     actor: Actor = request.actor  # type: ignore[attr-defined]
@@ -512,7 +512,7 @@ def finding_comment(request: HttpRequest) -> HttpResponse:
 
 
 @require_http_methods(METHODS)
-@requires(Role.REVIEWER, Role.OWNER)
+@requires(Right.WORK_ON_FINDING)
 def finding_link(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Name what will resolve it."""
     actor: Actor = request.actor  # type: ignore[attr-defined]
@@ -541,7 +541,7 @@ def finding_link(request: HttpRequest, pk: UUID) -> HttpResponse:
 
 
 @require_POST
-@requires(Role.REVIEWER, Role.OWNER)
+@requires(Right.WORK_ON_FINDING)
 def finding_unlink(request: HttpRequest, pk: UUID) -> HttpResponse:
     actor: Actor = request.actor  # type: ignore[attr-defined]
     link = get_object_or_404(FindingLink.objects.visible_to(actor), pk=pk)

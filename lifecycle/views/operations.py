@@ -19,7 +19,7 @@ from django.views.decorators.http import require_GET, require_http_methods
 
 from access.actors import Actor
 from access.permissions import requires, requires_reader
-from access.roles import Role
+from access.rights import Right
 from audit.models import AuditEntry
 from inventory.models import Connection, Credential, Use
 from inventory.states import Verdict
@@ -415,12 +415,13 @@ def _overlaps(row: Operation, actor: Actor) -> bool:
 ACTS: dict[str, Act] = {
     "approve": Act(
         "Approve", "It begins at once.", OptionalReasonForm, _approve,
-        lambda row, actor: row.state == OperationState.PROPOSED and actor.has(Role.OPERATOR), "primary",
+        lambda row, actor: row.state == OperationState.PROPOSED and actor.may(Right.DECIDE_OPERATION), "primary",
         "You approved it; it begins.",
     ),
     "decline": Act(
         "Decline", "Nothing is done.", OperationReasonForm, _decline,
-        lambda row, actor: row.state == OperationState.PROPOSED and actor.has(Role.OPERATOR), "", "You declined it.",
+        lambda row, actor: row.state == OperationState.PROPOSED and actor.may(Right.DECIDE_OPERATION), "",
+        "You declined it.",
     ),
     "resume": Act(
         "Try again", "The step it stalled at is tried again, with as many attempts as a new one has.",
@@ -443,8 +444,8 @@ ACTS: dict[str, Act] = {
     "retire": Act(
         "Retire the old version anyway",
         "Not every consumer is known to have moved. Those that have not are refused from here on.",
-        OperationReasonForm, _retire, lambda row, actor: _overlaps(row, actor) and actor.has(Role.OPERATOR), "danger",
-        "The old version is suspended next.", is_at_hand=False,
+        OperationReasonForm, _retire, lambda row, actor: _overlaps(row, actor) and actor.may(Right.DECIDE_OPERATION),
+        "danger", "The old version is suspended next.", is_at_hand=False,
     ),
     "urgent": Act(
         "Make urgent", "It skips every wait.", OperationReasonForm, _urgent,
@@ -473,7 +474,7 @@ ACTS: dict[str, Act] = {
 
 
 @require_http_methods(METHODS)
-@requires(Role.OPERATOR, Role.OWNER)
+@requires(Right.OPERATE)
 def operation_act(request: HttpRequest, pk: UUID, verb: str) -> HttpResponse:
     actor: Actor = request.actor  # type: ignore[attr-defined]
     if verb not in ACTS:
@@ -507,25 +508,25 @@ def operation_act(request: HttpRequest, pk: UUID, verb: str) -> HttpResponse:
 
 
 @require_http_methods(METHODS)
-@requires(Role.OPERATOR, Role.OWNER)
+@requires(Right.OPERATE)
 def credential_rotate(request: HttpRequest) -> HttpResponse:
     return _asked(request, OperationKind.ROTATION, keys_of(request), reverse("credential_list"))
 
 
 @require_http_methods(METHODS)
-@requires(Role.OPERATOR, Role.OWNER)
+@requires(Right.OPERATE)
 def credential_revoke(request: HttpRequest) -> HttpResponse:
     return _asked(request, OperationKind.REVOCATION, keys_of(request), reverse("credential_list"))
 
 
 @require_http_methods(METHODS)
-@requires(Role.OPERATOR, Role.OWNER)
+@requires(Right.OPERATE)
 def finding_rotate(request: HttpRequest) -> HttpResponse:
     return _of_findings(request, OperationKind.ROTATION)
 
 
 @require_http_methods(METHODS)
-@requires(Role.OPERATOR, Role.OWNER)
+@requires(Right.OPERATE)
 def finding_revoke(request: HttpRequest) -> HttpResponse:
     return _of_findings(request, OperationKind.REVOCATION)
 
@@ -675,7 +676,7 @@ def standing_in_the_way(chosen: Sequence[Credential], now: datetime) -> list[tup
 
 
 @require_http_methods(METHODS)
-@requires(Role.OPERATOR)
+@requires(Right.DELIVER)
 def credential_delivery(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Where the new secret of a credential goes. The place is looked at before it is kept."""
     actor: Actor = request.actor  # type: ignore[attr-defined]

@@ -16,7 +16,7 @@ from django.views.decorators.http import require_GET, require_http_methods
 
 from access.actors import Actor
 from access.permissions import requires, requires_reader
-from access.roles import Role
+from access.rights import Right
 from inventory.views.questions import go
 from lifecycle.actions.policies import change_policy, create_policy, draft, retire_policy
 from lifecycle.errors import (
@@ -90,7 +90,7 @@ def policy_list(request: HttpRequest) -> HttpResponse:
             "is_retired": is_retired,
             "unbound": (counted.of(None) or NOTHING)["bound"] if not is_retired else 0,
             "counted_at": counted.counted_at,
-            "may_change": actor.has(Role.REVIEWER),
+            "may_change": actor.may(Right.SET_POLICY),
             "sees_everything": actor.sees_everything,
             "now": timezone.now(),
         },
@@ -168,7 +168,7 @@ def policy_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
                 for version, before in _with_earlier(versions)
             ],
             "has_earlier": len(versions) > VERSIONS,
-            "may_change": actor.has(Role.REVIEWER) and policy.retired_at is None,
+            "may_change": actor.may(Right.SET_POLICY) and policy.retired_at is None,
             "sees_everything": actor.sees_everything,
             "now": now,
         },
@@ -234,13 +234,13 @@ def other_findings(of: Mapping[str, Any], told: set[str]) -> list[tuple[str, str
 
 # ── The editor ────────────────────────────────────────────────────────────────────────────────
 @require_http_methods(["GET", "HEAD", "POST"])
-@requires(Role.REVIEWER)
+@requires(Right.SET_POLICY)
 def policy_create(request: HttpRequest) -> HttpResponse:
     return _edit(request, None)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@requires(Role.REVIEWER)
+@requires(Right.SET_POLICY)
 def policy_change(request: HttpRequest, pk: UUID) -> HttpResponse:
     policy = get_object_or_404(Policy, pk=pk)
     if policy.retired_at is not None:
@@ -425,7 +425,7 @@ def _forgone(editor: Editor) -> list[tuple[str, list[str]]]:
 
 # ── Its end ───────────────────────────────────────────────────────────────────────────────────
 @require_http_methods(["GET", "HEAD", "POST"])
-@requires(Role.REVIEWER)
+@requires(Right.SET_POLICY)
 def policy_retire(request: HttpRequest, pk: UUID) -> HttpResponse:
     """What falls to which policy when this one ends is shown before anybody says so."""
     actor: Actor = request.actor  # type: ignore[attr-defined]

@@ -16,7 +16,7 @@ from django.views.decorators.http import require_GET, require_http_methods
 
 from access.actors import Actor
 from access.permissions import requires, requires_reader
-from access.roles import Role
+from access.rights import Right
 from inventory.states import Severity
 from inventory.views.questions import go
 from lifecycle.actions.policies import set_rule
@@ -165,7 +165,7 @@ def rule_detail(request: HttpRequest, slug: str) -> HttpResponse:
             "overriding": [
                 (policy, policy.overrides[slug]) for policy in Policy.objects.in_order().filter(overrides__has_key=slug)
             ],
-            "may_change": actor.has(Role.REVIEWER),
+            "may_change": actor.may(Right.SET_POLICY),
             "sees_everything": actor.sees_everything,
             "now": now,
         },
@@ -242,7 +242,7 @@ def setting_in_words(setting: RuleSetting) -> str:
 
 # ── Setting it otherwise ──────────────────────────────────────────────────────────────────────
 @require_http_methods(["GET", "HEAD", "POST"])
-@requires(Role.REVIEWER)
+@requires(Right.SET_POLICY)
 def rule_set(request: HttpRequest, slug: str) -> HttpResponse:
     """Choose, try, save: the same steps as a policy's, for the whole estate."""
     actor: Actor = request.actor  # type: ignore[attr-defined]

@@ -18,7 +18,7 @@ from django.views.decorators.http import require_GET, require_http_methods
 
 from access.actors import Actor
 from access.permissions import requires, requires_reader
-from access.roles import Role
+from access.rights import Right
 from inventory.models import Credential, Owner
 from inventory.models.base import AnyOf
 from inventory.views.questions import Question, ask, go, is_decided, way_back
@@ -126,8 +126,8 @@ def _around(actor: Actor, now: datetime, openness: Openness, halts: list[Schedul
         "windows": [(each, _said(each), each.is_open(now)) for each in openness.windows],
         "halts": halts if actor.sees_everything else [],
         "limits": OperatingLimits.current() if actor.sees_everything else None,
-        "may_operate": actor.has(Role.OPERATOR),
-        "may_limit": actor.has(Role.ADMINISTRATOR),
+        "may_operate": actor.may(Right.STEER_SCHEDULE),
+        "may_limit": actor.may(Right.LIMIT_OPERATIONS),
     }
 
 
@@ -163,7 +163,7 @@ def _said(window: MaintenanceWindow) -> str:
 
 
 @require_http_methods(METHODS)
-@requires(Role.OPERATOR)
+@requires(Right.STEER_SCHEDULE)
 def freeze_set(request: HttpRequest) -> HttpResponse:
     actor: Actor = request.actor  # type: ignore[attr-defined]
     form = FreezeForm(request.POST if is_decided(request) else None)
@@ -197,7 +197,7 @@ def _freeze_question(request: HttpRequest, form: Any) -> Question:
 
 
 @require_http_methods(METHODS)
-@requires(Role.OPERATOR)
+@requires(Right.STEER_SCHEDULE)
 def freeze_lift(request: HttpRequest, pk: UUID) -> HttpResponse:
     actor: Actor = request.actor  # type: ignore[attr-defined]
     freeze = get_object_or_404(ChangeFreeze.objects.visible_to(actor), pk=pk)
@@ -218,7 +218,7 @@ def freeze_lift(request: HttpRequest, pk: UUID) -> HttpResponse:
 
 
 @require_http_methods(METHODS)
-@requires(Role.OPERATOR)
+@requires(Right.STEER_SCHEDULE)
 def window_add(request: HttpRequest) -> HttpResponse:
     actor: Actor = request.actor  # type: ignore[attr-defined]
     form = WindowForm(request.POST if is_decided(request) else None)
@@ -245,7 +245,7 @@ def window_add(request: HttpRequest) -> HttpResponse:
 
 
 @require_http_methods(METHODS)
-@requires(Role.OPERATOR)
+@requires(Right.STEER_SCHEDULE)
 def window_retire(request: HttpRequest, pk: UUID) -> HttpResponse:
     actor: Actor = request.actor  # type: ignore[attr-defined]
     window = get_object_or_404(MaintenanceWindow.objects.visible_to(actor), pk=pk)
@@ -265,7 +265,7 @@ def window_retire(request: HttpRequest, pk: UUID) -> HttpResponse:
 
 
 @require_http_methods(METHODS)
-@requires(Role.ADMINISTRATOR)
+@requires(Right.LIMIT_OPERATIONS)
 def operating_limits(request: HttpRequest) -> HttpResponse:
     actor: Actor = request.actor  # type: ignore[attr-defined]
     current = OperatingLimits.current()
@@ -287,7 +287,7 @@ def operating_limits(request: HttpRequest) -> HttpResponse:
 
 
 @require_http_methods(METHODS)
-@requires(Role.OPERATOR)
+@requires(Right.STEER_SCHEDULE)
 def schedule_resume(request: HttpRequest, pk: UUID) -> HttpResponse:
     actor: Actor = request.actor  # type: ignore[attr-defined]
     halt = get_object_or_404(ScheduleHalt.objects.visible_to(actor).select_related("connection"), pk=pk)

@@ -15,7 +15,7 @@ from django.views.decorators.http import require_GET, require_http_methods
 
 from access.actors import Actor
 from access.permissions import requires, requires_reader
-from access.roles import Role
+from access.rights import Right
 from inventory.models import Owner
 from inventory.views.questions import Question, ask, go, is_decided, nothing_picked, way_back
 from inventory.views.questions import chosen as chosen_rows
@@ -104,7 +104,7 @@ def waiver_list(request: HttpRequest) -> HttpResponseBase:
             Bulk("Approve…", reverse("waiver_approve"), "check", "a", "primary"),
             Bulk("Decline…", reverse("waiver_decline"), "x", "d"),
         ]
-        if actor.has(Role.REVIEWER)
+        if actor.may(Right.DECIDE_WAIVER)
         else []
     )
     context = {
@@ -112,15 +112,15 @@ def waiver_list(request: HttpRequest) -> HttpResponseBase:
         "soon": timezone.now() + ENDS_SOON,
         "me": actor.key,
         "teams": teams(actor),
-        "may_change_caps": actor.has(Role.ADMINISTRATOR),
-        "reviewers_wait": actor.has(Role.REVIEWER) and request.GET.get("state") == "requested",
+        "may_change_caps": actor.may(Right.CAP_WAIVERS),
+        "reviewers_wait": actor.may(Right.DECIDE_WAIVER) and request.GET.get("state") == "requested",
     }
     return WAIVERS.respond(request, listed(actor), bulk=bulk, context=context)
 
 
 # ── Asking ─────────────────────────────────────────────────────────────────────────────────────
 @require_http_methods(METHODS)
-@requires(Role.REVIEWER, Role.OWNER)
+@requires(Right.ASK_FOR_WAIVER)
 def finding_waive(request: HttpRequest) -> HttpResponse:
     """Ask for one finding or for many; for one that is waived, ask that it go on."""
     actor: Actor = request.actor  # type: ignore[attr-defined]
@@ -223,21 +223,21 @@ def _decide(request: HttpRequest, *, verb: str, past: str, text: str, act: Any) 
 
 
 @require_http_methods(METHODS)
-@requires(Role.REVIEWER)
+@requires(Right.DECIDE_WAIVER)
 def waiver_approve(request: HttpRequest) -> HttpResponse:
     text = "The risk counts as accepted until then. You cannot approve what you asked for yourself."
     return _decide(request, verb="Approve", past="approved", text=text, act=approve_waivers)
 
 
 @require_http_methods(METHODS)
-@requires(Role.REVIEWER)
+@requires(Right.DECIDE_WAIVER)
 def waiver_decline(request: HttpRequest) -> HttpResponse:
     text = "The finding stays as it is, and whoever asked reads your reason."
     return _decide(request, verb="Decline", past="declined", text=text, act=decline_waivers)
 
 
 @require_http_methods(METHODS)
-@requires(Role.REVIEWER, Role.OWNER)
+@requires(Right.ASK_FOR_WAIVER)
 def waiver_withdraw(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Take a request back, or end a waiver before its time."""
     actor: Actor = request.actor  # type: ignore[attr-defined]
@@ -328,7 +328,7 @@ def teams(actor: Actor) -> list[dict[str, Any]]:
 
 
 @require_http_methods(METHODS)
-@requires(Role.ADMINISTRATOR)
+@requires(Right.CAP_WAIVERS)
 def waiver_cap(request: HttpRequest, team: str) -> HttpResponse:
     """Set the cap of every team (`default`), of what nobody answers for (`unowned`), or of one team by its id."""
     actor: Actor = request.actor  # type: ignore[attr-defined]
@@ -369,7 +369,7 @@ def waiver_cap(request: HttpRequest, team: str) -> HttpResponse:
 
 
 @require_http_methods(METHODS)
-@requires(Role.ADMINISTRATOR)
+@requires(Right.CAP_WAIVERS)
 def waiver_cap_remove(request: HttpRequest, team: str) -> HttpResponse:
     """Let the default hold for a team again."""
     actor: Actor = request.actor  # type: ignore[attr-defined]

@@ -12,7 +12,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST
 
 from access.permissions import requires
-from access.roles import Role
+from access.rights import Right
 from inventory.views.questions import REFUSED, Question, ask, go, is_decided
 from notifications import sending
 from notifications.actions.endpoints import (
@@ -36,7 +36,7 @@ def _visible(request: HttpRequest, pk: UUID) -> Endpoint:
 
 @sensitive_post_parameters()
 @require_http_methods(["GET", "HEAD", "POST"])
-@requires(Role.OPERATOR)
+@requires(Right.NOTIFY)
 def endpoint_add(request: HttpRequest) -> HttpResponse:
     form = EndpointForm(request.POST if request.method == "POST" else None)
     if request.method == "POST" and form.is_valid():
@@ -52,7 +52,7 @@ def endpoint_add(request: HttpRequest) -> HttpResponse:
 
 @sensitive_post_parameters()
 @require_http_methods(["GET", "HEAD", "POST"])
-@requires(Role.OPERATOR)
+@requires(Right.NOTIFY)
 def endpoint_edit(request: HttpRequest, pk: UUID) -> HttpResponse:
     endpoint = _visible(request, pk)
     form = EndpointForm(request.POST if request.method == "POST" else None, endpoint=endpoint)
@@ -75,7 +75,7 @@ def _form(request: HttpRequest, form: EndpointForm) -> HttpResponse:
 
 
 @require_POST
-@requires(Role.OPERATOR)
+@requires(Right.NOTIFY)
 def endpoint_pause(request: HttpRequest, pk: UUID) -> HttpResponse:
     actor = request.actor  # type: ignore[attr-defined]
     endpoint = _visible(request, pk)
@@ -89,7 +89,7 @@ def endpoint_pause(request: HttpRequest, pk: UUID) -> HttpResponse:
 
 
 @require_POST
-@requires(Role.OPERATOR)
+@requires(Right.NOTIFY)
 def endpoint_test(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Send a test now, to a paused endpoint too, and say what came of it."""
     endpoint = _visible(request, pk)
@@ -99,7 +99,7 @@ def endpoint_test(request: HttpRequest, pk: UUID) -> HttpResponse:
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@requires(Role.OPERATOR)
+@requires(Right.NOTIFY)
 def endpoint_remove(request: HttpRequest, pk: UUID) -> HttpResponse:
     endpoint = _visible(request, pk)
     if is_decided(request):

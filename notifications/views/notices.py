@@ -14,7 +14,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from access.actors import Actor
 from access.permissions import requires, requires_reader
-from access.roles import Role
+from access.rights import Right
 from inventory.views.questions import go
 from notifications import sending
 from notifications.actions.endpoints import post_test
@@ -89,7 +89,7 @@ def notice_list(request: HttpRequest) -> HttpResponseBase:
     deliveries = Delivery.objects.visible_to(actor).select_related(
         "endpoint", "notice__recipient__owner", "notice__recipient__user"
     )
-    may_change = actor.has(Role.OPERATOR)
+    may_change = actor.may(Right.NOTIFY)
     context = {
         "now": timezone.now(),
         "may_change": may_change,
@@ -103,7 +103,7 @@ def notice_list(request: HttpRequest) -> HttpResponseBase:
 
 
 @require_POST
-@requires(Role.OPERATOR)
+@requires(Right.NOTIFY)
 def notice_again(request: HttpRequest) -> HttpResponse:
     """Send again what was given up."""
     actor: Actor = request.actor  # type: ignore[attr-defined]
@@ -120,7 +120,7 @@ def notice_again(request: HttpRequest) -> HttpResponse:
 
 
 @require_POST
-@requires(Role.OPERATOR)
+@requires(Right.NOTIFY)
 def mail_test(request: HttpRequest) -> HttpResponse:
     """Send whoever asks a mail, and say what came of it."""
     actor: Actor = request.actor  # type: ignore[attr-defined]

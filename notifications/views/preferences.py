@@ -7,7 +7,8 @@ from django.utils import timezone
 from django.views.decorators.http import require_http_methods
 
 from access.actors import Actor
-from access.permissions import requires_reader
+from access.permissions import requires
+from access.rights import Right
 from inventory.views.questions import REFUSED
 from notifications.actions.recipients import choose, recipient_of
 from notifications.forms import PreferencesForm
@@ -15,7 +16,7 @@ from notifications.mail import is_on
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@requires_reader
+@requires(Right.PREFER)
 def preferences(request: HttpRequest) -> HttpResponse:
     actor: Actor = request.actor  # type: ignore[attr-defined]
     now = timezone.now()

@@ -121,7 +121,7 @@ def test_a_leaked_value_becomes_a_fingerprint_and_is_found_nowhere(
         assert "secret7" not in place
 
 
-@pytest.mark.parametrize("role", [Role.REVIEWER, Role.AUDITOR, Role.AUTOMATION])
+@pytest.mark.parametrize("role", [Role.REVIEWER, Role.AUDITOR])
 def test_who_may_not_pull_it_finds_no_lever(role: Role, cloud: Any) -> None:
     factories.credential(connection=cloud)
     reader = browser(role)
