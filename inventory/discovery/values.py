@@ -342,8 +342,9 @@ def is_noise(name: str) -> bool:
     if len(name) < 20 or not is_random(name) or UUID.match(name):
         return False
     pieces = _PIECES.findall(name)
+    words = sum(map(len, filter(_is_word, pieces))) / len(name)
     # Noise changes between capitals, small letters and digits every other character; chance words do not save it.
-    return len(pieces) * 3 > len(name) or sum(map(len, filter(_is_word, pieces))) < 0.5 * len(name)
+    return words < (0.75 if len(pieces) * 3 > len(name) else 0.5)
 
 
 def _is_word(piece: str) -> bool:
