@@ -15,9 +15,11 @@ import psutil
 import psycopg
 from django.conf import settings
 from django.db import connection as database
+from django.db.models import F
 from django.utils import timezone
 
-from lifecycle.models import Operation, ProviderLoad
+from lifecycle.engine.steps import SEEN_WITHIN
+from lifecycle.models import Operation, ProviderLoad, StepAttempt
 from lifecycle.states import OperationState
 from tests.journeys.test_workers import until, worker
 
@@ -89,7 +91,8 @@ def ringing(broker: str) -> Iterator[subprocess.Popen[str]]:
 def carried_through(operation: Operation, killer: Killer, folder: Path, *, broker: str = "") -> Operation:
     """The operation once it has ended, however often its worker died on the way.
 
-    A dead worker's lease and the pause after a failure need time, which a test has not: it lets them be over.
+    A dead worker's lease, the pause after a failure and the time until a provider lists what a dead worker issued need
+    patience, which a test has not: it lets them be over.
     """
     with worker(folder, broker) as child, ringing(broker) as bell:
         killer.worker = psutil.Process(child.pid)
@@ -100,6 +103,8 @@ def carried_through(operation: Operation, killer: Killer, folder: Path, *, broke
             mine.filter(lease_token__in=killer.dead).update(lease_until=ago)
             mine.filter(due_at__gt=ago, lease_until=None).update(due_at=ago)
             ProviderLoad.objects.update(paused_until=None)
+            lost = StepAttempt.objects.filter(operation=operation, ended_at__gt=ago - SEEN_WITHIN)
+            lost.update(begun_at=F("begun_at") - SEEN_WITHIN, ended_at=F("ended_at") - SEEN_WITHIN)
             assert bell.stdin is not None
             bell.stdin.write(f"{operation.pk}\n")
             bell.stdin.flush()
