@@ -1,16 +1,23 @@
 """How a request proves who is asking: a session for pages, an API token for programs, a one-time link at first."""
 
+from datetime import datetime, timedelta
+from hmac import compare_digest
 from urllib.parse import urlencode
 
 from allauth.account.adapter import DefaultAccountAdapter
 from django.contrib.auth.tokens import default_token_generator
 from django.http import HttpRequest
+from django.utils import timezone
 from knox.auth import TokenAuthentication
+from knox.crypto import hash_token
+from knox.settings import CONSTANTS
 from rest_framework.authentication import SessionAuthentication
 from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
 from rest_framework.request import Request
 
 from access.models import ApiToken, User
+
+USE_IS_NOTED_EVERY = timedelta(minutes=1)
 
 
 class ClosedAccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth has no types
@@ -33,6 +40,21 @@ class ApiTokenAuthentication(TokenAuthentication):  # type: ignore[misc]  # knox
         if found is not None:
             request._request.actor = found[1].as_actor()  # type: ignore[attr-defined]
         return found
+
+    def authenticate_credentials(self, token: bytes) -> tuple[User, ApiToken]:
+        """Knox would remove what has expired; here it stays, so that its end can be read."""
+        return bearer_of(token.decode("utf-8"), now=timezone.now())
+
+
+def bearer_of(value: str, *, now: datetime) -> tuple[User, ApiToken]:
+    """Whom the value of a token speaks for. Raises AuthenticationFailed, which does not say what was wrong with it."""
+    begins = value[: CONSTANTS.TOKEN_KEY_LENGTH]
+    for token in ApiToken.objects.live(now).filter(token_key=begins).select_related("user", "issued_by"):
+        if compare_digest(hash_token(value), token.digest) and token.is_backed:
+            if token.last_used_at is None or token.last_used_at <= now - USE_IS_NOTED_EVERY:
+                ApiToken.objects.filter(pk=token.pk).update(last_used_at=now)
+            return token.user, token
+    raise AuthenticationFailed("This token is none of ours, has ended, or its issuer no longer holds its role.")
 
 
 class TokenOfSessionMissing(PermissionDenied):

@@ -1,14 +1,18 @@
 """People who sign in, and the API tokens they hand out."""
 
-from typing import ClassVar
+from datetime import datetime
+from typing import ClassVar, Self
 
+from django.conf import settings
 from django.contrib.auth.models import AbstractUser
+from django.contrib.postgres.functions import RandomUUID
 from django.db import models
 from django.utils import timezone
-from knox.models import AbstractAuthToken
+from knox.models import AbstractAuthToken, AuthTokenManager
 
 from access.actors import Actor, ActorKind
-from access.roles import Role
+from access.rights import Right
+from access.roles import Role, held
 
 
 class User(AbstractUser):  # type: ignore[django-manager-missing]  # knox names the manager of its tokens
@@ -51,17 +55,48 @@ class SavedView(models.Model):
         return self.label
 
 
+class ApiTokenQuerySet(models.QuerySet["ApiToken"]):
+    def visible_to(self, actor: Actor) -> Self:
+        """Everything for those who may read the estate; others see what they issued."""
+        return self if actor.sees_everything else self.filter(issued_by=actor.user_id, issued_by__isnull=False)
+
+    def revocable_by(self, actor: Actor) -> Self:
+        """An administrator ends every token, others those that they issued."""
+        if actor.may_everywhere(Right.ISSUE_TOKEN):
+            return self
+        return self.filter(issued_by=actor.user_id, issued_by__isnull=False)
+
+    def live(self, now: datetime) -> Self:
+        return self.filter(models.Q(expiry=None) | models.Q(expiry__gt=now), revoked_at=None)
+
+
 class ApiToken(AbstractAuthToken):  # type: ignore[misc]  # knox has no types
     """A bearer of one role for programs. Only a digest is kept; the value is shown once."""
 
+    id = models.UUIDField(primary_key=True, db_default=RandomUUID(), editable=False)
+    digest = models.CharField(max_length=128, unique=True)
     name = models.CharField(max_length=100)
     role = models.CharField(max_length=20, choices=[(role.value, role.value) for role in Role])
+    issued_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, related_name="+",
+        help_text="Null: from the command line. A token holds no more than this person does today.",
+    )  # fmt: skip
+    last_used_at = models.DateTimeField(null=True, blank=True, help_text="To the minute.")
+    revoked_at = models.DateTimeField(null=True, blank=True)
+    revoked_by = models.CharField(max_length=200, blank=True)
+
+    objects = AuthTokenManager.from_queryset(ApiTokenQuerySet)()
 
     class Meta:
         constraints: ClassVar = [
             models.CheckConstraint(
                 condition=models.Q(role__in=[role.value for role in Role]), name="api_token_role_is_known"
-            )
+            ),
+            models.CheckConstraint(
+                condition=models.Q(revoked_at=None, revoked_by="")
+                | models.Q(revoked_at__isnull=False) & ~models.Q(revoked_by=""),
+                name="api_token_revoked_by_somebody",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -71,5 +106,18 @@ class ApiToken(AbstractAuthToken):  # type: ignore[misc]  # knox has no types
     def is_expired(self) -> bool:
         return self.expiry is not None and self.expiry <= timezone.now()
 
+    @property
+    def is_backed(self) -> bool:
+        """Whether who issued it is still here and still holds its role; nobody's tokens outlive their own rights."""
+        person = self.issued_by
+        return person is None or (person.is_active and Role(self.role) in held(person.roles))
+
+    def state_at(self, now: datetime) -> str:
+        if self.revoked_at is not None:
+            return "revoked"
+        return "expired" if self.expiry is not None and self.expiry <= now else "active"
+
     def as_actor(self) -> Actor:
-        return Actor(ActorKind.TOKEN, self.token_key, f"token {self.name}", frozenset({Role(self.role)}))
+        """A token of the role owner reads what the person answers for who issued it."""
+        own = self.issued_by_id if self.role == Role.OWNER else None
+        return Actor(ActorKind.TOKEN, self.token_key, f"token {self.name}", frozenset({Role(self.role)}), user_id=own)

@@ -48,6 +48,7 @@ class Right(StrEnum):
     STEER_SCHEDULE = "steer_schedule"
     LIMIT_OPERATIONS = "limit_operations"
     NOTIFY = "notify"
+    ISSUE_TOKEN = "issue_token"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +110,10 @@ TABLE: dict[Right, Held] = {
     Right.STEER_SCHEDULE: _held("set freezes and windows, and resume a halted schedule", Role.OPERATOR),
     Right.LIMIT_OPERATIONS: _held("set how many operations may run at once", Role.ADMINISTRATOR),
     Right.NOTIFY: _held("add, change and test webhooks, and send notices again", Role.OPERATOR),
+    Right.ISSUE_TOKEN: _held(
+        "issue API tokens of a role that one holds, and revoke them",
+        Role.ADMINISTRATOR, own=(Role.REVIEWER, Role.AUTOMATION, Role.OWNER)
+    ),
 }  # fmt: skip
 
 

@@ -12,6 +12,7 @@ class Event(StrEnum):
     USER_VIEW_SAVED = "user.view_saved"
     USER_VIEW_FORGOTTEN = "user.view_forgotten"
     TOKEN_ISSUED = "token.issued"
+    TOKEN_REVOKED = "token.revoked"
     CONNECTION_CREATED = "connection.created"
     CONNECTION_CHANGED = "connection.changed"
     CONNECTION_REMOVED = "connection.removed"

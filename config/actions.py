@@ -1,15 +1,17 @@
-"""How people and programs get in: the first administrator, one-time sign-in links, API tokens."""
+"""How people get in: the first administrator, one-time sign-in links. `tokens` has those of programs."""
 
 from datetime import timedelta
 
 from django.contrib.auth.models import Group
+from django.utils import timezone
 
 from access.actors import Actor
 from access.authentication import one_time_query
-from access.models import ApiToken, SavedView, User
+from access.models import SavedView, User
 from access.roles import Role
 from audit.actions import action, record
 from audit.events import Event
+from config import tokens
 
 FIRST_ADMINISTRATOR = "administrator"
 
@@ -35,28 +37,10 @@ def issue_sign_in_link(user: User, *, base: str, actor: Actor) -> str:
     return f"{base}/sign-in/?{one_time_query(user)}"
 
 
-@action
 def issue_token(name: str, role: Role, *, life: timedelta | None, actor: Actor) -> str:
-    """A new API token of one role; only its digest is kept, so this is the one time that its value is seen.
-
-    Its bearer is a user of the token's own, who has no password and no role and so cannot sign in to pages.
-    """
-    bearer, _ = User.objects.get_or_create(
-        username=f"token:{name}", defaults={"email": f"token-{name}@keyreeve.invalid", "password": "!"}
-    )
-    token, value = ApiToken.objects.create(user=bearer, expiry=life, name=name, role=role.value)
-    record(
-        Event.TOKEN_ISSUED,
-        actor=actor,
-        subject=bearer,
-        detail={
-            "name": name,
-            "role": role.value,
-            "prefix": token.token_key,
-            "expires_at": token.expiry.isoformat() if token.expiry else None,
-        },
-    )
-    return str(value)
+    """A token that a part of Keyreeve itself asks for, as its value alone."""
+    _, value = tokens.issue(name, role, life=life, actor=actor, now=timezone.now())
+    return value
 
 
 @action

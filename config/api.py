@@ -12,6 +12,7 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from audit import api as audit
+from config.token_api import TokenViewSet
 from inventory import api as inventory
 from inventory.intake_api import Intake, RowSchema
 from lifecycle import api as lifecycle
@@ -59,6 +60,7 @@ VIEWSETS: tuple[type[ReadOnlyViewSet], ...] = (
     lifecycle.JobHourViewSet,
     *controls_api.VIEWSETS,
     audit.AuditEntryViewSet,
+    TokenViewSet,
 )
 NOUNS: dict[str, type[ReadOnlyViewSet]] = {viewset.serializer_class.noun: viewset for viewset in VIEWSETS}
 

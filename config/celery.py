@@ -25,6 +25,7 @@ BEATS = [
     ("measures of controls", "reviews.tasks.measure_controls", timedelta(hours=1)),
     ("notices to compose", "lifecycle.tasks.compose_notices", timedelta(minutes=1)),
     ("notices that are due", "notifications.tasks.sweep_due_notices", timedelta(seconds=30)),
+    ("API tokens of Keyreeve itself", "config.tasks.list_own_tokens", timedelta(minutes=15)),
     ("signature of the audit log", "audit.tasks.sign_chain_head", timedelta(hours=1)),
 ]
 app.conf.beat_schedule = {name: {"task": task, "schedule": cadence} for name, task, cadence in BEATS}

@@ -302,6 +302,7 @@ SPECTACULAR_SETTINGS = {
         "BatchKindEnum": "lifecycle.states.BatchKind",
         "BatchStateEnum": "lifecycle.states.BatchState",
         "SuggestionEnum": "lifecycle.states.Suggestion",
+        "TokenRoleEnum": "config.token_api.ROLES",
     },
 }
 

@@ -6,7 +6,7 @@ from django.urls import URLPattern, URLResolver, include, path
 
 from access.permissions import requires
 from access.rights import Right
-from config import health, views
+from config import health, token_views, views
 from web import views as gallery
 
 anybody, signed_in = requires(Right.ANYBODY), requires(Right.SIGNED_IN)
@@ -16,6 +16,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("search/", views.search, name="search"),
     path("views/save/", views.view_save, name="view_save"),
     path("views/<int:pk>/forget/", views.view_forget, name="view_forget"),
+    path("account/tokens/", token_views.token_list, name="token_list"),
+    path("account/tokens/new/", token_views.token_issue, name="token_issue"),
+    path("account/tokens/<uuid:pk>/revoke/", token_views.token_revoke, name="token_revoke"),
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
     path("", include("access.urls")),

@@ -90,12 +90,13 @@ def things(mark: str) -> Things:
         reason=mark, requested_by=mark, requested_by_key=mine.key, requested_at=NOW, needs_approval=True,
     )  # fmt: skip
     view = SavedView.objects.create(user=user, path="/credentials/", label=mark, query="status=active")
+    token, _ = ApiToken.objects.create(user=person(), name=mark, role=Role.OWNER, issued_by=user)
     an_entry(held, mine, mark)
     rows: dict[str, Model] = {
         "connections": place, "owners": owner, "authorization-servers": issuer, "servers": one, "clients": program,
         "credentials": held, "uses": used, "exposures": shown, "findings": found, "links": link,
         "operations": operation, "batches": batch, "waivers": requested(found, reason=mark, compensating_control=mark),
-        "logging-records": logged, "grants": factories.grant(program, one), "views": view,
+        "logging-records": logged, "grants": factories.grant(program, one), "views": view, "tokens": token,
         "audit": AuditEntry.objects.filter(actor_id=mine.id).latest("seq"),
     }  # fmt: skip
     return Things(user, owner, rows)

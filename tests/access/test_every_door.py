@@ -146,12 +146,16 @@ def own_reach(door: Door) -> bool:
     return any(right and holders(right).get(Role.OWNER) is Reach.OWN for right in door.rights.values())
 
 
+def noun_of(door: Door) -> str:
+    return door.path.removeprefix("/account").split("/")[1]
+
+
 def one_of(things_: Things, door: Door) -> list[str]:
     """The keys that an address of a page takes."""
     rows = things_.rows
     if door.name == "grant_pair":
         return [str(rows["clients"].pk), str(rows["servers"].pk)]
-    noun = "links" if "/links/" in door.path else door.path.split("/")[1]
+    noun = "links" if "/links/" in door.path else noun_of(door)
     return [str(rows[noun].pk)]
 
 
@@ -204,7 +208,7 @@ def test_what_an_owner_asks_to_be_done_to_somebody_elses_things_is_not_done() ->
     for door in WRITES:
         if not own_reach(door) or door.right is Right.PREFER:
             continue
-        (key,) = one_of(theirs, door)
+        (key,) = one_of(theirs, door) if "<" in door.path or noun_of(door) in theirs.rows else [NOBODY]
         path = filled(door.path, key).replace("/credential/", "/cancel/")
         answer = me.post(path, {"id": key, **said})
         if answer.status_code >= 500 or marked(answer, FOREIGN, ""):
@@ -224,7 +228,7 @@ def addresses(of: Things) -> Iterator[str]:
             if door.is_api:
                 noun = door.path.split("/")[3]
                 yield filled(door.path, keys.get(NOUNS.get(noun, noun), NOBODY))
-            elif door.path.split("/")[1] in keys and door.name not in TO_A_LIST:
+            elif noun_of(door) in keys and door.name not in TO_A_LIST:
                 yield filled(door.path, *one_of(of, door))
         elif door.right is Right.READ or door.is_api:
             yield filled(door.path)

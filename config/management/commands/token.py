@@ -4,13 +4,13 @@ from datetime import timedelta
 from typing import Any
 
 from django.core.management import BaseCommand, CommandError, CommandParser
+from django.utils import timezone
 
 from access.actors import Actor
 from access.roles import Role
-from config.actions import issue_token
+from config.tokens import LONGEST_NAME, MOST_DAYS, issue, tell_inventory
 
 DAYS = 90
-MOST_DAYS = 3650
 
 
 class Command(BaseCommand):
@@ -23,11 +23,13 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         name, days = options["name"].strip(), options["days"]
-        if not name.isprintable() or not 0 < len(name) <= 60:
-            raise CommandError("The name must have 1 to 60 printable characters.", returncode=2)
+        if not name.isprintable() or not 0 < len(name) <= LONGEST_NAME:
+            raise CommandError(f"The name must have 1 to {LONGEST_NAME} printable characters.", returncode=2)
         if not 0 < days <= MOST_DAYS:
             raise CommandError(f"A token lives from 1 to {MOST_DAYS} days.", returncode=2)
         role = Role(options["role"])
-        value = issue_token(name, role, life=timedelta(days=days), actor=Actor.system("command line"))
+        actor = Actor.system("command line")
+        _, value = issue(name, role, life=timedelta(days=days), actor=actor, now=timezone.now())
+        tell_inventory(clock=timezone.now)
         self.stderr.write(f"Token {name} with the role {role.value}, for {days} days. It is not shown again:")
         self.stdout.write(value)
