@@ -13,7 +13,7 @@ from pytest_django.plugin import DjangoDbBlocker
 
 from tests.authorization_server import authorization_server, lax_authorization_server
 from tests.demo_servers import demo_servers
-from tests.embedded import migrated_template, short_folder
+from tests.embedded import STRICT, migrated_template, short_folder
 from tests.examples import examples
 
 # Fixtures of another module, and what loads the profile of properties before any of them is read.
@@ -79,7 +79,16 @@ LONG = ("journeys", "browser", "config/test_up.py", "demo")
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The long ones first: begun last they would run on one process while the other has nothing left to take."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What starts programs comes first: begun last it would run on one process while the other has nothing left.
+
+    What is marked as long stands back, unless it is asked for by its file's name or nothing may be left out.
+    """
     folder = Path(__file__).parent
     items.sort(key=lambda item: not item.path.relative_to(folder).as_posix().startswith(LONG))
+    if STRICT or config.option.markexpr:
+        return
+    named = {Path(argument.partition("::")[0]).resolve() for argument in config.args}
+    left_out = [item for item in items if item.get_closest_marker("long") and item.path not in named]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]

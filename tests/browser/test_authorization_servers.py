@@ -44,6 +44,7 @@ def layer(transactional_db: None) -> AuthorizationServer:
     return server
 
 
+@pytest.mark.long
 def test_its_pages_are_accessible_in_both_themes_and_never_scroll_sideways(
     newcomer: Page, live_server, axe, layer: AuthorizationServer
 ) -> None:

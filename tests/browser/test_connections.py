@@ -46,6 +46,7 @@ def pages(place: Connection) -> list[str]:
     return ["new/", *(f"new/{kind}/" for kind in FORMS), f"{place.pk}/", f"{place.pk}/edit/"]
 
 
+@pytest.mark.long
 def test_its_pages_are_accessible_in_both_themes_and_never_scroll_sideways(
     newcomer: Page, live_server, axe, running: Connection
 ) -> None:

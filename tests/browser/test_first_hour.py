@@ -160,3 +160,4 @@ def test_sorting_swaps_the_list_and_keeps_the_address(signed_in: Page, live_serv
     assert names == sorted(names)
     page.go_back()
     page.wait_for_url(re.compile(r"/credentials/$"))
+    page.wait_for_load_state("networkidle")  # what the way back asks for is answered while there is a database

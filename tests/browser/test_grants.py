@@ -55,6 +55,7 @@ def test_a_draft_is_found_in_the_matrix_and_approved_in_a_dialog(at_work: Page, 
     assert drafted.approved_by == str(User.objects.get(username="reviewer"))
 
 
+@pytest.mark.long
 def test_its_pages_are_accessible_in_both_themes_and_never_scroll_sideways(at_work: Page, drafted: Grant, axe: Axe):
     client, server = drafted.client_id, drafted.server_id
     paths = ("/grants/", "/grants/list/", f"/grants/{client}/{server}/", f"/servers/{server}/", f"/clients/{client}/")

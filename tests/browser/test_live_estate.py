@@ -87,6 +87,7 @@ def test_servers_are_asked_by_a_form_judged_and_their_tools_granted(
     assert Grant.objects.get().tools == ["delete_all_notes", "search_notes", "write_note"]
 
 
+@pytest.mark.long
 def test_its_pages_are_accessible_in_both_themes_and_never_scroll_sideways(
     at_work: Page, live_server, demo_servers: DemoServers, axe: Axe
 ) -> None:

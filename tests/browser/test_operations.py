@@ -92,6 +92,7 @@ def elsewhere(stalled: Operation, administrator: User) -> dict[str, str]:
     }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_its_pages_are_accessible_and_never_scroll_sideways(at_work: Page, stalled, elsewhere, axe: Axe, scheme):
     root = at_work.url.rstrip("/")

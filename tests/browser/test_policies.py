@@ -42,6 +42,7 @@ def at_work(page: Page, live_server, aged: list[Credential]) -> Page:
     return page
 
 
+@pytest.mark.long
 def test_a_policy_is_tried_saved_and_does_what_it_showed(at_work: Page, live_server, aged: list[Credential], axe: Axe):
     at_work.goto(f"{live_server.url}/policies/")
     at_work.get_by_role("link", name="New policy").click()

@@ -52,6 +52,7 @@ def empty() -> Iterator[str]:
         server.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
+@pytest.mark.long
 def test_a_backup_comes_back_with_every_row_and_a_chain_that_holds(empty: str, tmp_path: Path) -> None:
     create_owner(kind=OwnerKind.PERSON, name="Ada", email="ada@example.org", actor=Actor.system("tests"))
     factories.credential()

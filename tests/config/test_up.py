@@ -127,6 +127,7 @@ def test_an_empty_folder_becomes_a_running_keyreeve_and_ends_without_a_trace(key
     assert "Traceback" not in keyreeve.said()
 
 
+@pytest.mark.long
 def test_a_killed_keyreeve_leaves_nothing_that_keeps_the_next_from_starting(keyreeve):
     process = keyreeve.start()
     database = int((keyreeve.home / "data" / "pg" / "postmaster.pid").read_text().partition("\n")[0])

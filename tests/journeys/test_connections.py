@@ -117,6 +117,7 @@ def test_a_folder_is_named_in_a_form_read_by_a_worker_and_shown_on_its_page(tmp_
     assert {Event.CONNECTION_CREATED, Event.CONNECTION_SYNCED} <= events
 
 
+@pytest.mark.long
 def test_a_slow_look_is_watched_is_never_doubled_and_is_taken_over_when_its_worker_is_killed(tmp_path: Path) -> None:
     with slow_server() as server:
         connection = added(kind="mcp_server", urls=server.url)
@@ -143,6 +144,7 @@ def test_a_slow_look_is_watched_is_never_doubled_and_is_taken_over_when_its_work
     assert McpServer.objects.get().url == server.url
 
 
+@pytest.mark.long
 def test_a_look_that_hangs_holds_up_no_files(
     tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

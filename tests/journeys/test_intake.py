@@ -113,6 +113,7 @@ def answer(asked: HTTPConnection) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.long
 def test_a_body_that_is_larger_than_memory_is_taken_in_constant_memory(server: Server, token: str) -> None:
     feed()
     # A few things, each described again and again: the body is large and what it leaves in the database is not.
@@ -141,6 +142,7 @@ def test_a_delivery_that_is_cut_off_changes_nothing(server: Server, token: str) 
     assert not Credential.objects.exists()
 
 
+@pytest.mark.long
 def test_a_delivery_killed_in_the_middle_is_carried_to_its_end_by_sending_it_again(
     server: Server, token: str, tmp_path: Path
 ) -> None:
@@ -169,6 +171,7 @@ def test_a_delivery_killed_in_the_middle_is_carried_to_its_end_by_sending_it_aga
     assert Credential.objects.count() == CredentialVersion.objects.count() == 20_000
 
 
+@pytest.mark.long
 def test_a_command_killed_while_it_applies_leaves_nothing_half_done(tmp_path: Path) -> None:
     to = feed()
     file = tmp_path / "rows"

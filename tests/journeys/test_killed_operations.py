@@ -168,6 +168,7 @@ def asked_for(credential: Credential) -> Operation:
     return operation
 
 
+@pytest.mark.long
 def test_a_rotation_survives_a_worker_killed_at_every_call(
     cloud: Deadly, credential: Credential, tmp_path: Path
 ) -> None:
@@ -178,6 +179,7 @@ def test_a_rotation_survives_a_worker_killed_at_every_call(
     assert StepAttempt.objects.filter(operation=operation, outcome=AttemptOutcome.LOST).count() >= 6
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["Redis", "RabbitMQ"])
 def test_a_rotation_goes_through_over_another_broker(name: str, credential: Credential, tmp_path: Path) -> None:
     (old_secret,) = keys_of("billing").values()

@@ -75,6 +75,7 @@ def door(behind: str, killer: Killer) -> Iterator[str]:
         thread.join()
 
 
+@pytest.mark.long
 def test_a_leaked_token_is_ended_by_workers_that_are_killed_at_every_request(
     authorization_server: AuthorizationServer, settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

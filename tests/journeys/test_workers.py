@@ -173,6 +173,7 @@ def test_what_is_due_is_synced_evaluated_and_operated_over(name: str, connection
     assert Credential.objects.count() > 10
 
 
+@pytest.mark.long
 def test_the_work_of_a_killed_worker_is_taken_over(connection: Connection, tmp_path: Path) -> None:
     abandoned = timezone.now() - timedelta(minutes=10)
     Connection.objects.update(lease_token=uuid4(), lease_until=abandoned + timedelta(minutes=5))
@@ -200,6 +201,7 @@ def test_a_run_whose_worker_is_killed_is_begun_and_never_ended(connection: Conne
     assert JobHour.objects.get().unended == 1
 
 
+@pytest.mark.long
 def test_a_beat_declares_the_timetable_when_it_starts(tmp_path: Path) -> None:
     known = database.settings_dict
     environment = {"DATABASE_URL": f"postgresql://postgres@/{known['NAME']}?host={known['HOST']}"}
