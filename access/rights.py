@@ -47,6 +47,8 @@ class Right(StrEnum):
     DECIDE_MANY = "decide_many"
     STEER_SCHEDULE = "steer_schedule"
     LIMIT_OPERATIONS = "limit_operations"
+    RUN_CAMPAIGN = "run_campaign"
+    REVIEW = "review"
     NOTIFY = "notify"
     ISSUE_TOKEN = "issue_token"
 
@@ -109,6 +111,8 @@ TABLE: dict[Right, Held] = {
     ),
     Right.STEER_SCHEDULE: _held("set freezes and windows, and resume a halted schedule", Role.OPERATOR),
     Right.LIMIT_OPERATIONS: _held("set how many operations may run at once", Role.ADMINISTRATOR),
+    Right.RUN_CAMPAIGN: _held("draft, launch, move and cancel access reviews", Role.REVIEWER),
+    Right.REVIEW: _held("decide what is theirs to review, hand it on, attest and sign", Role.REVIEWER, own=OWNER),
     Right.NOTIFY: _held("add, change and test webhooks, and send notices again", Role.OPERATOR),
     Right.ISSUE_TOKEN: _held(
         "issue API tokens of a role that one holds, and revoke them",

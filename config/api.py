@@ -16,6 +16,7 @@ from config.token_api import TokenViewSet
 from inventory import api as inventory
 from inventory.intake_api import Intake, RowSchema
 from lifecycle import api as lifecycle
+from reviews import api as reviews
 from reviews import controls_api
 from web.api import ByHeader, CsvRenderer, NdjsonRenderer, ReadOnlyViewSet, answer, as_body, check_parameters
 from web.writes import WritingViewSet
@@ -58,6 +59,7 @@ VIEWSETS: tuple[type[ReadOnlyViewSet], ...] = (
     lifecycle.JobViewSet,
     lifecycle.JobRunViewSet,
     lifecycle.JobHourViewSet,
+    *reviews.VIEWSETS,
     *controls_api.VIEWSETS,
     audit.AuditEntryViewSet,
     TokenViewSet,

@@ -22,6 +22,7 @@ BEATS = [
     ("waivers that end", "lifecycle.tasks.expire_waivers", timedelta(minutes=5)),
     ("batches of operations", "lifecycle.tasks.sweep_batches", timedelta(seconds=30)),
     ("figures of the day", "lifecycle.tasks.take_snapshot", timedelta(hours=1)),
+    ("access reviews", "reviews.tasks.sweep_campaigns", timedelta(minutes=1)),
     ("measures of controls", "reviews.tasks.measure_controls", timedelta(hours=1)),
     ("notices to compose", "lifecycle.tasks.compose_notices", timedelta(minutes=1)),
     ("notices that are due", "notifications.tasks.sweep_due_notices", timedelta(seconds=30)),

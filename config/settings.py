@@ -303,6 +303,15 @@ SPECTACULAR_SETTINGS = {
         "BatchStateEnum": "lifecycle.states.BatchState",
         "SuggestionEnum": "lifecycle.states.Suggestion",
         "TokenRoleEnum": "config.token_api.ROLES",
+        "TrustModelEnum": "inventory.states.TrustModel",
+        "ServerRoleEnum": "inventory.states.ServerRole",
+        "ReviewedEnum": "reviews.states.Reviewed",
+        "CampaignStateEnum": "reviews.states.CampaignState",
+        "ReviewItemStateEnum": "reviews.states.ItemState",
+        "DecisionEnum": "reviews.states.What",
+        "ChoiceEnum": "reviews.serializers.DECIDABLE",
+        "SeatEnum": "reviews.states.Seat",
+        "PersonSeatEnum": "reviews.serializers.SEATS",
     },
 }
 

@@ -1,11 +1,43 @@
-"""Doorbells of controls and evidence."""
+"""Doorbells of reviews, controls and evidence."""
 
+import logging
+
+import psycopg
 from celery import shared_task
+from django.db import transaction
 from django.utils import timezone
+from kombu.exceptions import OperationalError
 
+from lifecycle.tasks import ring
+from reviews import running
 from reviews.actions.controls import measure_controls as measure
+
+logger = logging.getLogger(__name__)
 
 
 @shared_task
 def measure_controls() -> dict[str, int]:
     return {"measures": measure(timezone.now())}
+
+
+@shared_task
+def sweep_campaigns() -> dict[str, int]:
+    """What is due in campaigns: parts to pass on, what nobody answered, what was decided and what came of it."""
+    return running.carry_on(clock=timezone.now, ring=ring)
+
+
+@shared_task(acks_late=True, ignore_result=True)
+def begin_decided() -> None:
+    running.begin_decided(clock=timezone.now, ring=ring)
+
+
+def ring_decided() -> None:
+    """Ring for what was submitted once it is committed. Without a broker the sweep finds it."""
+
+    def tell() -> None:
+        try:
+            begin_decided.delay()
+        except (OperationalError, psycopg.Error):
+            logger.warning("the broker cannot be reached or takes nothing; the sweep will find what was decided")
+
+    transaction.on_commit(tell)

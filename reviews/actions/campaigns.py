@@ -14,7 +14,7 @@ from uuid import UUID
 from django.db import connection as database
 
 from access.actors import Actor, ActorKind
-from access.roles import Role
+from access.rights import Right
 from audit.actions import action, in_order, record
 from audit.events import Event
 from inventory.models import Connection, Environment, Owner
@@ -58,7 +58,7 @@ FAR_REACH = 5  # clients and servers; from here on what reaches further than 99 
 
 
 def may_run(actor: Actor) -> None:
-    if not actor.has(Role.REVIEWER):
+    if not actor.may(Right.RUN_CAMPAIGN):
         raise NotAReviewer
 
 

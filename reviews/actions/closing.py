@@ -186,7 +186,10 @@ def _return(row: ReviewItem, why: str, *, now: datetime) -> None:
 
 # ── What came of it ────────────────────────────────────────────────────────────────────────────
 
-# What has been seen to be so, with how it is known.
+# What has been seen to be so, with how it is known: of what is carried out or came back, which is little, and of what
+# nobody has decided.
+_BEGUN = "(i.state = 'acting' AND i.acted_at IS NOT NULL OR i.state = 'returned')"
+_UNDECIDED = "i.state = ANY (%(undecided)s)"
 _ENDED = """
 SELECT i.id, x.ending, x.proof FROM reviews_reviewitem i
 JOIN reviews_campaign p ON p.id = i.campaign_id AND p.state = ANY (%(running)s)
@@ -218,7 +221,7 @@ CROSS JOIN LATERAL (SELECT
     WHEN i.what = 'reduce' THEN 'Its provider lists no more scopes than were decided.'
     ELSE 'It came to its end by itself, or by somebody else.'
   END AS proof) x
-WHERE (i.state = 'acting' AND i.acted_at IS NOT NULL OR i.state = ANY (%(undecided)s)) AND x.ending IS NOT NULL
+WHERE {which} AND x.ending IS NOT NULL
 ORDER BY i.id LIMIT %(most)s
 """
 # What failed, with why.
@@ -244,22 +247,34 @@ ORDER BY i.id LIMIT %(most)s
 
 def follow(*, now: datetime) -> dict[str, int]:
     """Close what has ended, return what failed, and follow operations into what took their place."""
-    values: dict[str, Any] = {
+    moved = _follow_superseding()
+    closed = _close_ended(_BEGUN, now=now)
+    with database.cursor() as cursor:
+        cursor.execute(_FAILED, {**_known(), "patience": now - REDUCED_WITHIN})
+        failed = dict(cursor.fetchall())
+    returned = give_back(failed, now=now) if failed else 0
+    return {"closed": closed, "returned": returned, "followed": moved}
+
+
+def close_what_is_gone(*, now: datetime) -> int:
+    """Close undecided items whose subject came to its end by itself; how many. Looks at every one of them."""
+    return _close_ended(_UNDECIDED, now=now)
+
+
+def _known() -> dict[str, Any]:
+    return {
         "running": [each.value for each in RUNNING],
         "undecided": [each.value for each in UNDECIDED],
         "ended": [each.value for each in ENDED],
         "most": CLOSED_AT_ONCE,
-        "patience": now - REDUCED_WITHIN,
     }
-    moved = _follow_superseding()
+
+
+def _close_ended(which: str, *, now: datetime) -> int:
     with database.cursor() as cursor:
-        cursor.execute(_ENDED, values)
+        cursor.execute(_ENDED.format(which=which), _known())
         ended = cursor.fetchall()
-        cursor.execute(_FAILED, values)
-        failed = cursor.fetchall()
-    closed = close({key: (Ending(ending), proof) for key, ending, proof in ended}, now=now) if ended else 0
-    returned = give_back(dict(failed), now=now) if failed else 0
-    return {"closed": closed, "returned": returned, "followed": moved}
+    return close({key: (Ending(ending), proof) for key, ending, proof in ended}, now=now) if ended else 0
 
 
 @action

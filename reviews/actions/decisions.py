@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 from django.db.models import F
 
 from access.actors import Actor, ActorKind
-from access.roles import Role
+from access.rights import Right
 from audit.actions import action, in_order, record
 from audit.events import Event
 from inventory.actions.confirmation import confirm_credentials
@@ -85,7 +85,7 @@ class _Person:
             return Seat.FIRST
         if self.owner is not None and self.owner == row.second_id:
             return Seat.SECOND
-        if not self.actor.has(Role.REVIEWER):
+        if not self.actor.may_everywhere(Right.REVIEW):
             raise NotYourItem
         first, second = said.get(Seat.FIRST), said.get(Seat.SECOND)
         is_first_free = row.reviewer_id is None and (first is None or first.decided_by_key == self.actor.key)
@@ -533,7 +533,7 @@ def reassign(items: Collection[UUID], seat: Seat, to: Owner, *, actor: Actor, no
     if not reason:
         raise ReasonNeeded
     rows = _locked_items(items, actor)
-    if not actor.has(Role.REVIEWER) and (person.owner is None or person.owner != rows[0].campaign.lead_id):
+    if not actor.may_everywhere(Right.REVIEW) and (person.owner is None or person.owner != rows[0].campaign.lead_id):
         raise NotYourItem
     for row in rows:
         # Whoever answers for something does not choose who looks at it beside them.

@@ -9,7 +9,7 @@ from django.db import connection as database
 
 from access.actors import Actor, ActorKind
 from access.models import User
-from access.roles import Role
+from access.rights import Right
 from audit.actions import action, record
 from audit.events import Event
 from inventory.models import Owner
@@ -150,7 +150,7 @@ def sign(campaign: Campaign, *, actor: Actor, now: datetime, statement: str) -> 
     if row.state not in RUNNING:
         raise CampaignNotRunning
     is_lead = row.lead_id is not None and Owner.objects.being(actor).filter(pk=row.lead_id).exists()
-    if not is_lead and not actor.has(Role.REVIEWER):
+    if not is_lead and not actor.may_everywhere(Right.REVIEW):
         raise NotAReviewer
     still = ReviewItem.objects.filter(campaign=row).open().count()
     if still:

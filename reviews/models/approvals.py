@@ -6,7 +6,7 @@ from typing import ClassVar, Self
 from uuid import UUID
 
 from django.db import connection as database
-from django.db import models
+from django.db import models, transaction
 from django.db.models import Q
 
 from access.actors import Actor
@@ -61,17 +61,29 @@ class Approval(Row):
 
 def changed_since(kind: str, *, now: datetime) -> list[tuple[UUID, UUID, dict[str, list[object]]]]:
     """Standing approvals of one kind whose subject is not as it was: approval, subject, and what differs."""
-    of_kind = f"a.ended_at IS NULL AND a.kind = '{Reviewed(kind).value}'"
-    standing = f"SELECT a.subject_id FROM reviews_approval a WHERE {of_kind}"
-    with database.cursor() as cursor:
+    with transaction.atomic(), database.cursor() as cursor:
+        # A plan with nested loops is right for ten approvals and takes minutes for ten thousand.
+        cursor.execute("SET LOCAL enable_nestloop = off")
+        cursor.execute("DROP TABLE IF EXISTS review_standing")
+        cursor.execute(
+            """
+            CREATE TEMP TABLE review_standing ON COMMIT DROP AS
+            SELECT a.id AS approval, a.subject_id AS id, a.digest, a.bound FROM reviews_approval a
+            WHERE a.ended_at IS NULL AND a.kind = %s""",
+            [Reviewed(kind).value],
+        )
+        cursor.execute("ANALYZE review_standing")
         cursor.execute(
             f"""
-            SELECT a.id, a.subject_id, coalesce((
+            SELECT a.approval, a.id, coalesce((
               SELECT jsonb_object_agg(b.key, jsonb_build_array(b.value, n.facts -> b.key)) FROM jsonb_each(a.bound) b
               WHERE b.value IS DISTINCT FROM n.facts -> b.key), '{{}}')::text
-            FROM ({facts_of(kind, f"IN ({standing})")}) n
-            JOIN reviews_approval a ON a.subject_id = n.id AND {of_kind}
-            WHERE {digest("n.bound")} <> a.digest ORDER BY a.id""",
+            FROM ({facts_of(kind, "IN (SELECT r.id FROM review_standing r)")}) n
+            JOIN review_standing a ON a.id = n.id
+            WHERE {digest("n.bound")} <> a.digest ORDER BY a.approval""",
             {"now": now, "idle_since": now - IDLE},
         )
-        return [(approval, subject, json.loads(said)) for approval, subject, said in cursor.fetchall()]
+        found = cursor.fetchall()
+        cursor.execute("SET LOCAL enable_nestloop = on")
+        cursor.execute("DROP TABLE review_standing")
+    return [(approval, subject, json.loads(said)) for approval, subject, said in found]

@@ -49,7 +49,7 @@ from lifecycle.models import (
     Waiver,
 )
 from lifecycle.states import FindingState, OperationKind, OperationState, RunOutcome, Step, WaiverState
-from reviews.models import MeasureDay
+from reviews.models import Approval, Attestation, Campaign, Decision, Delegation, Exclusion, MeasureDay, ReviewItem
 from tests.factories import NOW, client, connection, credential, environment, exposure, manifest, owner, server, use
 
 POSTURE = (
@@ -202,6 +202,37 @@ def operated(on: Credential) -> Operation:
     return row
 
 
+def reviewed(row: Credential) -> None:
+    """A campaign over it that was kept and signed for, with something that was left out of it."""
+    campaign = Campaign.objects.create(
+        name="Spring", reviewed=["credential"], state="open", due_at=NOW + timedelta(days=30), created_by="Otto",
+        created_by_key="user:2", created_at=NOW, launched_at=NOW, size=1,
+    )  # fmt: skip
+    item = ReviewItem.objects.create(
+        campaign=campaign, kind="credential", credential=row, name=row.name, connection=row.connection,
+        owner=row.owner, reviewer=row.owner, bound_digest="0", alike="x", frozen_at=NOW, due_at=campaign.due_at,
+        recommendation="keep",
+    )  # fmt: skip
+    said = {"decided_by": "Mira", "decided_by_key": "user:1", "decided_at": NOW}
+    Decision.objects.create(item=item, campaign=campaign, seat="first", what="keep", seen_digest="0", **said)
+    Delegation.objects.create(
+        item=item, seat="first", why="reassigned", to_owner=row.owner, passed_by="Otto", passed_by_key="user:2",
+        passed_at=NOW,
+    )  # fmt: skip
+    Attestation.objects.create(
+        campaign=campaign, statement="So it is.", decisions=1, digest="0", signed_by="Mira", signed_by_key="user:1",
+        signed_at=NOW,
+    )  # fmt: skip
+    Exclusion.objects.create(
+        campaign=campaign, kind="credential", subject_id=uuid4(), name="other", connection=row.connection,
+        reason="left_out", said="A fixture",
+    )  # fmt: skip
+    Approval.objects.create(
+        item=item, kind="credential", subject_id=row.pk, name=row.name, digest="0", bound={}, approved_by="Mira",
+        approved_at=NOW,
+    )  # fmt: skip
+
+
 @action
 def an_entry(subject: Credential) -> None:
     record(Event.CREDENTIAL_OWNER_ASSIGNED, actor=SYSTEM, subject=subject, detail={"to": "Mira"})
@@ -254,6 +285,7 @@ def estate(db: None) -> Estate:
     MaintenanceWindow.objects.create(weekdays=[2, 4], begins=time(22), length=timedelta(hours=4), set_by="Otto")
     job = ScheduledJob.objects.create(name="findings", task="x", cadence=timedelta(minutes=5), declared_at=NOW)
     JobRun.objects.create(job=job, begun_at=NOW, ended_at=NOW, outcome=RunOutcome.ENDED, work={"opened": 1})
+    reviewed(mine)
     for days in (0, 1):
         at = NOW + timedelta(days=days)
         JobHour.objects.create(job=job, hour=at, begun=1, ended=1, longest_gap=timedelta(minutes=5))

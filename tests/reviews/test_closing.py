@@ -8,7 +8,7 @@ from audit.models import AuditEntry
 from inventory.models import ClientRemoval, Credential, Grant, McpClient, McpServer, Owner
 from lifecycle.actions.requests import request_revocation
 from lifecycle.models import Delivery, Operation
-from reviews.actions.closing import begin_closing, carry_out, follow, to_carry_out
+from reviews.actions.closing import begin_closing, carry_out, close_what_is_gone, follow, to_carry_out
 from reviews.actions.decisions import decide, submit
 from reviews.actions.escalation import act_on_unanswered, escalate_unanswered, pass_on_departed
 from reviews.actions.signing import attest, digest_of, sign
@@ -208,7 +208,7 @@ def test_what_ends_by_itself_is_closed_as_such(company: Company):
     company.credential()
     campaign = company.launch()
     Credential.objects.update(status="destroyed")
-    follow(now=company.now)
+    assert close_what_is_gone(now=company.now) == 1
     assert item_of(campaign).ending == "gone"
 
 

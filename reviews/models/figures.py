@@ -1,0 +1,88 @@
+"""How a campaign goes: what stands how, and how reviewers decide. Reads, each one statement."""
+
+from typing import Any
+
+from django.db import connection as database
+
+from reviews.models.campaigns import Campaign
+from reviews.states import QUICK
+
+
+def progress(campaign: Campaign) -> dict[str, Any]:
+    """How many items stand how, how they ended, and how many wait past their date for a decision."""
+    with database.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT i.state, i.ending, count(*), count(*) FILTER (WHERE i.what <> i.recommendation AND i.what <> '')
+            FROM reviews_reviewitem i WHERE i.campaign_id = %s GROUP BY 1, 2""",
+            [campaign.pk],
+        )
+        rows = cursor.fetchall()
+    said: dict[str, Any] = {"states": {}, "endings": {}, "against_recommendation": 0}
+    for state, ending, number, against in rows:
+        said["states"][state] = said["states"].get(state, 0) + number
+        said["against_recommendation"] += against
+        if ending:
+            said["endings"][ending] = number
+    return said
+
+
+# For each person: how many, how fast, how many at once, how many keeps in a row at most.
+_PACE = """
+WITH d AS (
+  SELECT d.decided_by_key, d.decided_by, d.what, d.took, d."group", d.is_against, d.submitted_at, d.decided_at, d.id,
+    row_number() OVER (PARTITION BY d.decided_by_key ORDER BY d.decided_at, d.id)
+      - row_number() OVER (PARTITION BY d.decided_by_key, d.what = 'keep' ORDER BY d.decided_at, d.id) AS run
+  FROM reviews_decision d WHERE d.campaign_id = %(campaign)s AND d.withdrawn_at IS NULL AND d.seat <> 'clock'
+), streaks AS (
+  SELECT decided_by_key, max(number) AS longest FROM (
+    SELECT decided_by_key, count(*) AS number FROM d WHERE what = 'keep' GROUP BY decided_by_key, run) r GROUP BY 1
+)
+SELECT max(d.decided_by), count(*), count(d.submitted_at), count(*) FILTER (WHERE d.what = 'keep'),
+  count(*) FILTER (WHERE d."group" IS NOT NULL), count(*) FILTER (WHERE d.took < %(quick)s::interval), count(d.took),
+  extract(epoch FROM percentile_cont(0.5) WITHIN GROUP (ORDER BY d.took)), coalesce(max(s.longest), 0),
+  count(*) FILTER (WHERE d.is_against)
+FROM d LEFT JOIN streaks s USING (decided_by_key) GROUP BY d.decided_by_key ORDER BY 2 DESC, 1 LIMIT 100
+"""
+
+
+def pace(campaign: Campaign) -> list[dict[str, Any]]:
+    """By reviewer, the busiest first: whether decisions look read. `median_seconds` is null where nobody can tell."""
+    with database.cursor() as cursor:
+        cursor.execute(_PACE, {"campaign": campaign.pk, "quick": f"{QUICK.total_seconds()} s"})
+        return [
+            {
+                "reviewer": name,
+                "decisions": number,
+                "submitted": submitted,
+                "keeps": keeps,
+                "in_bulk": in_bulk,
+                "within_3_seconds": quick,
+                "timed": timed,
+                "median_seconds": None if seconds is None else round(float(seconds), 1),
+                "longest_run_of_keeps": run,
+                "against_recommendation": against,
+            }
+            for name, number, submitted, keeps, in_bulk, quick, timed, seconds, run, against in cursor.fetchall()
+        ]
+
+
+def waiting_on(campaign: Campaign) -> list[dict[str, Any]]:
+    """Of whom the campaign waits, most items first; null is whoever is a reviewer."""
+    with database.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT w.id, w.name, count(*), min(i.due_at) FROM reviews_reviewitem i
+            CROSS JOIN LATERAL (VALUES ('first', i.reviewer_id, true), ('second', i.second_id, i.needs_second))
+              AS s (seat, holder, is_asked)
+            LEFT JOIN inventory_owner w ON w.id = s.holder
+            WHERE i.campaign_id = %s AND s.is_asked AND i.state IN ('open', 'disputed', 'returned')
+              AND NOT EXISTS (SELECT 1 FROM reviews_decision d WHERE d.item_id = i.id AND d.round = i.round
+                AND d.seat = s.seat AND d.withdrawn_at IS NULL AND d.submitted_at IS NOT NULL)
+            GROUP BY w.id, w.name ORDER BY 3 DESC, 2 LIMIT 100""",
+            [campaign.pk],
+        )
+        return [
+            {"id": key and str(key), "name": name, "items": number, "due_at": due_at.isoformat()}
+            for key, name, number, due_at in cursor.fetchall()
+        ]
