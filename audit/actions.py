@@ -21,11 +21,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 TRIES = 5
-AT_ONCE = 2_000
-INSERT = (
-    "INSERT INTO audit_auditentry"
-    " (event, actor_kind, actor_id, actor_label, subject_kind, subject_id, subject_label, detail) VALUES"
-)
+MANY = 50  # entries from which a copy is quicker than a statement
+INTO = "audit_auditentry (event, actor_kind, actor_id, actor_label, subject_kind, subject_id, subject_label, detail)"
 ROW = "(%s, %s, %s, %s, %s, %s, %s, %s)"
 Entry = tuple[str, ...]
 M = TypeVar("M", bound=models.Model)
@@ -60,10 +57,16 @@ def action(function: Callable[P, R]) -> Callable[P, R]:
 
 def _write(entries: list[Entry]) -> None:
     """By hand, since every write of the product ends with it. The statement takes the chain's lock."""
-    for start in range(0, len(entries), AT_ONCE):
-        some = entries[start : start + AT_ONCE]
-        with connection.cursor() as cursor:
-            cursor.execute(f"{INSERT} {', '.join([ROW] * len(some))}", list(chain.from_iterable(some)))
+    if not entries:
+        return
+    with connection.cursor() as cursor:
+        if len(entries) < MANY:
+            values = ", ".join([ROW] * len(entries))
+            cursor.execute(f"INSERT INTO {INTO} VALUES {values}", list(chain.from_iterable(entries)))
+            return
+        with cursor.copy(f"COPY {INTO} FROM STDIN") as copy:
+            for entry in entries:
+                copy.write_row(entry)
 
 
 def record(

@@ -11,6 +11,11 @@ from audit.events import Event
 from web.narrowing import ChoicesFilter, after, before
 
 
+class ChainHeadFilter(FilterSet):  # type: ignore[misc]
+    signed_at_after = after("signed_at", "Signed from")
+    signed_at_before = before("signed_at", "Signed before")
+
+
 def _words(event: Event) -> str:
     subject, _, verb = event.value.partition(".")
     return f"{subject} {verb}".replace("_", " ").capitalize()

@@ -63,6 +63,7 @@ VIEWSETS: tuple[type[ReadOnlyViewSet], ...] = (
     *controls_api.VIEWSETS,
     audit.AuditEntryViewSet,
     TokenViewSet,
+    audit.ChainHeadViewSet,
 )
 NOUNS: dict[str, type[ReadOnlyViewSet]] = {viewset.serializer_class.noun: viewset for viewset in VIEWSETS}
 

@@ -32,7 +32,7 @@ QUEUE = "pgmq"
 KEY_FILES: Mapping[str, str] = {
     "fingerprint.key": "known secrets would look new",
     "secret.key": "everybody is signed out",
-    "chain.key": "later chain heads are signed by another key",
+    "chain.key": "no chain head can be signed until another key is begun, which auditors have to be told",
 }
 # How libpq is told of a server: in the environment, so that a password is in no list of processes.
 VARIABLES = {

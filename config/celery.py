@@ -28,5 +28,7 @@ BEATS = [
     ("notices that are due", "notifications.tasks.sweep_due_notices", timedelta(seconds=30)),
     ("API tokens of Keyreeve itself", "config.tasks.list_own_tokens", timedelta(minutes=15)),
     ("signature of the audit log", "audit.tasks.sign_chain_head", timedelta(hours=1)),
+    ("export of the audit log", "audit.tasks.export_chain_heads", timedelta(minutes=5)),
+    ("verification of the audit log", "audit.tasks.verify_chain", timedelta(hours=6)),
 ]
 app.conf.beat_schedule = {name: {"task": task, "schedule": cadence} for name, task, cadence in BEATS}

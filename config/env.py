@@ -8,6 +8,7 @@ from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
 
+from audit.errors import AuditError
 from providers.errors import ProviderError
 
 _DURATION = re.compile(r"(\d+)\s*([smhd])")
@@ -61,7 +62,7 @@ def accept(name: str, use: Callable[[], object]) -> None:
     """Put a value to its use once at the start, so that one that cannot be used stops it there."""
     try:
         use()
-    except ProviderError as exc:
+    except (ProviderError, AuditError) as exc:
         raise ImproperlyConfigured(f"{name}: {exc}") from exc
 
 

@@ -15,6 +15,7 @@ from django.db import DatabaseError, close_old_connections
 from django.utils import timezone
 
 from access.actors import Actor
+from audit.errors import AuditError
 from config.celery import BEATS
 from inventory.errors import InventoryError
 from lifecycle.actions import jobs
@@ -26,7 +27,7 @@ logger = logging.getLogger(__name__)
 ACTOR = Actor.system("timetable")
 TIMETABLE = [Beat(*beat) for beat in BEATS]
 TASKS = frozenset(beat.task for beat in TIMETABLE)
-SAFE = (InventoryError, LifecycleError)  # their messages are made to be shown
+SAFE = (AuditError, InventoryError, LifecycleError)  # their messages are made to be shown
 
 _under_way: dict[str, UUID] = {}  # of this process, by the message's id
 

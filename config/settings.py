@@ -10,6 +10,7 @@ import platformdirs
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
+from audit.places import Address
 from config import env
 from config.mail import mail_from, mail_server, public_url
 from providers.folders import Folders
@@ -55,7 +56,12 @@ SCANNER_CACHE_DIR = Path(env.text("KEYREEVE_SCANNER_CACHE") or platformdirs.user
 # Whose MCP clients the connection to this machine looks at, and the variables that move their folders.
 MACHINE_HOME = Path(env.text("KEYREEVE_MACHINE_HOME") or Path.home())
 MACHINE_ENVIRONMENT = dict(os.environ)
+# The key that signs the audit chain's heads, and where they are exported: always to a folder, to buckets too if asked.
+CHAIN_KEY = Path(env.text("KEYREEVE_CHAIN_KEY") or KEYREEVE_HOME / "chain.key")
 CHAIN_HEADS_DIR = Path(env.text("KEYREEVE_CHAIN_HEADS") or KEYREEVE_HOME / "chain-heads")
+CHAIN_HEADS_S3 = env.names("KEYREEVE_CHAIN_HEADS_S3")
+CHAIN_HEADS_S3_KEY = env.secret("KEYREEVE_CHAIN_HEADS_S3_KEY")
+env.accept("KEYREEVE_CHAIN_HEADS_S3", lambda: [Address.read(address) for address in CHAIN_HEADS_S3])
 
 # ── The outside world ──────────────────────────────────────────────────────────────────────────
 # Where the guarded fetcher may go besides public addresses, which references a connection may name, and where files
@@ -153,6 +159,8 @@ CELERY_TASK_DEFAULT_QUEUE = "default"
 CELERY_TASK_ROUTES = {
     "inventory.tasks.sync_connection": {"queue": "sync"},
     "inventory.tasks.advance_removal": {"queue": "sync"},
+    "audit.tasks.export_chain_heads": {"queue": "sync"},
+    "audit.tasks.verify_chain": {"queue": "sync"},
     "notifications.tasks.send_mail": {"queue": "sync"},
     "notifications.tasks.send_to_endpoint": {"queue": "sync"},
     "lifecycle.tasks.evaluate_findings": {"queue": "evaluate"},

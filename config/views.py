@@ -43,7 +43,14 @@ from web.pages import render_page_or_fragment
 logger = logging.getLogger(__name__)
 
 FOUND = 6  # results of each kind in the palette
-QUIET = ("connection.synced", "findings.evaluated", "chain_head.signed", "user.signed_in", "user.signed_out")
+QUIET = (
+    "connection.synced",
+    "findings.evaluated",
+    "chain_head.signed",
+    "chain.verified",
+    "user.signed_in",
+    "user.signed_out",
+)
 
 
 @require_GET

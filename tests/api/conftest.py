@@ -15,6 +15,7 @@ from access.models import User
 from access.roles import Role
 from audit.actions import action, record
 from audit.events import Event
+from audit.models import ChainHead
 from config.actions import issue_token
 from inventory.models import (
     AuthorizationServer,
@@ -278,6 +279,7 @@ def estate(db: None) -> Estate:
     foreign = credential(name="billing / login", connection=place, risk=Severity.CRITICAL)
     foreign_finding = finding(foreign, rule="no-owner", severity=Severity.CRITICAL)
     an_entry(mine)
+    ChainHead.objects.create(seq=1, hash=b"1", signed_at=NOW, signature=b"2", public_key=b"3")
     operated(mine)
     ChangeFreeze.objects.create(
         environment=mine.environment, begins_at=NOW, ends_at=NOW + timedelta(days=3), reason="Peak", set_by="Otto"

@@ -1,5 +1,6 @@
 """The audit chain on pages."""
 
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -11,9 +12,12 @@ from django.utils import timezone
 from access.actors import Actor
 from access.roles import Role
 from audit.actions import action, record
+from audit.errors import NotExported
 from audit.events import Event
+from audit.exports import compare, export_due, note_verification
 from audit.heads import sign_head, signing_key
 from audit.models import AuditEntry
+from audit.places import Folder
 from audit.sentences import detail_line
 from tests import factories
 from tests.people import browser, owners_browser, person, text
@@ -68,9 +72,65 @@ def test_an_entry_that_was_tampered_with_is_said_to_be(tampering, complaint):
     assert complaint in page
 
 
+def signs(folder: Path) -> None:
+    key = signing_key(folder / "key", now=timezone.now(), actor=SYSTEM)
+    sign_head(key, now=timezone.now(), actor=SYSTEM)
+
+
+def test_heads_are_listed_with_where_they_are_and_that_they_were_verified(tmp_path):
+    write()
+    signs(tmp_path)
+    place = Folder(tmp_path / "heads")
+    auditor = browser(Role.AUDITOR)
+    assert "not yet" in text(auditor.get("/audit/heads/"))
+    export_due([place], clock=timezone.now, actor=SYSTEM)
+    note_verification(compare(place), place.address, actor=SYSTEM)
+    page = text(auditor.get("/audit/heads/"))
+    assert place.address in page
+    assert "complete <time" in page
+    assert "4 entries, 1 head" in page
+    assert "Verified" in text(auditor.get("/audit/"))
+    assert place.address in auditor.get("/audit/heads/?format=csv").getvalue().decode()
+
+
+def test_a_place_that_refuses_heads_is_said_on_the_audit_page(tmp_path):
+    write()
+    signs(tmp_path)
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(NotExported):
+        export_due([Folder(tmp_path / "file")], clock=timezone.now, actor=SYSTEM)
+    for address in ("/audit/", "/audit/heads/"):
+        page = text(browser(Role.AUDITOR).get(address))
+        assert "Chain heads are not exported" in page
+        assert "cannot be written to" in page
+
+
+def test_a_chain_that_was_found_broken_is_said_on_the_audit_page(tmp_path):
+    write()
+    write()
+    with database.cursor() as cursor:
+        cursor.execute("SET LOCAL session_replication_role = replica")
+        cursor.execute("UPDATE audit_auditentry SET actor_label = 'nobody' WHERE seq = 2")
+        cursor.execute("SET LOCAL session_replication_role = origin")
+    place = Folder(tmp_path / "heads")
+    note_verification(compare(place), place.address, actor=SYSTEM)
+    page = text(browser(Role.AUDITOR).get("/audit/"))
+    assert "The audit chain does not hold." in page
+    assert "Entry 2: actor_label differs" in page
+
+
+def test_an_owner_sees_heads_and_keys_and_not_where_they_are(tmp_path):
+    own, _ = owners_browser()
+    signs(tmp_path)
+    export_due([Folder(tmp_path / "heads")], clock=timezone.now, actor=SYSTEM)
+    page = text(own.get("/audit/heads/"))
+    assert "Last signed" in page
+    assert "Exported to</dt>" not in page
+
+
 def test_a_signed_head_that_covers_an_entry_is_named(tmp_path):
     write()
-    sign_head(signing_key(tmp_path / "key"), now=timezone.now(), actor=SYSTEM)
+    signs(tmp_path)
     assert "covers it" in text(browser(Role.AUDITOR).get("/audit/1/"))
     assert "Head signed" in text(browser(Role.AUDITOR).get("/audit/"))
 

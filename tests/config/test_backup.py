@@ -68,7 +68,7 @@ def test_a_backup_comes_back_with_every_row_and_a_chain_that_holds(empty: str, t
 
     done = run("restore", folder, name=empty, home=new)
     assert done.returncode == 0, done.stderr
-    assert "The chain holds: 1 entries" in done.stdout
+    assert "The chain holds: 1 entry" in done.stdout
     assert (new / "fingerprint.key").read_text() == "made at the first start"
     with psycopg.connect(here(empty)) as restored, psycopg.connect(here(str(database.settings_dict["NAME"]))) as first:
         assert counted(restored) == counted(first)
