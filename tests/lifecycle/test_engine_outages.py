@@ -1,17 +1,23 @@
-"""What happens to an operation when its own database fails it: no room to write, sessions ended under it."""
+"""What happens to an operation when its own database fails it: no room to write, sessions ended, a server that dies."""
 
-from collections.abc import Callable, Sequence
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 
+import psutil
 import psycopg
 import pytest
 from django.db import DatabaseError, InterfaceError, connection
 
 from audit.chain import verify
 from audit.models import AuditEntry
+from config.embedded import EmbeddedPostgres
 from lifecycle.models import StepAttempt
 from lifecycle.plans import REVOCATION, ROTATION
 from lifecycle.states import OperationState, Proof
+from tests.embedded import end, server, short_folder
 from tests.lifecycle.operations import Estate
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -75,3 +81,37 @@ def test_every_step_survives_a_full_disk_while_journaling(kind: str) -> None:
 def test_every_step_survives_a_database_that_ends_its_sessions(kind: str) -> None:
     for step in PLANS[kind]:
         carried_through(kind, step, BOUNDARIES, end_session)
+
+
+@pytest.fixture
+def own_server() -> Iterator[EmbeddedPostgres]:
+    """A server that may die, with a copy of the test's database, in place of the one that every test shares."""
+    shared = connection.settings_dict
+    postgres = server(short_folder() / "pg")
+    postgres.start()
+    of_shared = psycopg.conninfo.make_conninfo(host=shared["HOST"], dbname=shared["NAME"], user=shared["USER"])
+    with psycopg.connect(postgres.conninfo(), autocommit=True) as fresh:
+        fresh.execute("ALTER DATABASE keyreeve SET synchronous_commit = on")  # what is committed is not lost, as usual
+        fresh.execute("DROP SCHEMA IF EXISTS pgmq CASCADE")  # it is in the copy too
+    dumped = subprocess.run([postgres.bin / "pg_dump", "-Fc", of_shared], check=True, capture_output=True)
+    restore = [postgres.bin / "pg_restore", "--exit-on-error", "-d", postgres.conninfo()]
+    subprocess.run(restore, input=dumped.stdout, check=True)
+    connection.close()
+    connection.settings_dict = {**shared, "HOST": str(postgres.folder), "NAME": "keyreeve"}
+    yield postgres
+    connection.close()
+    connection.settings_dict = shared
+    end(postgres)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kind", PLANS)
+def test_every_step_survives_a_database_that_dies_and_is_started_again(kind: str, own_server: EmbeddedPostgres) -> None:
+    def die() -> None:
+        postmaster = int((own_server.folder / "postmaster.pid").read_text().partition("\n")[0])
+        os.kill(postmaster, signal.SIGQUIT)  # without a word to anybody, and without a checkpoint
+        psutil.wait_procs([psutil.Process(postmaster)] if psutil.pid_exists(postmaster) else [])
+        own_server.start()
+
+    for number, step in enumerate(PLANS[kind]):
+        carried_through(kind, step, [BOUNDARIES[number % len(BOUNDARIES)]], die)
