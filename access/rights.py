@@ -23,6 +23,7 @@ class Right(StrEnum):
     ANYBODY = "anybody"
     SIGNED_IN = "signed_in"
     READ = "read"
+    MONITOR = "monitor"
     PREFER = "prefer"
     ASSIGN_OWNER = "assign_owner"
     RECORD_OWNER = "record_owner"
@@ -78,6 +79,7 @@ TABLE: dict[Right, Held] = {
     Right.ANYBODY: _held("sign in, and ask whether Keyreeve runs"),
     Right.SIGNED_IN: _held("look after their own account, and sign out"),
     Right.READ: _held("read", Role.AUDITOR, own=OWNER),
+    Right.MONITOR: _held("read the metrics", Role.AUDITOR),
     Right.PREFER: _held("save views, and choose which notices to get", own=(Role.AUDITOR, Role.OWNER)),
     Right.ASSIGN_OWNER: _held("say who answers for servers, clients and credentials", Role.REVIEWER, own=OWNER),
     Right.RECORD_OWNER: _held("record owners, and that one has left", Role.REVIEWER),

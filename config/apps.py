@@ -5,6 +5,8 @@ class ConfigConfig(AppConfig):
     name = "config"
 
     def ready(self) -> None:
-        from config import heartbeats  # noqa: PLC0415  models must be loaded first
+        from config import heartbeats, logs, tracing  # noqa: PLC0415  models must be loaded first
 
         heartbeats.listen()
+        logs.listen()
+        tracing.listen()

@@ -12,6 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from audit.places import Address
 from config import env
+from config.log_settings import logging_of
 from config.mail import mail_from, mail_server, public_url
 from providers.folders import Folders
 from providers.guard import Guard
@@ -77,6 +78,12 @@ env.accept("KEYREEVE_REFERENCE_FOLDERS", lambda: References(folders=REFERENCE_FO
 env.accept("KEYREEVE_DELIVERY_FOLDERS", lambda: Folders(DELIVERY_FOLDERS))
 env.accept("KEYREEVE_REFERENCE_VARIABLES", lambda: References(variables=REFERENCE_VARIABLES))
 env.accept("KEYREEVE_REFERENCE_AWS_REGION", lambda: REFERENCE_AWS_REGION and known_region(REFERENCE_AWS_REGION))
+
+# ── Watching ──────────────────────────────────────────────────────────────────────────────────
+METRICS_TOKEN = env.secret("KEYREEVE_METRICS_TOKEN")
+METRICS_KEPT_FOR = env.number("KEYREEVE_METRICS_KEPT_FOR", 10, most=600)  # seconds
+# By OpenTelemetry's own variables: traces go to OTEL_EXPORTER_OTLP_ENDPOINT, where it is set.
+TRACING = bool(env.text("OTEL_EXPORTER_OTLP_ENDPOINT") or env.text("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"))
 
 # ── Notices ────────────────────────────────────────────────────────────────────────────────────
 # Where people reach Keyreeve: what links in mails and webhooks begin with.
@@ -196,6 +203,8 @@ INSTALLED_APPS = [
     "config",
 ]
 MIDDLEWARE = [
+    "config.logs.RequestIdMiddleware",
+    "config.tracing.TracingMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -342,12 +351,7 @@ STORAGES = {
     },
 }
 WHITENOISE_USE_FINDERS = DEBUG or TESTING
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["console"], "level": env.text("KEYREEVE_LOG_LEVEL", "WARNING").upper()},
-    # They would write addresses, headers and messages of targets, which can hold what must not be kept.
-    "loggers": {name: {"level": "WARNING"} for name in ("httpcore2", "httpx2", "mcp")},
-}
+LOG_FORMAT = env.text("KEYREEVE_LOG_FORMAT", "line")
+if LOG_FORMAT not in {"line", "json"}:
+    raise ImproperlyConfigured("KEYREEVE_LOG_FORMAT is line or json.")
+LOGGING = logging_of(env.text("KEYREEVE_LOG_LEVEL", "WARNING").upper(), LOG_FORMAT)

@@ -7,6 +7,7 @@ from django.urls import URLPattern, URLResolver, include, path
 from access.permissions import requires
 from access.rights import Right
 from config import health, token_views, views
+from config.metrics import Metrics
 from web import views as gallery
 
 anybody, signed_in = requires(Right.ANYBODY), requires(Right.SIGNED_IN)
@@ -21,6 +22,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("account/tokens/<uuid:pk>/revoke/", token_views.token_revoke, name="token_revoke"),
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
+    path("metrics", Metrics.as_view(), name="metrics"),
     path("", include("access.urls")),
     path("", include("inventory.urls")),
     path("", include("notifications.urls")),
