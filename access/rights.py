@@ -52,6 +52,7 @@ class Right(StrEnum):
     REVIEW = "review"
     NOTIFY = "notify"
     ISSUE_TOKEN = "issue_token"
+    BUILD_EVIDENCE = "build_evidence"
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +121,7 @@ TABLE: dict[Right, Held] = {
         "issue API tokens of a role that one holds, and revoke them",
         Role.ADMINISTRATOR, own=(Role.REVIEWER, Role.AUTOMATION, Role.OWNER)
     ),
+    Right.BUILD_EVIDENCE: _held("build evidence packs", Role.REVIEWER, Role.AUTOMATION),
 }  # fmt: skip
 
 

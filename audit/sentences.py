@@ -20,6 +20,7 @@ PAGES = {
     "policy": "policy_detail",
     "operation": "operation_detail",
     "batch": "batch_detail",
+    "evidencepack": "evidence_detail",
 }
 NOUNS = {
     "mcpserver": "server",
@@ -27,6 +28,7 @@ NOUNS = {
     "authorizationserver": "authorization server",
     "apitoken": "API token",
     "chainhead": "chain head",
+    "evidencepack": "evidence pack",
     "scheduledjob": "scheduled job",
     "waivercap": "waiver cap",
     "changefreeze": "change freeze",

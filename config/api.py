@@ -17,7 +17,7 @@ from inventory import api as inventory
 from inventory.intake_api import Intake, RowSchema
 from lifecycle import api as lifecycle
 from reviews import api as reviews
-from reviews import controls_api
+from reviews import controls_api, evidence_api
 from web.api import ByHeader, CsvRenderer, NdjsonRenderer, ReadOnlyViewSet, answer, as_body, check_parameters
 from web.writes import WritingViewSet
 
@@ -61,6 +61,7 @@ VIEWSETS: tuple[type[ReadOnlyViewSet], ...] = (
     lifecycle.JobHourViewSet,
     *reviews.VIEWSETS,
     *controls_api.VIEWSETS,
+    evidence_api.EvidencePackViewSet,
     audit.AuditEntryViewSet,
     TokenViewSet,
     audit.ChainHeadViewSet,
@@ -142,6 +143,7 @@ def routes(noun: str, viewset: type[ReadOnlyViewSet]) -> list[URLPattern]:
         path(f"export/{noun}.ndjson", viewset.as_view({"get": "ndjson"}, renderer_classes=[NdjsonRenderer])),
         path(f"export/{noun}.csv", viewset.as_view({"get": "csv"}, renderer_classes=[CsvRenderer])),
         *(path(f"{one}{verb}/", viewset.as_view({"post": method})) for verb, method in verbs.items()),
+        *(path(f"{one}{name}/", viewset.as_view({"get": method})) for name, method in viewset.files.items()),
     ]
 
 
@@ -149,6 +151,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", Root.as_view(), name="api_root"),
     path("schema/", Schema.as_view(), name="api_schema"),
     path("intake/", Intake.as_view(), name="api_intake"),
+    path("evidence-sample/", evidence_api.EvidenceSample.as_view(), name="api_evidence_sample"),
     path("intake/schema/", RowSchema.as_view(), name="api_intake_schema"),
     *(route for noun, viewset in NOUNS.items() for route in routes(noun, viewset)),
     # Only with a slash at the end: a path without one is first tried again with it.

@@ -24,6 +24,7 @@ BEATS = [
     ("figures of the day", "lifecycle.tasks.take_snapshot", timedelta(hours=1)),
     ("access reviews", "reviews.tasks.sweep_campaigns", timedelta(minutes=1)),
     ("measures of controls", "reviews.tasks.measure_controls", timedelta(hours=1)),
+    ("evidence packs that are due", "reviews.tasks.sweep_evidence_packs", timedelta(minutes=1)),
     ("notices to compose", "lifecycle.tasks.compose_notices", timedelta(minutes=1)),
     ("notices that are due", "notifications.tasks.sweep_due_notices", timedelta(seconds=30)),
     ("API tokens of Keyreeve itself", "config.tasks.list_own_tokens", timedelta(minutes=15)),

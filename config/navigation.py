@@ -44,6 +44,7 @@ GROUPS: list[tuple[str, list[tuple[str, str, str, str]]]] = [
         "Assurance",
         [
             ("control_list", "check", "Controls", ""),
+            ("evidence_list", "evidence", "Evidence", ""),
             ("audit_list", "audit", "Audit", ""),
         ],
     ),

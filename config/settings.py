@@ -57,6 +57,8 @@ SCANNER_CACHE_DIR = Path(env.text("KEYREEVE_SCANNER_CACHE") or platformdirs.user
 # Whose MCP clients the connection to this machine looks at, and the variables that move their folders.
 MACHINE_HOME = Path(env.text("KEYREEVE_MACHINE_HOME") or Path.home())
 MACHINE_ENVIRONMENT = dict(os.environ)
+# Where evidence packs are kept.
+EVIDENCE_DIR = Path(env.text("KEYREEVE_EVIDENCE") or KEYREEVE_HOME / "evidence")
 # The key that signs the audit chain's heads, and where they are exported: always to a folder, to buckets too if asked.
 CHAIN_KEY = Path(env.text("KEYREEVE_CHAIN_KEY") or KEYREEVE_HOME / "chain.key")
 CHAIN_HEADS_DIR = Path(env.text("KEYREEVE_CHAIN_HEADS") or KEYREEVE_HOME / "chain-heads")
@@ -171,6 +173,7 @@ CELERY_TASK_ROUTES = {
     "notifications.tasks.send_mail": {"queue": "sync"},
     "notifications.tasks.send_to_endpoint": {"queue": "sync"},
     "lifecycle.tasks.evaluate_findings": {"queue": "evaluate"},
+    "reviews.tasks.build_evidence_pack": {"queue": "sync"},
     "lifecycle.tasks.advance_operation": {"queue": "operate"},
     "lifecycle.tasks.look_at_operation": {"queue": "operate"},
 }
@@ -318,6 +321,7 @@ SPECTACULAR_SETTINGS = {
         "OperationStateEnum": "lifecycle.serializers.STATES",
         "BatchKindEnum": "lifecycle.states.BatchKind",
         "BatchStateEnum": "lifecycle.states.BatchState",
+        "PackStateEnum": "reviews.packs.PackState",
         "SuggestionEnum": "lifecycle.states.Suggestion",
         "TokenRoleEnum": "config.token_api.ROLES",
         "TrustModelEnum": "inventory.states.TrustModel",

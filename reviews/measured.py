@@ -6,6 +6,7 @@ Their parameters are `now` and `since`, the beginning of the time that is looked
 from inventory.states import ENDED
 from lifecycle.rules.facts import REFUSED_AT_ONCE, REFUSED_WITHIN
 from lifecycle.states import COUNTED, OperationKind, OperationState, Proof, WaiverState
+from reviews.states import QUICK, Ending, ItemState, Seat, What
 
 
 def _ended(kind: OperationKind) -> str:
@@ -69,6 +70,28 @@ ROWS: dict[str, str] = {
                CASE WHEN max(v.changed_at) > %(now)s - interval '365 days' THEN 'met' ELSE 'violated' END AS verdict
         FROM lifecycle_policy p LEFT JOIN lifecycle_policyversion v ON v.policy_id = p.id
         WHERE p.retired_at IS NULL GROUP BY p.id, p.name
+    """,
+    "reviews-in-time": f"""
+        SELECT i.id::text AS id, i.name,
+               CASE WHEN i.decided_at <= i.due_at AND NOT i.by_clock THEN 'met' ELSE 'violated' END AS verdict
+        FROM reviews_reviewitem i JOIN reviews_campaign c ON c.id = i.campaign_id
+        WHERE c.launched_at IS NOT NULL AND i.state <> '{ItemState.CANCELLED.value}'
+          AND i.ending <> '{Ending.GONE.value}' AND i.due_at > %(since)s AND i.due_at <= %(now)s
+    """,
+    "decisions-carried-out": f"""
+        SELECT i.id::text AS id, i.name,
+               CASE WHEN i.state = '{ItemState.CLOSED.value}' THEN 'met' ELSE 'violated' END AS verdict
+        FROM reviews_reviewitem i
+        WHERE i.what <> '' AND i.what <> '{What.KEEP.value}' AND i.state <> '{ItemState.CANCELLED.value}'
+          AND i.decided_at > %(since)s AND i.decided_at <= %(now)s - interval '7 days'
+    """,
+    "decisions-read": f"""
+        SELECT d.id::text AS id, i.name,
+               CASE WHEN d.took IS NULL THEN 'unknown'
+                    WHEN d.took < interval '{QUICK.total_seconds()} s' THEN 'violated' ELSE 'met' END AS verdict
+        FROM reviews_decision d JOIN reviews_reviewitem i ON i.id = d.item_id
+        WHERE d.withdrawn_at IS NULL AND d.seat <> '{Seat.CLOCK.value}'
+          AND d.submitted_at > %(since)s AND d.submitted_at <= %(now)s
     """,
     # The entry about a signature is not signed for its own sake: it would never end.
     "days-signed": """

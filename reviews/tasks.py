@@ -1,6 +1,7 @@
 """Doorbells of reviews, controls and evidence."""
 
 import logging
+from uuid import UUID
 
 import psycopg
 from celery import shared_task
@@ -11,8 +12,11 @@ from kombu.exceptions import OperationalError
 from lifecycle.tasks import ring
 from reviews import running
 from reviews.actions.controls import measure_controls as measure
+from reviews.models import EvidencePack
+from reviews.packing.building import build
 
 logger = logging.getLogger(__name__)
+PACKS_AT_ONCE = 10
 
 
 @shared_task
@@ -39,5 +43,33 @@ def ring_decided() -> None:
             begin_decided.delay()
         except (OperationalError, psycopg.Error):
             logger.warning("the broker cannot be reached or takes nothing; the sweep will find what was decided")
+
+    transaction.on_commit(tell)
+
+
+# ── Evidence ─────────────────────────────────────────────────────────────────────────────────
+@shared_task(acks_late=True, ignore_result=True)
+def build_evidence_pack(pack_id: str) -> None:
+    build(UUID(pack_id), clock=timezone.now)
+
+
+@shared_task
+def sweep_evidence_packs() -> dict[str, int]:
+    """Packs that nobody rang for, and those whose worker died."""
+    due = list(EvidencePack.objects.due(timezone.now()).order_by("pk")[:PACKS_AT_ONCE])
+    for pack in due:
+        build_evidence_pack.delay(str(pack.pk))
+    return {"packs": len(due)}
+
+
+def ring_pack(pack: EvidencePack) -> None:
+    """Ring for a pack once it is committed. Without a broker the sweep finds it."""
+    key = str(pack.pk)
+
+    def tell() -> None:
+        try:
+            build_evidence_pack.delay(key)
+        except (OperationalError, psycopg.Error):
+            logger.warning("the broker cannot be reached or takes nothing; the sweep will find what is due")
 
     transaction.on_commit(tell)

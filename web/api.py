@@ -235,6 +235,8 @@ class ReadOnlyViewSet(GenericViewSet[Any]):
     lookup_url_kwarg = "id"
     lookup_value_converter = "uuid"
     schema = ReadSchema()
+    # What else can be fetched of one object, by its place in the object's address: the method that answers.
+    files: ClassVar[Mapping[str, str]] = {}
     # What one object says beyond its row, by name; each is reckoned when it is asked for, so a list is without them.
     parts: ClassVar[Mapping[str, Callable[[Any, Any], Any]]] = {}
 

@@ -3,6 +3,7 @@
 from reviews.models.approvals import Approval
 from reviews.models.campaigns import Campaign, Exclusion, StaleApproval
 from reviews.models.controls import MeasureDay
+from reviews.models.evidence import EvidencePack
 from reviews.models.items import Attestation, Decision, Delegation, ReviewItem
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "Campaign",
     "Decision",
     "Delegation",
+    "EvidencePack",
     "Exclusion",
     "MeasureDay",
     "ReviewItem",

@@ -134,7 +134,7 @@ MINE, FOREIGN = "kirschrot", "zweifelhaft"
 # Addresses of one thing that belongs to nobody: everybody who reads reads all of it.
 EVERYBODYS = {"policy_detail", "api_policies_one"}
 # Where even the owner of a thing meets only what they asked for themselves, or nothing at all.
-OF_THE_ESTATE = {"connection_detail", "job_detail"}
+OF_THE_ESTATE = {"connection_detail", "job_detail", "evidence_detail", "evidence_download"}
 TO_A_LIST = {"findings_about"}  # which is narrowed for an owner as every list is
 NOUNS = {
     "audit-entries": "audit", "client-removals": "clients", "tools": "servers",
@@ -155,6 +155,8 @@ def one_of(things_: Things, door: Door) -> list[str]:
     rows = things_.rows
     if door.name == "grant_pair":
         return [str(rows["clients"].pk), str(rows["servers"].pk)]
+    if door.name == "evidence_item":  # of a sample of credentials
+        return [str(rows["credentials"].pk)]
     noun = "links" if "/links/" in door.path else noun_of(door)
     return [str(rows[noun].pk)]
 

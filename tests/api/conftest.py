@@ -50,7 +50,17 @@ from lifecycle.models import (
     Waiver,
 )
 from lifecycle.states import FindingState, OperationKind, OperationState, RunOutcome, Step, WaiverState
-from reviews.models import Approval, Attestation, Campaign, Decision, Delegation, Exclusion, MeasureDay, ReviewItem
+from reviews.models import (
+    Approval,
+    Attestation,
+    Campaign,
+    Decision,
+    Delegation,
+    EvidencePack,
+    Exclusion,
+    MeasureDay,
+    ReviewItem,
+)
 from tests.factories import NOW, client, connection, credential, environment, exposure, manifest, owner, server, use
 
 POSTURE = (
@@ -285,6 +295,9 @@ def estate(db: None) -> Estate:
         environment=mine.environment, begins_at=NOW, ends_at=NOW + timedelta(days=3), reason="Peak", set_by="Otto"
     )
     MaintenanceWindow.objects.create(weekdays=[2, 4], begins=time(22), length=timedelta(hours=4), set_by="Otto")
+    EvidencePack.objects.create(
+        purpose="The half-year", begins_at=NOW, requested_by="Otto", requested_by_key="user:2", requested_at=NOW
+    )
     job = ScheduledJob.objects.create(name="findings", task="x", cadence=timedelta(minutes=5), declared_at=NOW)
     JobRun.objects.create(job=job, begun_at=NOW, ended_at=NOW, outcome=RunOutcome.ENDED, work={"opened": 1})
     reviewed(mine)
