@@ -1,6 +1,6 @@
 """Who is asking, as a value that every write and every visibility question takes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Self
 
@@ -27,6 +27,10 @@ class Actor:
     @classmethod
     def system(cls, name: str) -> Self:
         return cls(ActorKind.SYSTEM, name, name, frozenset({Role.ADMINISTRATOR}))
+
+    def reading(self) -> Self:
+        """The same person, who sees the same and may change nothing."""
+        return replace(self, roles=frozenset({Role.AUDITOR}) if self.sees_everything else frozenset())
 
     @property
     def key(self) -> str:

@@ -12,6 +12,7 @@ from django.db.models.functions import Cast, Now
 from access.actors import Actor
 from audit.chain import SEALED_COLUMNS, Link
 from audit.signing import Head, Key, fingerprint
+from history.kept import appended
 
 
 class AppendOnly(Exception):
@@ -52,6 +53,7 @@ class AuditEntryQuerySet(models.QuerySet["AuditEntry"]):
         raise AppendOnly(AppendOnly.__doc__)
 
 
+@appended("at")
 class AuditEntry(models.Model):
     """One thing that happened. The database assigns `seq`, `at`, `text` and `hash` and refuses every later change."""
 

@@ -157,14 +157,16 @@ def reached(database_url: str, data: Path, *, home: Path, is_alone: bool) -> Ite
 
 
 def counted(connection: psycopg.Connection[Any]) -> dict[str, int]:
-    """Rows by table, of what is Keyreeve's own."""
+    """Rows by table, of what is Keyreeve's own: those of the present by their bare names."""
     tables = connection.execute(
-        "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace ORDER BY relname"
+        "SELECT relnamespace::regnamespace::text, relname FROM pg_class"
+        " WHERE relkind = 'r' AND relnamespace::regnamespace::text IN ('public', 'history') ORDER BY 1, 2"
     ).fetchall()
     counts = {}
-    for (name,) in tables:
-        statement = sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier("public", name))
-        (counts[name],) = connection.execute(statement).fetchone() or (0,)
+    for schema, name in tables:
+        statement = sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(schema, name))
+        (count,) = connection.execute(statement).fetchone() or (0,)
+        counts[name if schema == "public" else f"{schema}.{name}"] = count
     return counts
 
 

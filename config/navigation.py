@@ -9,6 +9,7 @@ from django.urls import reverse
 
 from access.actors import Actor
 from access.permissions import may_read
+from history.past import instant
 from web.pages import wants_fragment
 
 LIMIT = 10_000
@@ -102,9 +103,10 @@ def navigation(request: HttpRequest) -> dict[str, Any]:
     """The template context `nav` and `estate_name`. Fragments and pages for the unknown have no navigation."""
     actor: Actor = getattr(request, "actor", None)  # type: ignore[assignment]
     said = {"estate_name": settings.ESTATE_NAME}
-    if actor is None or wants_fragment(request) or not may_read(actor):
+    looks_back = instant() is not None  # what a reader of the past may read was decided before
+    if actor is None or wants_fragment(request) or not (looks_back or may_read(actor)):
         return said
-    numbers = counts(actor)
+    numbers = {} if looks_back else counts(actor)  # half of them are of what keeps no past
     path = request.path
     # A page below two entries belongs to the nearer one.
     here = max(

@@ -196,6 +196,7 @@ INSTALLED_APPS = [
     "drf_spectacular",
     "knox",
     "rest_framework",
+    "history",
     "web",
     "access",
     "audit",
@@ -221,6 +222,7 @@ MIDDLEWARE = [
     "allauth.account.middleware.AccountMiddleware",
     "access.middleware.ActorMiddleware",
     "access.middleware.RightsMiddleware",
+    "web.past.PastMiddleware",
 ]
 ROOT_URLCONF = "config.urls"
 WSGI_APPLICATION = "config.wsgi.application"

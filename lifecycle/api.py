@@ -14,6 +14,7 @@ from rest_framework.exceptions import ValidationError
 
 from access.actors import Actor
 from access.rights import Right
+from history import past
 from inventory import api as inventory
 from inventory.errors import InventoryError
 from inventory.models import Connection, Credential, McpClient, Owner
@@ -86,12 +87,12 @@ class CredentialViewSet(inventory.CredentialViewSet):
     filterset_class = filters.CredentialPageFilter
 
     def _score_parts(self, pk: UUID) -> list[dict[str, Any]]:
-        score = scores_of([pk], timezone.now()).get(pk)
+        score = scores_of([pk], past.now()).get(pk)
         return serializers.ScorePartSerializer.of(score) if score else []
 
     def _readiness(self, pk: UUID) -> dict[str, Any] | None:
-        if not Credential.objects.live().filter(pk=pk).exists():
-            return None
+        if past.instant() is not None or not Credential.objects.live().filter(pk=pk).exists():
+            return None  # what a rotation would need was not kept
         found = readiness([pk], timezone.now()).get(pk)
         return serializers.ReadinessSerializer.of(found) if found is not None else None
 

@@ -4,9 +4,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db.models import Exists, OuterRef, Q, QuerySet
-from django.utils import timezone
 from django_filters import CharFilter, FilterSet
 
+from history.past import now as clock
 from inventory.filters import CredentialFilter
 from inventory.models import Connection, Credential, Environment, McpClient, McpServer, Owner
 from inventory.models.base import AnyOf
@@ -145,8 +145,8 @@ class FindingFilter(FilterSet):  # type: ignore[misc]
         return rows.filter(resolved_at__isnull=value)
 
     def past_due(self, rows: Rows, name: str, value: bool) -> Rows:
-        overdue = Finding.objects.overdue(timezone.now()).filter(pk=OuterRef("pk"))
-        return rows.overdue(timezone.now()) if value else rows.exclude(Exists(overdue))  # type: ignore[attr-defined]
+        overdue = Finding.objects.overdue(clock()).filter(pk=OuterRef("pk"))
+        return rows.overdue(clock()) if value else rows.exclude(Exists(overdue))  # type: ignore[attr-defined]
 
     def about(self, rows: Rows, name: str, value: list[str]) -> Rows:
         if not value:
@@ -187,7 +187,7 @@ class FindingFilter(FilterSet):  # type: ignore[misc]
         """By what their waivers are like. There are few waivers, so they are found first, then findings by key."""
         if not value:
             return rows
-        soon = timezone.now() + ENDS_SOON
+        soon = clock() + ENDS_SOON
         asked = {
             "requested": Waiver.objects.requested(),
             "active": Waiver.objects.active(),
@@ -222,7 +222,7 @@ class WaiverFilter(FilterSet):  # type: ignore[misc]
         return self._among(rows, Waiver.objects.active(), value)
 
     def ends_soon(self, rows: Rows, name: str, value: bool) -> Rows:
-        return self._among(rows, Waiver.objects.ending_before(timezone.now() + ENDS_SOON), value)
+        return self._among(rows, Waiver.objects.ending_before(clock() + ENDS_SOON), value)
 
     def more_severe(self, rows: Rows, name: str, value: bool) -> Rows:
         return self._among(rows, Waiver.objects.outgrown(), value)
@@ -245,7 +245,7 @@ class UpcomingFilter(FilterSet):  # type: ignore[misc]
     due_before = before("rotate_by", "Due before")
 
     def is_overdue(self, rows: Rows, name: str, value: bool) -> Rows:
-        now = timezone.now()
+        now = clock()
         return rows.filter(rotate_by__lt=now) if value else rows.filter(rotate_by__gte=now)
 
 
@@ -374,7 +374,7 @@ class OperationFilter(FilterSet):  # type: ignore[misc]
         """`running` is a live lease whatever is stored; the stored state alone is of what no worker holds."""
         if not value:
             return rows
-        running = Operation.objects.running(timezone.now()).order_by().values("pk")
+        running = Operation.objects.running(clock()).order_by().values("pk")
         stored = [state for state in value if state != "running"]
         if not set(stored) - set(CLOSED) and "running" not in value:
             return rows.filter(state__in=stored)
@@ -431,7 +431,7 @@ class FreezeFilter(FilterSet):  # type: ignore[misc]
     begins_before = before("begins_at", "Begins before")
 
     def standing(self, rows: Rows, name: str, value: bool) -> Rows:
-        standing = ChangeFreeze.objects.standing(timezone.now()).order_by().values("pk")
+        standing = ChangeFreeze.objects.standing(clock()).order_by().values("pk")
         return rows.filter(pk__in=standing) if value else rows.exclude(pk__in=standing)
 
 

@@ -2,7 +2,10 @@
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from datetime import datetime
 from difflib import get_close_matches
+from functools import cached_property
 from hashlib import blake2b
 from itertools import islice
 from types import SimpleNamespace
@@ -25,6 +28,8 @@ from rest_framework.request import Request
 from rest_framework.utils.urls import replace_query_param
 from rest_framework.viewsets import GenericViewSet
 
+from history import past
+from history.kept import has_past
 from web.csvfiles import CHUNK, Field, lines
 from web.paging import BadCursor, Ordering, page
 from web.schema import LISTINGS, ReadSchema
@@ -36,6 +41,7 @@ LARGEST_PAGE = 1_000
 OF_LISTS = frozenset({"cursor", "page_size"})
 OF_OBJECTS = frozenset({"fields"})
 OF_ORDER = frozenset({"ordering"})
+OF_TIME = frozenset({past.PARAMETER})
 
 
 # ── Parameters ─────────────────────────────────────────────────────────────────────────────────
@@ -46,7 +52,9 @@ def check_parameters(params: QueryDict, known: Iterable[str], *, repeatable: Ite
     names = sorted(known)
     errors = {}
     for name, values in params.lists():
-        if name not in names:
+        if name not in names and name == past.PARAMETER:
+            errors[name] = ["No past is kept of this; it answers of the present alone."]
+        elif name not in names:
             near = get_close_matches(name, names, n=1)
             errors[name] = ["There is no such parameter here." + (f" Did you mean {near[0]}?" if near else "")]
         elif len(values) > 1 and name not in repeatable:
@@ -259,13 +267,15 @@ class ReadOnlyViewSet(GenericViewSet[Any]):
     # ── Actions ──
 
     def list(self, request: Request) -> HttpResponse:
-        self._check(OF_LISTS | OF_OBJECTS | OF_ORDER)
-        rows, following, previous = self.page_of(asked_fields(request, self.serializer_class))
-        return answer(request._request, list_body(rows, following, previous))
+        self._check(OF_LISTS | OF_OBJECTS | OF_ORDER | self.of_time)
+        with self._looking():
+            rows, following, previous = self.page_of(asked_fields(request, self.serializer_class))
+            return answer(request._request, list_body(rows, following, previous))
 
     def retrieve(self, request: Request, **kwargs: Any) -> HttpResponse:
-        check_parameters(request.query_params, OF_OBJECTS)
-        row = self.one(kwargs["id"], asked_fields(request, self.shape))
+        check_parameters(request.query_params, OF_OBJECTS | self.of_time)
+        with self._looking():
+            row = self.one(kwargs["id"], asked_fields(request, self.shape))
         if row is None:
             raise Http404
         return answer(request._request, row.encode())
@@ -310,6 +320,28 @@ class ReadOnlyViewSet(GenericViewSet[Any]):
     # ── Helpers ──
 
     @property
+    def has_past(self) -> bool:
+        return has_past(self.queryset.model)
+
+    @property
+    def of_time(self) -> frozenset[str]:
+        return OF_TIME if self.has_past else frozenset()
+
+    @cached_property
+    def _moment(self) -> datetime | None:
+        """The past instant that is asked about, if it is one."""
+        asked = self.request.query_params.get(past.PARAMETER)
+        if asked is None:
+            return None
+        try:
+            return past.instant_of(asked, now=timezone.now())
+        except past.NoSuchPast as exc:
+            raise ValidationError({past.PARAMETER: [str(exc)]}) from exc
+
+    def _looking(self) -> AbstractContextManager[None]:
+        return past.looking_at(self._moment) if self._moment else nullcontext()
+
+    @property
     def shape(self) -> type[Shape]:
         return (None if self.action in LISTINGS else self.object_class) or self.serializer_class
 
@@ -326,8 +358,10 @@ class ReadOnlyViewSet(GenericViewSet[Any]):
         check_parameters(self.request.query_params, {*filters, *own}, repeatable=repeatable)
 
     def _export(self) -> Iterator[str]:
-        self._check(OF_OBJECTS | OF_ORDER)
-        return self.all_of(asked_fields(self.request, self.serializer_class))
+        self._check(OF_OBJECTS | OF_ORDER | self.of_time)
+        with self._looking():  # a filter may ask the database already
+            rows = self.all_of(asked_fields(self.request, self.serializer_class))
+        return past.read_at(self._moment, rows) if self._moment else rows
 
     def _filename(self, extension: str) -> str:
-        return f"keyreeve-{self.serializer_class.noun}-{timezone.now():%Y-%m-%d}.{extension}"
+        return f"keyreeve-{self.serializer_class.noun}-{self._moment or timezone.now():%Y-%m-%d}.{extension}"

@@ -27,8 +27,8 @@ from django import forms
 from django.db.models import QuerySet
 from django.http import HttpRequest, QueryDict
 from django.http.response import HttpResponseBase
-from django.utils import timezone
 
+from history.past import PARAMETER, now
 from web.csvfiles import CHUNK, Field, csv_response
 from web.narrowing import fill_menus, only
 from web.pages import render_page_or_fragment
@@ -36,7 +36,9 @@ from web.paging import COUNT_LIMIT, BadCursor, Capped, Ordering, Page, capped_co
 
 TAB_LIMIT = 1_000  # a tab's count is a hint, so it looks at fewer rows than the list's own
 GROUP_LIMIT = 500  # and a page has up to as many groups as rows
-KEPT = frozenset({"sort", "cursor", "col", "format"})  # parameters of the list itself; all others are filters
+KEPT = frozenset(
+    {"sort", "cursor", "col", "format", PARAMETER}
+)  # parameters of the list itself; all others are filters
 
 
 @dataclass(frozen=True)
@@ -154,7 +156,7 @@ class ListPage:
         listing = Listing(self, request, queryset, bulk)
         if request.GET.get("format") == "csv" and not listing.faults:
             rows = listing.ordering.apply(listing.queryset).iterator(chunk_size=CHUNK)
-            return csv_response(rows, self.csv_fields, f"keyreeve-{self.name}-{timezone.now():%Y-%m-%d}.csv")
+            return csv_response(rows, self.csv_fields, f"keyreeve-{self.name}-{now():%Y-%m-%d}.csv")
         return render_page_or_fragment(
             request,
             self.template,
@@ -279,7 +281,7 @@ class Listing:
 
     @property
     def clear_url(self) -> str:
-        return self.url(_only(self.params, {"sort", "col"}))
+        return self.url(_only(self.params, {"sort", "col", PARAMETER}))
 
     @property
     def root(self) -> str:
@@ -351,7 +353,7 @@ class Listing:
     @property
     def can_be_saved(self) -> bool:
         """Whether there is anything to give a name to that has none."""
-        given = {pair for pair in _pairs(self.params) if pair[0] not in {"cursor", "format"}}
+        given = {pair for pair in _pairs(self.params) if pair[0] not in {"cursor", "format", PARAMETER}}
         return bool(given) and self.saved_here is None and given != self._said_by_tab
 
     def _left_by(self, params: QueryDict) -> QuerySet[Any]:
@@ -440,7 +442,7 @@ class Listing:
     @property
     def kept_for_filters(self) -> list[tuple[str, str]]:
         """What a filter form passes on besides its own fields."""
-        return [pair for pair in _pairs(self.params) if pair[0] in {"sort", "col"}]
+        return [pair for pair in _pairs(self.params) if pair[0] in {"sort", "col", PARAMETER}]
 
     @property
     def kept_for_search(self) -> list[tuple[str, str]]:

@@ -116,6 +116,17 @@ class ReadSchema(AutoSchema):
                 style="form",
             )
         ]
+        if self.view.has_past:
+            parameters.append(
+                OpenApiParameter(
+                    "as_of",
+                    {"type": "string", "format": "date-time"},
+                    description=(
+                        "As it stood at that instant, with its zone, such as `2026-06-30T00:00:00Z`. Refused for one"
+                        " that has not come yet, or that lies before history began."
+                    ),
+                )
+            )
         if self.action != "retrieve":
             choices = [name for each in self.view.orderings for name in (each.name, f"-{each.name}")]
             parameters.append(

@@ -10,6 +10,8 @@ from django.db.models.functions import Coalesce, Now
 
 from access.actors import Actor
 from access.rights import Right
+from history.kept import kept
+from history.past import by_present_rights, instant
 from inventory.models.base import Row, prefix_query, words
 from inventory.models.connections import Connection
 from inventory.models.credentials import Credential
@@ -29,6 +31,7 @@ from inventory.states import (
 
 
 class McpClientQuerySet(models.QuerySet["McpClient"]):
+    @by_present_rights
     def visible_to(self, actor: Actor) -> Self:
         if actor.sees_everything:
             return self
@@ -36,6 +39,8 @@ class McpClientQuerySet(models.QuerySet["McpClient"]):
 
     def answered_for_by(self, actor: Actor) -> Self:
         """Clients of which this person is the owner."""
+        if instant() is not None:
+            return self.none()  # of the past there is nothing to decide
         return self.filter(owner__in=Owner.objects.being(actor).values("pk"))
 
     def narrowable_by(self, actor: Actor) -> Self:
@@ -54,6 +59,7 @@ class McpClientQuerySet(models.QuerySet["McpClient"]):
         return self.annotate(_words=words("name", "client_id", "host")).filter(_words=query) if query else self.none()
 
 
+@kept(by_day=("last_used_at",))
 class McpClient(Row):
     """A host program or registered OAuth client that reaches MCP servers."""
 
@@ -172,6 +178,7 @@ class ClientRemovalQuerySet(models.QuerySet["ClientRemoval"]):
         return self.open().filter(next_at__lte=now).exclude(lease_until__gt=now)
 
 
+@kept()
 class ClientRemoval(Row):
     """A client on its way out: its owner is told, it is suspended, after a quiet time its registration is deleted."""
 
@@ -240,6 +247,7 @@ class UseQuerySet(models.QuerySet["Use"]):
         return self.filter(gone_at=None)
 
 
+@kept()
 class Use(Row):
     """Which client reaches which server with which credential, and where that is written down.
 
@@ -325,6 +333,7 @@ class GrantQuerySet(models.QuerySet["Grant"]):
         return self.current().filter(approved_at__lte=now, ends_at__gt=now)
 
 
+@kept()
 class Grant(Row):
     """Which tools, scopes and resources one client may reach on one server, and who approved it until when.
 

@@ -6,6 +6,7 @@ from typing import ClassVar, Self
 from django.db import models
 
 from access.actors import Actor
+from history.kept import kept
 from inventory.models.base import Row
 from inventory.models.owners import Environment
 from inventory.states import ConnectionKind, RunState, Severity
@@ -21,6 +22,7 @@ class ConnectionQuerySet(models.QuerySet["Connection"]):
         return self.filter(free, is_enabled=True, due_at__lte=now).exclude(kind=ConnectionKind.FEED)
 
 
+@kept(by_day=("last_complete_at",), ignored=("due_at", "lease_token", "lease_until"))
 class Connection(Row):
     """One configured account or place to look. Holds settings and references, never a secret."""
 

@@ -10,6 +10,8 @@ from django.db.models.functions import Coalesce
 
 from access.actors import Actor
 from access.rights import Right
+from history.kept import kept
+from history.past import by_present_rights
 from inventory.models.base import AnyOf, Row, prefix_query, words
 from inventory.models.connections import Connection
 from inventory.models.owners import Environment, Owner
@@ -17,6 +19,7 @@ from inventory.states import ENDED, CredentialKind, CredentialStatus, Severity, 
 
 
 class CredentialQuerySet(models.QuerySet["Credential"]):
+    @by_present_rights
     def visible_to(self, actor: Actor) -> Self:
         if actor.sees_everything:
             return self
@@ -50,6 +53,7 @@ class CredentialQuerySet(models.QuerySet["Credential"]):
         return self.annotate(_words=words("name", "issuer", "hint")).filter(_words=query) if query else self.none()
 
 
+@kept(by_day=("last_used_at",))
 class Credential(Row):
     """The slot an identity authenticates with: purpose, owner, dates. Holds no secret.
 
@@ -145,6 +149,7 @@ class Credential(Row):
         return self.gone_at is None and self.status not in ENDED
 
 
+@kept(by_day=("last_used_at",))
 class CredentialVersion(Row):
     """One issued value of a credential, as metadata.
 
@@ -216,6 +221,7 @@ class ExposureQuerySet(models.QuerySet["Exposure"]):
         return self.annotate(_words=words("file")).filter(_words=query) if query else self.none()
 
 
+@kept()
 class Exposure(Row):
     """A literal secret seen at a place. The secret itself is never kept."""
 

@@ -5,6 +5,7 @@ from typing import ClassVar, Self
 from django.db import models
 
 from access.actors import Actor
+from history.kept import kept
 from inventory.models.base import Row
 from inventory.models.servers import McpServer
 from inventory.states import Logged, TrustModel
@@ -19,6 +20,7 @@ class LoggingRecordQuerySet(models.QuerySet["LoggingRecord"]):
         return self.filter(server__in=McpServer.objects.visible_to(actor).values("pk"))
 
 
+@kept()
 class LoggingRecord(Row):
     """Whether a server logs one happening, for credentials of one trust model. Without a record that is unknown."""
 

@@ -8,11 +8,14 @@ from django.db import models
 from django.db.models.functions import Lower
 
 from access.actors import Actor
+from history.kept import kept
+from history.past import by_present_rights
 from inventory.models.base import Row, prefix_query, words
 from inventory.states import OwnerKind
 
 
 class OwnerQuerySet(models.QuerySet["Owner"]):
+    @by_present_rights
     def visible_to(self, actor: Actor) -> Self:
         return self if actor.sees_everything else self.filter(user_id=actor.user_id, user__isnull=False)
 
@@ -25,6 +28,7 @@ class OwnerQuerySet(models.QuerySet["Owner"]):
         return self.annotate(_words=words("name", "email")).filter(_words=query) if query else self.none()
 
 
+@kept()
 class Owner(Row):
     """The person or team accountable for credentials and servers."""
 
@@ -75,6 +79,7 @@ class Owner(Row):
         return self.name
 
 
+@kept()
 class Environment(Row):
     """Where something runs. `criticality` raises severities: 0 personal, 1 development, 2 staging, 3 production."""
 

@@ -6,6 +6,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
 from access.actors import Actor
+from history.kept import appended, kept
 from inventory.models.base import Row
 from inventory.models.clients import McpClient
 from inventory.models.connections import Connection
@@ -30,6 +31,7 @@ class PostureCheckQuerySet(models.QuerySet["PostureCheck"]):
         )
 
 
+@kept(by_day=("checked_at",))
 class PostureCheck(Row):
     """What one check of the authorization checklist last said about one subject."""
 
@@ -88,6 +90,7 @@ class MetadataSnapshotQuerySet(models.QuerySet["MetadataSnapshot"]):
         return self.exclude(differences=[])
 
 
+@appended("first_seen_at")
 class MetadataSnapshot(Row):
     """What a subject of the checklist published at one time. A new row only when it said something else."""
 
@@ -122,6 +125,7 @@ class ManifestQuerySet(models.QuerySet["Manifest"]):
         return self.filter(gone_at=None)
 
 
+@kept()
 class Manifest(Row):
     """What a server's published manifest (`server.json`) says it needs: names of inputs, never values."""
 

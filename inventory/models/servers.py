@@ -8,6 +8,8 @@ from django.db import models
 from django.db.models.functions import Coalesce
 
 from access.actors import Actor
+from history.kept import kept
+from history.past import by_present_rights, instant
 from inventory.models.base import AnyOf, Row, prefix_query, words
 from inventory.models.connections import Connection
 from inventory.models.owners import Environment, Owner
@@ -27,6 +29,7 @@ class AuthorizationServerQuerySet(models.QuerySet["AuthorizationServer"]):
         return self.filter(issuer__icontains=text)
 
 
+@kept(by_day=("checked_at",))
 class AuthorizationServer(Row):
     """Who issues tokens for a server, as its metadata says (RFC 8414)."""
 
@@ -45,6 +48,7 @@ class AuthorizationServer(Row):
 
 
 class McpServerQuerySet(models.QuerySet["McpServer"]):
+    @by_present_rights
     def visible_to(self, actor: Actor) -> Self:
         if actor.sees_everything:
             return self
@@ -52,6 +56,8 @@ class McpServerQuerySet(models.QuerySet["McpServer"]):
 
     def answered_for_by(self, actor: Actor) -> Self:
         """Servers of which this person is one of the three owners."""
+        if instant() is not None:
+            return self.none()  # of the past there is nothing to decide
         return self._owned_by(Owner.objects.being(actor))
 
     def _owned_by(self, owners: models.QuerySet[Owner]) -> Self:
@@ -68,6 +74,7 @@ class McpServerQuerySet(models.QuerySet["McpServer"]):
         return self.annotate(_words=words("name", "package", "url")).filter(_words=query) if query else self.none()
 
 
+@kept(by_day=("probed_at", "tools_listed_at"))
 class McpServer(Row):
     """A server that some client is configured to reach, or that was seen live."""
 
@@ -154,6 +161,7 @@ class ToolQuerySet(models.QuerySet["Tool"]):
         return self.exclude(approved_digest="").exclude(approved_digest=models.F("schema_digest"))
 
 
+@kept()
 class Tool(Row):
     """A tool a server offers. A definition that changed after its approval is marked, not overwritten."""
 

@@ -19,6 +19,7 @@ from inventory.views.counts import CappedCount
 from inventory.views.presence import PresentUnlessAsked, seen_at, suited
 from web.lists import Bulk, Column, Empty, ListPage, View
 from web.paging import Ordering
+from web.past import answers_past
 
 
 class ClientsOnPage(PresentUnlessAsked, McpClientFilter):
@@ -94,6 +95,7 @@ def listed(clients: QuerySet[McpClient]) -> QuerySet[Any]:
 
 @require_safe
 @requires_reader
+@answers_past
 def client_list(request: HttpRequest) -> HttpResponseBase:
     actor = request.actor  # type: ignore[attr-defined]
     bulk = []

@@ -25,6 +25,7 @@ from inventory.views.presence import PresentUnlessAsked, seen_at, suited
 from providers.errors import ProviderError
 from web.lists import Column, Empty, ListPage, View
 from web.paging import Ordering
+from web.past import answers_past
 
 
 class ExposuresOnPage(PresentUnlessAsked, ExposureFilter):
@@ -81,6 +82,7 @@ EXPOSURES = ListPage(
 
 @require_safe
 @requires_reader
+@answers_past
 def exposure_list(request: HttpRequest) -> HttpResponseBase:
     actor = request.actor  # type: ignore[attr-defined]
     visible = Exposure.objects.visible_to(actor).select_related("credential", "connection")

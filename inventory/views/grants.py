@@ -12,23 +12,24 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
-from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from access.actors import Actor
 from access.permissions import requires_reader
 from access.rights import Right
-from audit.models import AuditEntry
+from history.past import now as clock
 from inventory.filters import GrantPageFilter, MatrixFilter
 from inventory.models import Credential, Grant, McpClient, McpServer, Tool, Use
 from inventory.models.reach import Cell, cells
 from inventory.scopes import Granted, Named, Offered, Scopes, of_scopes, of_tools
 from inventory.states import ENDED, GrantState, Mismatch, Reach, Registration
 from inventory.views.counts import CappedCount
+from inventory.views.histories import history_of
 from inventory.views.tools import rows_of
 from web.lists import Bulk, Column, Empty, Listing, ListPage, View
 from web.pages import render_page_or_fragment
 from web.paging import Ordering
+from web.past import answers_past
 
 CLIENTS_AT_ONCE = 30
 SERVERS_AT_ONCE = 20
@@ -87,10 +88,11 @@ MATRIX = ListPage(
 
 @require_safe
 @requires_reader
+@answers_past
 def grant_matrix(request: HttpRequest) -> HttpResponseBase:
     """Clients down, the servers that they reach across; a few of each at a time."""
     actor: Actor = request.actor  # type: ignore[attr-defined]
-    now = timezone.now()
+    now = clock()
     listing = Listing(MATRIX, request, reaching(actor, in_some_state="reach" in request.GET))
     found = _cells(actor, [client.pk for client in listing.rows], now)
     servers, after = _columns(request, {cell.server_id for cell in found})
@@ -252,9 +254,10 @@ GRANTS = ListPage(
 
 @require_safe
 @requires_reader
+@answers_past
 def grant_list(request: HttpRequest) -> HttpResponseBase:
     actor: Actor = request.actor  # type: ignore[attr-defined]
-    now = timezone.now()
+    now = clock()
     bulk = []
     if actor.may(Right.GRANT):
         bulk.append(Bulk("Approve…", reverse("grant_approve"), icon="check", tone="primary"))
@@ -293,9 +296,10 @@ class PathScopes:
 
 @require_safe
 @requires_reader
+@answers_past
 def grant_pair(request: HttpRequest, client_id: UUID, server_id: UUID) -> HttpResponse:
     actor: Actor = request.actor  # type: ignore[attr-defined]
-    now = timezone.now()
+    now = clock()
     client, server = pair(actor, client_id, server_id)
     grant = Grant.objects.current().filter(client=client, server=server).first()
     uses = list(
@@ -340,7 +344,7 @@ def grant_pair(request: HttpRequest, client_id: UUID, server_id: UUID) -> HttpRe
         "may_approve": own_grants.approvable_by(actor).exists(),
         "may_change": own_grants.changeable_by(actor).exists(),
         "may_draft": actor.may(Right.GRANT),
-        "history": list(AuditEntry.objects.visible_to(actor).about(grant)[:HISTORY]) if grant else [],
+        "history": history_of(grant, actor)[:HISTORY] if grant else [],
         "now": now,
     }
     return render(request, "inventory/grant_pair.html", context)

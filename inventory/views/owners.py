@@ -17,17 +17,18 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from access.permissions import requires, requires_reader
 from access.rights import Right
 from access.roles import Role
-from audit.models import AuditEntry
 from inventory.actions.ownership import change_owner, create_owner
 from inventory.filters import OwnerFilter
 from inventory.forms import OwnerForm
 from inventory.models import ClientRemoval, Credential, McpClient, McpServer, Owner
 from inventory.states import OwnerKind
 from inventory.views.counts import CappedCount
+from inventory.views.histories import history_of
 from inventory.views.presence import suited
 from inventory.views.questions import Question, ask, go, is_decided, refuse, way_back
 from web.lists import Column, Empty, ListPage, View
 from web.paging import Ordering, capped_counts
+from web.past import answers_past
 
 SHOWN = 10  # of each noun on an owner's own page; the lists show the rest
 HISTORY = 20
@@ -88,6 +89,7 @@ def listed(owners: QuerySet[Owner]) -> QuerySet[Any]:
 
 @require_safe
 @requires_reader
+@answers_past
 def owner_list(request: HttpRequest) -> HttpResponseBase:
     actor = request.actor  # type: ignore[attr-defined]
     return suited(OWNERS, actor, Role.REVIEWER).respond(
@@ -97,6 +99,7 @@ def owner_list(request: HttpRequest) -> HttpResponseBase:
 
 @require_safe
 @requires_reader
+@answers_past
 def owner_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
     actor = request.actor  # type: ignore[attr-defined]
     owner = get_object_or_404(Owner.objects.visible_to(actor).select_related("manager", "user"), pk=pk)
@@ -117,7 +120,7 @@ def owner_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
             .order_by(F("next_at").asc(nulls_last=True), "pk")[:SHOWN]
         ),
         "counts": dict(zip(("credentials", "servers", "clients", "at_risk"), counts, strict=True)),
-        "history": list(AuditEntry.objects.visible_to(actor).about(owner)[:HISTORY]),
+        "history": history_of(owner, actor)[:HISTORY],
         "may_change": actor.may(Right.RECORD_OWNER),
     }
     return render(request, "inventory/owner_detail.html", context)

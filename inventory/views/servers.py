@@ -20,6 +20,7 @@ from inventory.views.counts import CappedCount
 from inventory.views.presence import PresentUnlessAsked, seen_at, suited
 from web.lists import Bulk, Column, Empty, ListPage, View
 from web.paging import Ordering
+from web.past import answers_past
 
 
 class ServersOnPage(PresentUnlessAsked, McpServerFilter):
@@ -124,6 +125,7 @@ def listed(servers: QuerySet[McpServer]) -> QuerySet[Any]:
 
 @require_safe
 @requires_reader
+@answers_past
 def server_list(request: HttpRequest) -> HttpResponseBase:
     actor = request.actor  # type: ignore[attr-defined]
     bulk = []

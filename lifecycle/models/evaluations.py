@@ -5,6 +5,8 @@ from typing import ClassVar
 
 from django.db import models
 
+from history.kept import appended
+
 
 class EvaluationMark(models.Model):
     """The one row that says what findings account for: time up to `evaluated_at`, audit entries up to `seq`."""
@@ -88,6 +90,7 @@ def rule_series(slug: str, days: int, *, today: date) -> list[tuple[date, RuleDa
     return [(day, counted.get(day)) for day in (first + timedelta(days=i) for i in range(days))]
 
 
+@appended("taken_at")
 class Snapshot(models.Model):
     """The estate's posture on one day (UTC), as it last stood."""
 

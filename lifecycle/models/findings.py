@@ -12,6 +12,8 @@ from django.db.models.functions import Coalesce
 from django.db.models.lookups import Exact
 
 from access.actors import Actor
+from history.kept import appended, kept
+from history.past import by_present_rights
 from inventory.models import Connection, Credential, Environment, McpClient, McpServer, Owner
 from inventory.models.base import AnyOf, Row
 from inventory.states import Severity
@@ -61,6 +63,7 @@ def _about_exactly_one() -> Q:
 
 
 class FindingQuerySet(models.QuerySet["Finding"]):
+    @by_present_rights
     def visible_to(self, actor: Actor) -> Self:
         """What is about a subject of theirs, whichever of its owners they are, or assigned to them.
 
@@ -155,6 +158,7 @@ def _about(others: Q, **subjects: models.QuerySet[Any]) -> Q:
     return others
 
 
+@kept()
 class Finding(Row):
     """A rule that a subject violates: opened, refreshed and resolved by the evaluation alone.
 
@@ -356,6 +360,7 @@ class OfFindingQuerySet(models.QuerySet[Any]):
         return self.filter(finding__in=Finding.objects.visible_to(actor).values("pk"))
 
 
+@appended("changed_at")
 class FindingChange(Row):
     """What an evaluation changed about an unresolved finding; how it began and ended stands in the finding."""
 

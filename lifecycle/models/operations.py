@@ -7,6 +7,7 @@ from django.db import models
 from django.db.models import Exists, F, OuterRef, Q
 
 from access.actors import Actor
+from history.kept import kept
 from inventory.models import Connection, Credential, CredentialVersion, McpClient, Owner
 from inventory.models.base import AnyOf, Row
 from lifecycle.models.batches import Batch
@@ -282,6 +283,7 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
         return self.filter(AnyOf("credential_id", Credential.objects.visible_to(actor)))
 
 
+@kept()
 class Delivery(Row):
     """Where the new secret of a credential goes: one sink and one place in it, for all its rotations."""
 

@@ -8,6 +8,7 @@ from uuid import UUID
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
+from history.kept import appended, kept
 from inventory.models import Credential, Environment, Owner
 from inventory.models.base import Row
 from inventory.states import CredentialKind, Logged, ServerRole, Severity, TrustModel
@@ -42,6 +43,7 @@ class PolicyQuerySet(models.QuerySet["Policy"]):
         return policies
 
 
+@kept()
 class Policy(Row):
     """Limits for the credentials its selector fits. Of the policies that fit, the lowest priority number binds.
 
@@ -169,6 +171,7 @@ class PolicyVersionQuerySet(models.QuerySet["PolicyVersion"]):
         return self.filter(policy=policy).order_by("-number")
 
 
+@appended("changed_at")
 class PolicyVersion(Row):
     """A policy as it stood from one change to the next: who changed it, why, and what was known beforehand."""
 
@@ -232,6 +235,7 @@ class RuleSetting(Row):
         return f"{self.rule}, setting {self.number}"
 
 
+@kept(ignored=("stale_at", "rescored_at"))
 class Obligation(models.Model):
     """What its policy asks of one live credential, as dates. Time passing is a range in an index here.
 

@@ -9,6 +9,7 @@ from django.db import models
 from django.db.models import F, Q
 
 from access.actors import Actor
+from history.kept import kept
 from inventory.models import Owner
 from inventory.models.base import Row
 from inventory.states import Severity
@@ -63,6 +64,7 @@ def _in_state(*states: WaiverState, **times: bool) -> Q:
     return Q(state__in=states, **{f"{name}__isnull": not is_set for name, is_set in times.items()})
 
 
+@kept()
 class Waiver(Row):
     """A reasoned acceptance of one finding's risk until a day: asked for by one person and approved by another."""
 
@@ -209,6 +211,7 @@ class WaiverCapQuerySet(models.QuerySet["WaiverCap"]):
         return rows[False] if False in rows else rows[True]
 
 
+@kept()
 class WaiverCap(Row):
     """How many active waivers a team may have, and how long one finding may be waived altogether.
 

@@ -7,6 +7,7 @@ from django.db.models import Q
 from django.db.models.functions import Length
 from django.db.models.lookups import LessThanOrEqual
 
+from history.kept import appended, kept
 from inventory.models.base import Row
 from lifecycle.models.findings import Finding, OfFindingQuerySet
 from lifecycle.states import LinkKind
@@ -28,6 +29,7 @@ class FindingLinkQuerySet(OfFindingQuerySet):
         return self.filter(removed_at=None)
 
 
+@appended("written_at")
 class FindingComment(Row):
     """What somebody said about a finding. The database refuses every change; it goes when its finding goes."""
 
@@ -53,6 +55,7 @@ class FindingComment(Row):
         return f"comment by {self.author}"
 
 
+@kept()
 class FindingLink(Row):
     """What will resolve a finding, here or elsewhere. One that was removed stays, with who removed it."""
 

@@ -6,12 +6,12 @@ from typing import Any
 
 from django import template
 from django.urls import reverse
-from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from access.rights import Right
 from audit.sentences import OWNED_AS
+from history.past import now as clock
 from inventory.states import CredentialKind, Verdict
 from lifecycle.models import Finding, Operation, Policy, Waiver, reports
 from lifecycle.models.readiness import Readiness
@@ -37,7 +37,7 @@ WAIVER_STATES: dict[str, tuple[str, str]] = {  # tone, icon
 @register.simple_tag(takes_context=True)
 def title_of(context: template.Context, finding: Finding) -> str:
     """The finding's sentence at the page's instant."""
-    return finding.title_now(context.get("now") or timezone.now())
+    return finding.title_now(context.get("now") or clock())
 
 
 @register.filter
@@ -91,7 +91,7 @@ def evaluation_notice(context: template.Context) -> dict[str, Any]:
 
     A page that has read the scheduled job for itself gives it as `evaluation`.
     """
-    now = context.get("now") or timezone.now()
+    now = context.get("now") or clock()
     job = context["evaluation"] if "evaluation" in context else jobs.the_evaluation()
     return {"still": jobs.evaluation_stands_still(job, now), "now": now, "actor": context["request"].actor}
 

@@ -6,13 +6,12 @@ from uuid import UUID
 from django.db.models import F
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
-from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from access.actors import Actor
 from access.permissions import requires_reader
 from access.rights import Right
-from audit.models import AuditEntry
+from history.past import now as clock
 from inventory.models import (
     ClientRemoval,
     Credential,
@@ -27,9 +26,11 @@ from inventory.posture.clients import CHECKS
 from inventory.states import Registration
 from inventory.views.checklist import checklist
 from inventory.views.delegation import delegation
+from inventory.views.histories import history_of
 from inventory.views.presence import seen_at
 from lifecycle.models import Finding
 from web.paging import capped_count
+from web.past import answers_past
 
 SHOWN = 100  # uses and exposures
 HISTORY = 20
@@ -38,6 +39,7 @@ SNAPSHOTS = 10
 
 @require_safe
 @requires_reader
+@answers_past
 def client_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
     actor = request.actor  # type: ignore[attr-defined]
     clients = McpClient.objects.visible_to(actor).select_related("connection", "owner", "authorization_server")
@@ -56,7 +58,7 @@ def client_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
             F("gone_at").desc(nulls_first=True), "server__name", "file", "pk"
         )[: SHOWN + 1]
     )
-    now = timezone.now()
+    now = clock()
     findings = Finding.objects.visible_to(actor).for_client(client).unresolved().order_by("-severity", "due_at")
     context = {
         "client": client,
@@ -71,7 +73,7 @@ def client_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
         ),
         **_registration(client, actor),
         "exposures": list(exposures[:SHOWN]),
-        "history": list(AuditEntry.objects.visible_to(actor).about(client)[:HISTORY]),
+        "history": history_of(client, actor)[:HISTORY],
         "sees_everything": actor.sees_everything,
         "may_assign": actor.may(Right.ASSIGN_OWNER),
     }

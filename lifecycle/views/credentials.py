@@ -18,6 +18,8 @@ from django.views.decorators.http import require_GET, require_http_methods
 from access.actors import Actor
 from access.permissions import requires, requires_reader
 from access.rights import Right
+from history.past import instant
+from history.past import now as clock
 from inventory.actions.dates import record_dates
 from inventory.models import Credential, CredentialVersion, Exposure, McpServer, MetadataSnapshot, PostureCheck, Use
 from inventory.posture.servers import SERVER_CHECKS
@@ -37,6 +39,7 @@ from lifecycle.views import timeline
 from lifecycle.views.operations import dressed
 from web.lists import Bulk, Column, Empty, ListPage, View
 from web.paging import Ordering
+from web.past import answers_past
 from web.pictures import SHOWN_FROM, Life
 
 SHOWN = 15  # rows of a table on a server's page; lists have the rest
@@ -121,6 +124,7 @@ def listed(actor: Actor) -> QuerySet[Credential]:
 
 @require_GET
 @requires_reader
+@answers_past
 def credential_list(request: HttpRequest) -> HttpResponseBase:
     actor: Actor = request.actor  # type: ignore[attr-defined]
     bulk = []
@@ -133,14 +137,15 @@ def credential_list(request: HttpRequest) -> HttpResponseBase:
     if actor.may(Right.OPERATE):
         bulk.append(Bulk("Rotate…", reverse("credential_rotate"), "operation", "r"))
         bulk.append(Bulk("Revoke…", reverse("credential_revoke"), "stop", "v", "danger"))
-    return CREDENTIALS.respond(request, listed(actor), bulk=bulk, context={"now": timezone.now()})
+    return CREDENTIALS.respond(request, listed(actor), bulk=bulk, context={"now": clock()})
 
 
 @require_GET
 @requires_reader
+@answers_past
 def credential_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
     actor: Actor = request.actor  # type: ignore[attr-defined]
-    now = timezone.now()
+    now = clock()
     related = ("owner", "custodian", "environment", "connection")
     credential = get_object_or_404(Credential.objects.visible_to(actor).select_related(*related), pk=pk)
     uses = list(
@@ -170,7 +175,7 @@ def credential_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
         {
             "credential": credential,
             "obligation": obligation,
-            "readiness": readiness([pk], now).get(pk) if is_ahead else None,
+            "readiness": readiness([pk], now).get(pk) if is_ahead and instant() is None else None,
             "versions": versions,
             "lives": [life for life in lives if has_history],
             "uses": present,
@@ -189,9 +194,11 @@ def credential_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
             "can_assign": actor.may(Right.ASSIGN_OWNER),
             "can_record": actor.may(Right.RECORD_FACT),
             "can_place": actor.may(Right.CLASSIFY),
-            "can_operate": credential.is_live and may_operate(credential, actor),
+            "can_operate": instant() is None and credential.is_live and may_operate(credential, actor),
             "delivery": Delivery.objects.filter(credential=credential).first(),
-            "operations": [dressed(row, now) for row in Operation.objects.filter(credential=credential)[:5]],
+            "operations": []
+            if instant() is not None  # they keep no past but their journal
+            else [dressed(row, now) for row in Operation.objects.filter(credential=credential)[:5]],
             "now": now,
         },
     )
@@ -269,9 +276,10 @@ def asked_of(server: McpServer) -> QuerySet[Any, Any]:
 
 @require_GET
 @requires_reader
+@answers_past
 def server_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
     actor: Actor = request.actor  # type: ignore[attr-defined]
-    now = timezone.now()
+    now = clock()
     related = ("environment", "connection", "iam_owner", "platform_owner", "application_owner", "authorization_server")
     server = get_object_or_404(McpServer.objects.visible_to(actor).select_related(*related), pk=pk)
     uses = list(Use.objects.filter(server=server).select_related("client", "credential__owner").order_by("-id")[:MOST])

@@ -19,6 +19,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from access.actors import Actor
 from access.permissions import requires, requires_reader
 from access.rights import Right
+from history.past import now as clock
 from inventory.errors import InventoryError
 from inventory.filters import CRITICALITY
 from inventory.models import Connection, Credential, McpClient, McpServer, Owner
@@ -39,6 +40,7 @@ from lifecycle.views.history import history_of
 from web.lists import TAB_LIMIT, Bulk, Column, Empty, ListPage, View
 from web.narrowing import once
 from web.paging import Ordering, capped_counts
+from web.past import answers_past, is_bare
 from web.wording import plural, some
 
 METHODS = ["GET", "HEAD", "POST"]
@@ -57,7 +59,7 @@ def owner_of(finding: Finding) -> Owner | None:
 
 
 def due_group(finding: Finding) -> Hashable:
-    now = timezone.now()
+    now = clock()
     if finding.due_at < now:
         return "Past due"
     if finding.due_at < now + timedelta(days=1):
@@ -68,7 +70,7 @@ def due_group(finding: Finding) -> Hashable:
 
 
 COLUMNS = (
-    Column("finding", "Finding", value=lambda row: row.title_now(timezone.now())),
+    Column("finding", "Finding", value=lambda row: row.title_now(clock())),
     Column("subject", "Subject", value=lambda row: row.subject, priority=2),
     Column("rule", "Rule", value=lambda row: row.rule, priority=4, css="muted", sort="rule"),
     Column("owner", "Owner", value=owner_of, priority=3, sort="owner"),
@@ -192,12 +194,13 @@ def listed(actor: Actor) -> FindingQuerySet:
 
 @require_GET
 @requires_reader
+@answers_past
 def finding_list(request: HttpRequest) -> HttpResponseBase:
     """The queue: what is unresolved, by owner and due date, unless something else is asked for."""
     actor: Actor = request.actor  # type: ignore[attr-defined]
     is_owner, waivers = _standing(actor)
     once(request, IS_OWNER, lambda: is_owner)
-    if not request.GET:
+    if is_bare(request):
         return redirect(f"{reverse('finding_list')}?{MINE.query if is_owner else OPEN}")
     rows = listed(actor)
     if not BEYOND_OPEN & set(request.GET):
@@ -224,7 +227,7 @@ def finding_list(request: HttpRequest) -> HttpResponseBase:
         if name != "resolved":
             kept["group"] = name
             choices.append((f"?{kept.urlencode()}", grouping.label, name == group))
-    context = {"groupings": choices if group != "resolved" else [], "now": timezone.now(), "waivers": waivers}
+    context = {"groupings": choices if group != "resolved" else [], "now": clock(), "waivers": waivers}
     return PAGES[group, is_owner].respond(request, rows, bulk=bulk, context=context)
 
 
@@ -256,9 +259,10 @@ def may_decide(actor: Actor) -> bool:
 
 @require_GET
 @requires_reader
+@answers_past
 def finding_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
     actor: Actor = request.actor  # type: ignore[attr-defined]
-    now = timezone.now()
+    now = clock()
     finding = get_object_or_404(listed(actor), pk=pk)
     waivers = list(Waiver.objects.filter(finding=finding).order_by("-id")[:20])
     by_state = {waiver.state: waiver for waiver in reversed(waivers) if not waiver.is_over}

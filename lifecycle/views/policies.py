@@ -17,6 +17,7 @@ from django.views.decorators.http import require_GET, require_http_methods
 from access.actors import Actor
 from access.permissions import requires, requires_reader
 from access.rights import Right
+from history.past import now as clock
 from inventory.views.questions import go
 from lifecycle.actions.policies import change_policy, create_policy, draft, retire_policy
 from lifecycle.errors import (
@@ -40,6 +41,7 @@ from lifecycle.views import policy_words as words
 from lifecycle.views import trying
 from web.pages import render_page_or_fragment
 from web.paging import capped_count
+from web.past import answers_past
 
 MOST = 200  # policies on one page; nobody keeps so many in mind
 VERSIONS = 30
@@ -61,6 +63,7 @@ class Row:
 
 @require_GET
 @requires_reader
+@answers_past
 def policy_list(request: HttpRequest) -> HttpResponse:
     """In the order in which they are tried; those that are retired on their own page, newest first."""
     actor: Actor = request.actor  # type: ignore[attr-defined]
@@ -92,7 +95,7 @@ def policy_list(request: HttpRequest) -> HttpResponse:
             "counted_at": counted.counted_at,
             "may_change": actor.may(Right.SET_POLICY),
             "sees_everything": actor.sees_everything,
-            "now": timezone.now(),
+            "now": clock(),
         },
     )
 
@@ -136,9 +139,10 @@ def counts(actor: Actor, policies: Sequence[UUID] | None = None) -> Counts:
 # ── One policy ────────────────────────────────────────────────────────────────────────────────
 @require_GET
 @requires_reader
+@answers_past
 def policy_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
     actor: Actor = request.actor  # type: ignore[attr-defined]
-    now = timezone.now()
+    now = clock()
     policy = get_object_or_404(Policy, pk=pk)
     versions = list(PolicyVersion.objects.of(policy)[: VERSIONS + 1]) if actor.sees_everything else []
     asked = asked_of(policy)

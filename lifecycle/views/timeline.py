@@ -5,8 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from operator import attrgetter
 
+from django.db.models import Model
+
 from audit.models import AuditEntry
 from audit.sentences import detail_line
+from history.changes import changes_of
 from inventory.models import Credential, Exposure, McpServer, Use
 from lifecycle.models import Finding
 from web.wording import short_path
@@ -126,6 +129,12 @@ def from_uses(uses: list[Use]) -> Iterator[Happening]:
             )
 
 
+def from_changes(row: Model, entries: list[AuditEntry]) -> Iterator[Happening]:
+    """What changed about it that no entry tells of: what a sync brought, what somebody wrote by hand."""
+    for change in changes_of(row, [(entry.at, entry.detail) for entry in entries], most=LENGTH):
+        yield Happening(change.at, "It changed", change.what)
+
+
 def newest(happenings: list[Happening]) -> list[Happening]:
     return sorted(happenings, key=attrgetter("at"), reverse=True)[:LENGTH]
 
@@ -139,6 +148,7 @@ def of_credential(
         [
             seen,
             *from_audit(entries),
+            *from_changes(credential, entries),
             *from_findings(findings, now),
             *from_exposures(exposures),
             *from_uses(uses),
@@ -149,4 +159,12 @@ def of_credential(
 def of_server(server: McpServer, *, findings: list[Finding], uses: list[Use], now: datetime) -> list[Happening]:
     entries = list(AuditEntry.objects.about(server)[:LENGTH])
     seen = Happening(server.first_seen_at, "Discovery", "saw this server first")
-    return newest([seen, *from_audit(entries), *from_findings(findings, now), *from_uses(uses)])
+    return newest(
+        [
+            seen,
+            *from_audit(entries),
+            *from_changes(server, entries),
+            *from_findings(findings, now),
+            *from_uses(uses),
+        ]
+    )

@@ -16,6 +16,7 @@ from django.views.decorators.http import require_GET, require_http_methods
 from access.actors import Actor
 from access.permissions import requires, requires_reader
 from access.rights import Right
+from history.past import now as clock
 from inventory.models import Owner
 from inventory.views.questions import Question, ask, go, is_decided, nothing_picked, way_back
 from inventory.views.questions import chosen as chosen_rows
@@ -36,6 +37,7 @@ from lifecycle.states import ENDS_SOON, WaiverState
 from lifecycle.views.findings import about, chosen
 from web.lists import Bulk, Column, Empty, ListPage, View
 from web.paging import Ordering
+from web.past import answers_past, is_bare
 from web.wording import plural, some
 
 METHODS = ["GET", "HEAD", "POST"]
@@ -95,9 +97,10 @@ def listed(actor: Actor) -> WaiverQuerySet:
 
 @require_GET
 @requires_reader
+@answers_past
 def waiver_list(request: HttpRequest) -> HttpResponseBase:
     actor: Actor = request.actor  # type: ignore[attr-defined]
-    if not request.GET:
+    if is_bare(request):
         return redirect(f"{reverse('waiver_list')}?{WAIVERS.views[0].query}")
     bulk = (
         [
@@ -108,8 +111,8 @@ def waiver_list(request: HttpRequest) -> HttpResponseBase:
         else []
     )
     context = {
-        "now": timezone.now(),
-        "soon": timezone.now() + ENDS_SOON,
+        "now": clock(),
+        "soon": clock() + ENDS_SOON,
         "me": actor.key,
         "teams": teams(actor),
         "may_change_caps": actor.may(Right.CAP_WAIVERS),

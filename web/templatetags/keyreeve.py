@@ -12,9 +12,10 @@ from typing import Any
 
 from django import template
 from django.templatetags.static import static
-from django.utils import timezone
 from django.utils.safestring import SafeString, mark_safe
 
+from history.past import PARAMETER
+from history.past import now as clock
 from web import pictures, wording
 from web.markup import escaped, joined, markup
 
@@ -26,7 +27,7 @@ NOTHING = mark_safe("")
 def _now(context: template.Context) -> datetime:
     """The page's instant, so that everything on it agrees; an `as of` page sets it to a past one."""
     now = context.get("now")
-    return now if isinstance(now, datetime) else timezone.now()
+    return now if isinstance(now, datetime) else clock()
 
 
 # ── Icons ──────────────────────────────────────────────────────────────────────────────────────
@@ -531,6 +532,16 @@ def row_attributes(context: template.Context, row: Any) -> SafeString:
 @register.simple_tag(takes_context=True)
 def row_label(context: template.Context, row: Any) -> str:
     return str(context["list"].page.row_label(row))
+
+
+@register.simple_tag(takes_context=True)
+def present_url(context: template.Context) -> str:
+    """This page as it stands now."""
+    request = context["request"]
+    asked = request.GET.copy()
+    for name in (PARAMETER, "cursor", "format"):  # a cursor is of the rows of its own instant
+        asked.pop(name, None)
+    return f"{request.path}?{asked.urlencode()}" if asked else str(request.path)
 
 
 @register.simple_tag(takes_context=True)
