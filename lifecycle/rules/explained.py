@@ -187,7 +187,7 @@ EXPLAINED: dict[str, Explanation] = {
     ),
     "heartbeat-missed": Explanation(
         violated="A scheduled job has not ended well for one and a half times its cadence and five minutes, or its "
-        "last three runs failed",
+        "last three runs failed; of a cadence of six hours and more the last one",
         unknown="It never ended well and was not planned for so long, or its last end lies in the future because a "
         "clock was wrong",
         graded="High after ten cadences, at least a day",

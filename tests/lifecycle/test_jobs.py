@@ -182,13 +182,29 @@ def test_the_evaluation_puts_its_own_gap_on_record(full, changed):
 
 
 def test_three_failures_in_a_row_are_a_finding_although_the_beat_is_not_yet_missed(full, changed):
-    declare(Beat("the head", "x.head", DAY))
+    declare(Beat("the head", "x.head", HOUR))
     full()
-    for i in range(3):
+    for i in range(2):
         failed("x.head", NOW + i * MINUTE)
+    changed(NOW + 3 * MINUTE)
+    assert not Finding.objects.filter(rule="heartbeat-missed").exists()
+    failed("x.head", NOW + 4 * MINUTE)
     changed(NOW + 5 * MINUTE)
     (finding,) = Finding.objects.filter(rule="heartbeat-missed")
     assert finding.title_now(NOW).startswith("Its last 3 runs failed: OperationalError (57P01)")
+
+
+def test_one_failure_is_enough_of_a_job_that_runs_but_a_few_times_a_day(full, changed):
+    declare(Beat("the verification", "x.verify", timedelta(hours=6)))
+    full()
+    failed("x.verify", NOW)
+    changed(NOW + MINUTE)
+    (finding,) = Finding.objects.filter(rule="heartbeat-missed")
+    assert finding.title_now(NOW).startswith("Its last run failed: OperationalError (57P01)")
+    run("x.verify", NOW + 2 * MINUTE)
+    changed(NOW + 4 * MINUTE)
+    finding.refresh_from_db()
+    assert finding.resolved_at is not None
 
 
 def test_a_job_that_is_retired_is_waited_for_no_more(full, changed):
