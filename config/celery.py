@@ -31,5 +31,6 @@ BEATS = [
     ("signature of the audit log", "audit.tasks.sign_chain_head", timedelta(hours=1)),
     ("export of the audit log", "audit.tasks.export_chain_heads", timedelta(minutes=5)),
     ("verification of the audit log", "audit.tasks.verify_chain", timedelta(hours=6)),
+    ("versions that are too old", "history.tasks.forget_old_versions", timedelta(days=1)),
 ]
 app.conf.beat_schedule = {name: {"task": task, "schedule": cadence} for name, task, cadence in BEATS}

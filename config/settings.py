@@ -3,6 +3,7 @@
 import os
 import secrets
 import sys
+from datetime import timedelta
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -61,6 +62,7 @@ MACHINE_ENVIRONMENT = dict(os.environ)
 EVIDENCE_DIR = Path(env.text("KEYREEVE_EVIDENCE") or KEYREEVE_HOME / "evidence")
 # The key that signs the audit chain's heads, and where they are exported: always to a folder, to buckets too if asked.
 CHAIN_KEY = Path(env.text("KEYREEVE_CHAIN_KEY") or KEYREEVE_HOME / "chain.key")
+HISTORY_KEPT_FOR = env.duration("KEYREEVE_HISTORY_KEPT_FOR", timedelta(days=3 * 365))
 CHAIN_HEADS_DIR = Path(env.text("KEYREEVE_CHAIN_HEADS") or KEYREEVE_HOME / "chain-heads")
 CHAIN_HEADS_S3 = env.names("KEYREEVE_CHAIN_HEADS_S3")
 CHAIN_HEADS_S3_KEY = env.secret("KEYREEVE_CHAIN_HEADS_S3_KEY")
