@@ -28,6 +28,8 @@ NOUNS = {
     "authorizationserver": "authorization server",
     "apitoken": "API token",
     "chainhead": "chain head",
+    "chainkey": "chain key",
+    "exportplace": "place of chain heads",
     "evidencepack": "evidence pack",
     "scheduledjob": "scheduled job",
     "waivercap": "waiver cap",
@@ -66,6 +68,12 @@ WORDS: dict[str, dict[str, str]] = {
     "grant.carried_over": {"client": "to {}", "server": "at {}"},
     "credential.absorbed": {"by": "as a version of {}", "owner": "its owner was {}"},
     "exposure.replaced": {"file": "{}", "pointer": "at {}", "reference": "by {}", "delivered_to": "delivered to {}"},
+    "chain_head.signed": {"seq": "entry {}", "hash": "{}"},
+    "chain_key": {"public_key": "key {}", "after": "behind entry {}"},
+    "chain_export": {"error": "{}", "failing_since": "it had failed since {}"},
+    "chain": {
+        "entries": "entries {}", "last": "to entry {}", "heads": "against heads: {}", "place": "at {}", "problem": "{}",
+    },
     "freeze": {"environment": "{}", "begins_at": "from {}", "ends_at": "to {}"},
     "window": {
         "environment": "{}", "weekdays": "on {}", "begins": "from {}", "minutes": "for {} minutes", "timezone": "{}",
