@@ -23,6 +23,7 @@ BEATS = [
     ("batches of operations", "lifecycle.tasks.sweep_batches", timedelta(seconds=30)),
     ("figures of the day", "lifecycle.tasks.take_snapshot", timedelta(hours=1)),
     ("access reviews", "reviews.tasks.sweep_campaigns", timedelta(minutes=1)),
+    ("access reviews that begin", "reviews.tasks.begin_campaigns", timedelta(hours=1)),
     ("measures of controls", "reviews.tasks.measure_controls", timedelta(hours=1)),
     ("evidence packs that are due", "reviews.tasks.sweep_evidence_packs", timedelta(minutes=1)),
     ("notices to compose", "lifecycle.tasks.compose_notices", timedelta(minutes=1)),

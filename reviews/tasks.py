@@ -11,7 +11,10 @@ from kombu.exceptions import OperationalError
 
 from lifecycle.tasks import ring
 from reviews import running
+from reviews.actions import recurring
+from reviews.actions.closing import close_what_is_gone
 from reviews.actions.controls import measure_controls as measure
+from reviews.actions.reminding import remind
 from reviews.models import EvidencePack
 from reviews.packing.building import build
 
@@ -27,7 +30,18 @@ def measure_controls() -> dict[str, int]:
 @shared_task
 def sweep_campaigns() -> dict[str, int]:
     """What is due in campaigns: parts to pass on, what nobody answered, what was decided and what came of it."""
-    return running.carry_on(clock=timezone.now, ring=ring)
+    done = running.carry_on(clock=timezone.now, ring=ring)
+    return {**done, "reminded": remind(now=timezone.now())}
+
+
+@shared_task
+def begin_campaigns() -> dict[str, int]:
+    """What begins by itself: campaigns that come back, and those about what is not as it was approved."""
+    now = timezone.now()
+    lapsed = recurring.ask_again(now=now)
+    gone = close_what_is_gone(now=now)
+    drafted = recurring.draft_due(now=now)
+    return {"lapsed": lapsed, "gone": gone, "drafted": drafted, "begun": recurring.launch_drafts(now=now)}
 
 
 @shared_task(acks_late=True, ignore_result=True)

@@ -174,7 +174,7 @@ def accept_stale(campaign: Campaign, *, actor: Actor, now: datetime, reason: str
     if actor.kind is not ActorKind.USER:
         raise NotAPerson
     row = _draft(campaign)
-    stale = [place for place in completeness(_counted(row), row, now=now) if place["is_stale"]]
+    stale = [place for place in completeness(counted(row), row, now=now) if place["is_stale"]]
     if not stale:
         raise NothingStale
     StaleApproval.objects.filter(campaign=row, connection__in=[place["id"] for place in stale]).delete()
@@ -197,7 +197,7 @@ def accept_stale(campaign: Campaign, *, actor: Actor, now: datetime, reason: str
     return len(stale)
 
 
-def _counted(campaign: Campaign) -> Counts:
+def counted(campaign: Campaign) -> Counts:
     statement, values = candidates(campaign)
     places: Counts = {}
     with database.cursor() as cursor:

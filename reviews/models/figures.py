@@ -67,7 +67,7 @@ def pace(campaign: Campaign) -> list[dict[str, Any]]:
         ]
 
 
-def waiting_on(campaign: Campaign) -> list[dict[str, Any]]:
+def waiting_on(campaign: Campaign, *, most: int = 100) -> list[dict[str, Any]]:
     """Of whom the campaign waits, most items first; null is whoever is a reviewer."""
     with database.cursor() as cursor:
         cursor.execute(
@@ -79,8 +79,8 @@ def waiting_on(campaign: Campaign) -> list[dict[str, Any]]:
             WHERE i.campaign_id = %s AND s.is_asked AND i.state IN ('open', 'disputed', 'returned')
               AND NOT EXISTS (SELECT 1 FROM reviews_decision d WHERE d.item_id = i.id AND d.round = i.round
                 AND d.seat = s.seat AND d.withdrawn_at IS NULL AND d.submitted_at IS NOT NULL)
-            GROUP BY w.id, w.name ORDER BY 3 DESC, 2 LIMIT 100""",
-            [campaign.pk],
+            GROUP BY w.id, w.name ORDER BY 3 DESC, 2 LIMIT %s""",
+            [campaign.pk, most],
         )
         return [
             {"id": key and str(key), "name": name, "items": number, "due_at": due_at.isoformat()}
