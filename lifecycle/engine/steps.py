@@ -104,13 +104,13 @@ def strays_of(
 ) -> list[DiscoveredVersion]:
     baseline = set(issuing[0].intent["known_versions"])
     listed = [each for each in work.provider.versions(work.ref) if each.status not in ENDED]
-    own = f"{operation.pk}."
+    # By its whole mark: what another worker has issued since, to whom the lease went, is no stray.
+    marks = {attempt.intent["request_key"] for attempt in issuing}
     # A place with fixed names, as two alternating logins have, marks anew a version that was there before.
     unknown = [
         each
         for each in listed
-        if each.external_id not in keep
-        and (each.mark.startswith(own) if each.mark else each.external_id not in baseline)
+        if each.external_id not in keep and (each.mark in marks if each.mark else each.external_id not in baseline)
     ]
     if not unknown:
         return []
@@ -128,6 +128,8 @@ def strays_of(
 def destroy_strays(work: Work) -> list[str]:
     """Remove what a dead worker may have issued: its secret was only ever in that worker's memory."""
     found = strays(work)
+    if found:
+        work.asking.confirm()
     for each in found:
         if each.last_used_at is not None:
             raise Permanent(

@@ -342,6 +342,13 @@ def test_a_rotation_without_a_way_back_goes_on_where_nobody_knows_whether_it_rep
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize("cloud", ["everything", "ahead", "without marks"])
+def test_what_another_worker_issued_meanwhile_is_not_taken_for_a_stray(cloud: str):
+    faults = {1: ("before", "time-out"), 3: ("before", "time-out"), 5: ("before", "other worker")}
+    played("rotation", cloud, faults, frozenset({5}), 1)
+
+
+@pytest.mark.django_db
 @profile(max_examples=examples(100), deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
 @given(**schedules)
 def test_whatever_happens_on_the_way_the_end_is_the_same(**values: Any):
