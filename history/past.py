@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache, wraps
 from typing import Any, TypeVar
 
@@ -78,8 +78,8 @@ def beginning() -> datetime | None:
 
 
 def _words(moment: datetime) -> str:
-    # Rounded up, so that what is told can be asked.
-    return f"{date_format(moment.astimezone(UTC), 'j F Y H:i:s')}.{moment.microsecond:06d} UTC"
+    """To the second after it, so that what is told can be asked."""
+    return f"{date_format((moment + timedelta(seconds=1)).astimezone(UTC), 'j F Y H:i:s')} UTC"
 
 
 # The places that hold many versions of an instant. Each look is bounded: of versions that have ended, those of the
