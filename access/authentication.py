@@ -2,6 +2,7 @@
 
 from datetime import datetime, timedelta
 from hmac import compare_digest
+from typing import Any
 from urllib.parse import urlencode
 
 from allauth.account.adapter import DefaultAccountAdapter
@@ -16,6 +17,7 @@ from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
 from rest_framework.request import Request
 
 from access.models import ApiToken, User
+from access.second_factor import lacks_second_factor
 
 USE_IS_NOTED_EVERY = timedelta(minutes=1)
 
@@ -62,11 +64,22 @@ class TokenOfSessionMissing(PermissionDenied):
     default_detail = "Send the session's CSRF token in X-CSRFToken, or use an API token: Authorization: Token kr_…"
 
 
+class SecondFactorMissing(PermissionDenied):
+    says_why = True
+    default_detail = "Your role needs a second factor. Add one at /account/second-factor/."
+
+
 class PageSessionAuthentication(SessionAuthentication):
     """A signed-in person may read the API in the browser; writes need the CSRF token as on pages."""
 
     def authenticate_header(self, request: Request) -> str:
         return "Token"
+
+    def authenticate(self, request: Request) -> Any:
+        found = super().authenticate(request)
+        if found is not None and lacks_second_factor(request._request, request._request.actor):  # type: ignore[attr-defined]
+            raise SecondFactorMissing
+        return found
 
     def enforce_csrf(self, request: Request) -> None:
         try:

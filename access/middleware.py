@@ -3,17 +3,25 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth import logout
 from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
+from django.shortcuts import redirect
+from django.utils import timezone
 from django.utils.functional import SimpleLazyObject
 
 from access.actors import Actor, ActorKind
 from access.models import SavedView, User
 from access.permissions import api_class, ask_right, rights_of
 from access.rights import Right
+from access.second_factor import lacks_second_factor
 
 MOST_VIEWS = 20
+SEEN_AT = "seen_at"
+NOTED_EVERY = 60  # seconds; the session is written no more often
 NOBODY = Actor(ActorKind.USER, "", "nobody", frozenset())
 
 
@@ -62,5 +70,31 @@ class RightsMiddleware:
             return None
         if not request.user.is_authenticated:
             return redirect_to_login(request.get_full_path())
-        ask_right(right, request.actor)  # type: ignore[attr-defined]
+        actor: Actor = request.actor  # type: ignore[attr-defined]
+        ask_right(right, actor)
+        if right is not Right.SIGNED_IN and lacks_second_factor(request, actor):
+            messages.warning(request, "Your role needs a second factor. Add one, and go on.")
+            return redirect("mfa_index")
         return None
+
+
+class IdleMiddleware:
+    """Ends a session in which nothing was asked for too long; its greatest age is the cookie's."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if settings.SESSION_COOKIE_NAME in request.COOKIES and request.user.is_authenticated:
+            now = int(timezone.now().timestamp())
+            seen = request.session.get(SEEN_AT)
+            if seen is not None and now - seen > settings.SESSION_IDLE_SECONDS:
+                logout(request)
+            elif seen is None or now - seen > NOTED_EVERY:
+                request.session[SEEN_AT] = now
+        return self.get_response(request)
+
+
+def begin(sender: Any, request: HttpRequest, **_: Any) -> None:
+    """A session that begins was seen just now."""
+    request.session[SEEN_AT] = int(timezone.now().timestamp())

@@ -13,6 +13,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from audit.places import Address
 from config import env
+from config.directory import oidc
 from config.log_settings import logging_of
 from config.mail import mail_from, mail_server, public_url
 from providers.folders import Folders
@@ -192,6 +193,10 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "allauth",
     "allauth.account",
+    "allauth.mfa",
+    "allauth.socialaccount",
+    "allauth.socialaccount.providers.openid_connect",
+    "allauth.usersessions",
     "csp",
     "django_filters",
     "django_htmx",
@@ -223,6 +228,7 @@ MIDDLEWARE = [
     "django_htmx.middleware.HtmxMiddleware",
     "allauth.account.middleware.AccountMiddleware",
     "access.middleware.ActorMiddleware",
+    "access.middleware.IdleMiddleware",
     "access.middleware.RightsMiddleware",
     "web.past.PastMiddleware",
 ]
@@ -254,6 +260,7 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "access.passwords.GuessableValidator", "OPTIONS": {"words": ["keyreeve", ESTATE_NAME]}},
 ]
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "/"
@@ -264,13 +271,38 @@ ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_PREVENT_ENUMERATION = True
 ACCOUNT_RATE_LIMITS = {"login_failed": "10/m/ip,5/15m/key"}
 PASSWORD_RESET_TIMEOUT = 24 * 3600  # also the life of a one-time sign-in link, seconds
-CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
-SESSION_COOKIE_AGE = 12 * 3600
+# Counts tries to sign in, so every process must count the same ones.
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "access_tries"}}
+SESSION_COOKIE_AGE = env.number("KEYREEVE_SESSION_HOURS", 12, least=1, most=720) * 3600
+SESSION_IDLE_SECONDS = env.number("KEYREEVE_SESSION_IDLE_MINUTES", 60, least=5, most=43_200) * 60
 SESSION_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 CSRF_COOKIE_HTTPONLY = True
 CSRF_COOKIE_SAMESITE = "Strict"
 CSRF_TRUSTED_ORIGINS = [f"https://{host}" for host in ALLOWED_HOSTS] if HTTPS else []
+
+# ── Second factors ─────────────────────────────────────────────────────────────────────────────
+# Operators and administrators need one: an authenticator app, a passkey, or a sign-in through the directory.
+REQUIRE_SECOND_FACTOR = env.flag("KEYREEVE_REQUIRE_SECOND_FACTOR")
+MFA_ADAPTER = "access.second_factor.SecondFactorAdapter"
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_PASSKEY_LOGIN_ENABLED = True
+MFA_ALLOW_UNVERIFIED_EMAIL = True  # addresses are given by administrators and directories
+MFA_TOTP_ISSUER = f"Keyreeve {ESTATE_NAME}"
+MFA_TOTP_TOLERANCE = 1
+MFA_WEBAUTHN_USER_VERIFICATION = "required"
+MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not HTTPS  # browsers themselves allow it for localhost alone
+MFA_RECOVERY_CODES_SHOW_ONCE = True
+
+# ── Sign-in through a directory (OpenID Connect) ───────────────────────────────────────────────
+OIDC = oidc()
+OIDC_ROLES, OIDC_GROUPS_CLAIM = OIDC.roles, OIDC.groups_claim
+SOCIALACCOUNT_ADAPTER = "access.directory.DirectoryAdapter"
+SOCIALACCOUNT_PROVIDERS = {"openid_connect": {"APPS": OIDC.apps, "OAUTH_PKCE_ENABLED": True, "SCOPE": OIDC.scopes}}
+SOCIALACCOUNT_STORE_TOKENS = False
+SOCIALACCOUNT_AUTO_SIGNUP = True
+SOCIALACCOUNT_EMAIL_VERIFICATION = "none"
+SOCIALACCOUNT_OPENID_CONNECT_URL_PREFIX = "directory"
 
 # ── Security floor ─────────────────────────────────────────────────────────────────────────────
 CONTENT_SECURITY_POLICY = {
@@ -281,7 +313,7 @@ CONTENT_SECURITY_POLICY = {
         "img-src": [SELF, "data:"],
         "font-src": [SELF],
         "connect-src": [SELF],
-        "form-action": [SELF],
+        "form-action": [SELF, *([OIDC.origin] if OIDC.origin else [])],
         "base-uri": [NONE],
         "frame-ancestors": [NONE],
         "manifest-src": [SELF],

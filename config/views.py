@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse, HttpResponseServerError
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseServerError
 from django.shortcuts import get_object_or_404, redirect, render
 from django.template.loader import render_to_string
 from django.urls import reverse
@@ -192,6 +192,11 @@ def view_forget(request: HttpRequest, pk: int) -> HttpResponse:
     forget_view(view, actor=request.actor)  # type: ignore[attr-defined]
     messages.success(request, f"The view “{view.label}” is gone; the list is not.")
     return redirect(view.path)
+
+
+def not_offered(request: HttpRequest, **_: Any) -> HttpResponse:
+    """What the packages for signing in have, and a closed installation has not."""
+    raise Http404
 
 
 def broken(request: HttpRequest) -> HttpResponse:

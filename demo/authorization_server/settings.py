@@ -85,6 +85,8 @@ LOGGING = {
 
 SCOPES = {
     "openid": "Sign in",
+    "email": "Your e-mail address",
+    "groups": "The groups you are in",
     "mcp:tools": "Use the tools of an MCP server",
     "repo:read": "Read repositories",
     "repo:write": "Write repositories",
@@ -115,6 +117,7 @@ OAUTH2_PROVIDER = {
     "ALLOW_LOCALHOST_LOOPBACK": True,
     "PKCE_REQUIRED": not IS_LAX,
     "OIDC_ENABLED": True,
+    "OAUTH2_VALIDATOR_CLASS": "demo.authorization_server.people.WithGroups",
     "OIDC_ISS_ENDPOINT": ISSUER,
     "OIDC_RSA_PRIVATE_KEY": kept(FOLDER, "signing_key", signing_key),
     "OIDC_RESPONSE_TYPES_SUPPORTED": ["code", "token"] if IS_LAX else ["code"],

@@ -122,7 +122,12 @@ class Register(DynamicClientRegistrationView):  # type: ignore[misc]
         if reason := refused_redirect(parsed(request)):
             return JsonResponse({"error": "invalid_redirect_uri", "error_description": reason}, status=400)
         answer = super().post(request, *args, **kwargs)
-        return completed(answer, request) if answer.status_code == 201 else answer
+        if answer.status_code != 201:
+            return answer
+        if "openid" in str(parsed(request).get("scope", "")).split():  # the library signs for those only that say how
+            made = Application.objects.filter(client_id=json.loads(answer.content)["client_id"])
+            made.update(algorithm=Application.RS256_ALGORITHM)
+        return completed(answer, request)
 
 
 class ManageRegistration(DynamicClientRegistrationManagementView):  # type: ignore[misc]
