@@ -40,8 +40,8 @@ def has_second_factor(user: User) -> bool:
 
 def came_by_directory(request: HttpRequest) -> bool:
     """Whether this session began in the directory, which asks for second factors itself."""
-    methods = request.session.get("account_authentication_methods", [])
-    return any(bool(method.get("method") == BY_DIRECTORY) for method in methods)
+    methods: list[dict[str, object]] = request.session.get("account_authentication_methods", [])
+    return any(method.get("method") == BY_DIRECTORY for method in methods)
 
 
 def lacks_second_factor(request: HttpRequest, actor: Actor) -> bool:
