@@ -35,7 +35,8 @@ class SecondFactorAdapter(DefaultMFAAdapter):  # type: ignore[misc]  # allauth h
 
 
 def has_second_factor(user: User) -> bool:
-    return Authenticator.objects.filter(user=user).exclude(type=Authenticator.Type.RECOVERY_CODES).exists()
+    kept = Authenticator.objects.filter(user=user)
+    return bool(kept.exclude(type=Authenticator.Type.RECOVERY_CODES).exists())
 
 
 def came_by_directory(request: HttpRequest) -> bool:
