@@ -52,6 +52,7 @@ class Right(StrEnum):
     REVIEW = "review"
     NOTIFY = "notify"
     ISSUE_TOKEN = "issue_token"
+    PROVISION = "provision"
     BUILD_EVIDENCE = "build_evidence"
 
 
@@ -122,6 +123,7 @@ TABLE: dict[Right, Held] = {
         Role.ADMINISTRATOR, own=(Role.REVIEWER, Role.AUTOMATION, Role.OWNER)
     ),
     Right.BUILD_EVIDENCE: _held("build evidence packs", Role.REVIEWER, Role.AUTOMATION),
+    Right.PROVISION: _held("say who joins, moves and leaves, as a directory does", Role.AUTOMATION),
 }  # fmt: skip
 
 

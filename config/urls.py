@@ -66,6 +66,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("account/", include(guarded(openid_connect.urlpatterns))),
     path("account/directory/", include(guarded(socialaccount.urlpatterns))),
     path("api/v1/", include("config.api")),
+    path("scim/v2/", include("config.scim_api")),
 ]
 
 if settings.DEBUG:
