@@ -40,14 +40,20 @@ class Member:
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
         self._digest = sha256()
+        self._kept = bytearray()  # rows are small, and each write to the ZIP has its price
         self.size = 0
         self.rows: int | None = None
 
     def write(self, text: str | bytes) -> None:
-        data = text.encode() if isinstance(text, str) else text
-        self._stream.write(data)
-        self._digest.update(data)
-        self.size += len(data)
+        self._kept += text.encode() if isinstance(text, str) else text
+        if len(self._kept) >= BLOCK:
+            self.flush()
+
+    def flush(self) -> None:
+        self._stream.write(self._kept)
+        self._digest.update(self._kept)
+        self.size += len(self._kept)
+        self._kept.clear()
 
     @property
     def sha256(self) -> str:
@@ -76,6 +82,7 @@ class Archive:
         with self._zip.open(info, "w", force_zip64=True) as stream:
             member = Member(stream)
             yield member
+            member.flush()
         self.entries.append(Entry(path, member.size, member.sha256, member.rows))
 
     def add(self, path: str, content: str | bytes) -> Entry:

@@ -139,6 +139,9 @@ STATES: dict[str, tuple[str, str]] = {  # tone, icon; the word is the value itse
     "delivered": ("good", "met"),
     "given_up": ("bad", "stop"),
     "dropped": ("off", "ended"),
+    # evidence packs
+    "building": ("busy", "busy"),
+    "ready": ("good", "met"),
     # clients
     "quarantined": ("bad", "lock"),
     "admitted": ("good", "met"),
