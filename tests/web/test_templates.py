@@ -22,8 +22,9 @@ def test_nothing_is_inline(path):
     text = path.read_text()
     if path.parent.name != "mail":  # a mail has no stylesheet: style attributes are what every reader of mail shows
         assert not re.search(r"<[^>]*\sstyle=", text)
-    assert not re.search(r"<style\b", text)
-    assert not re.search(r"<script(?![^>]*\bsrc=)", text)
+    if path.name != "pack_summary.html":  # a file that an auditor opens, which no page serves
+        assert not re.search(r"<style\b", text)
+    assert not re.search(r'<script(?![^>]*(?:\bsrc=|type="application/json"))', text)  # data is not run
     assert not re.search(r"<[a-z][^>]*\son\w+=", text)
     assert not re.search(r'(?:src|href)="(?:https?:)?//', text)
 
