@@ -44,6 +44,8 @@ GROUPS: list[tuple[str, list[tuple[str, str, str, str]]]] = [
     (
         "Assurance",
         [
+            ("review_queue", "todo", "My reviews", ""),
+            ("campaign_list", "review", "Access reviews", ""),
             ("control_list", "check", "Controls", ""),
             ("evidence_list", "evidence", "Evidence", ""),
             ("audit_list", "audit", "Audit", ""),

@@ -93,13 +93,13 @@
   });
 
   /* Keys */
-  const GO = { o: "overview", s: "server", c: "key", f: "flag", r: "review" };
+  const GO = { o: "overview", s: "server", c: "key", f: "flag", r: "todo" };
   let going = 0;
   const keysOn = () => recall("keys") !== "off";
   const isTyping = (element) => element.closest?.("input:not([type=checkbox], [type=radio]), textarea, select, [contenteditable]");
   /* A key acts on what is picked, else on the row under the cursor, else on the page. */
   const keyed = (key) => {
-    const found = (scope) => scope && $(`[data-key="${CSS.escape(key)}"]`, scope);
+    const found = (scope) => scope && $(`[data-key~="${CSS.escape(key)}"]`, scope);
     return ($(".pick:checked") && found($(".bulk"))) || found(cursor()) || found($(".page-head")) || found($(".decide"));
   };
   document.addEventListener("keydown", (event) => {
@@ -123,12 +123,14 @@
     if (key === "g") { going = Date.now(); return true; }
     if (key === "/") { open($("#palette")); return true; }
     if (key === "?") { open($("#keys")); return true; }
-    if (key === "j" || key === "k") { move(key === "j" ? 1 : -1); return true; }
+    if ((key === "j" || key === "k") && (rows().length || !$(".decide"))) { move(key === "j" ? 1 : -1); return true; }
     const row = cursor();
     const box = row && $(".pick", row);
     if (key === "x" && box) { box.checked = !box.checked; lastPicked = box; markPicks(); return true; }
     if (key === "X" && box) { pickUpTo(box); return true; }
     if (key === "Enter" && row && event.target.closest("a, button, summary, label, input") === null) { $("th a, a.what, a", row)?.click(); return true; }
+    const usual = key === "Enter" && event.target === document.body && $(".decide [data-usual]");
+    if (usual) { usual.click(); return true; }
     const target = key.length === 1 && key !== " " && keyed(key);
     if (target) { target.focus({ preventScroll: true }); target.click(); return true; } /* a dialog gives the focus back to it */
     return false;
@@ -224,6 +226,12 @@
       heading.tabIndex = -1;
       heading.focus({ preventScroll: true });
     }
+  });
+  /* A decision about one row is made: its dialog closes, and the cursor goes on to the next row. */
+  document.addEventListener("decided", (event) => {
+    $("#dialog-slot dialog[open]")?.close();
+    const row = document.getElementById(`decision-${event.detail.id}`)?.closest("[data-row]");
+    if (row) { place(row); move(event.detail.step); }
   });
   document.addEventListener("htmx:responseError", (event) => {
     const template = $("#fault");

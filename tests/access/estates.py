@@ -1,6 +1,7 @@
 """The things of one owner, of every kind that an address can name, with a word in all of their texts."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from django.contrib.auth.models import Group
@@ -18,6 +19,8 @@ from inventory.states import Hygiene, Registration, Severity
 from lifecycle.actions.requests import request_revocation
 from lifecycle.models import Batch, Finding, FindingLink
 from lifecycle.states import BatchKind, BatchState, LinkKind
+from reviews.actions.campaigns import create_campaign, launch
+from reviews.models import ReviewItem
 from tests import factories
 from tests.factories import NOW
 from tests.lifecycle.waived import requested
@@ -29,6 +32,9 @@ def token_browser(role: Role) -> Client:
     bearer = User.objects.create(username=f"token:{role}", email=f"token-{role}@keyreeve.invalid", password="!")
     _, value = ApiToken.objects.create(user=bearer, name=role.value, role=role.value)
     return Client(headers={"Authorization": f"Token {value}"})
+
+
+SYSTEM = Actor.system("tests")
 
 
 @action
@@ -56,7 +62,7 @@ def things(mark: str) -> Things:
     user.groups.set(Group.objects.filter(name=Role.OWNER))
     mine = user.as_actor()
     owner = factories.owner(name=f"{mark} owner", email=f"{mark}@halden.example", user=user)
-    place = factories.connection(name=f"{mark} place")
+    place = factories.connection(name=f"{mark} place", last_complete_at=NOW)
     issuer = AuthorizationServer.objects.create(
         issuer=f"https://{mark}.example", metadata={mark: mark}, first_seen_at=NOW
     )
@@ -92,7 +98,12 @@ def things(mark: str) -> Things:
     view = SavedView.objects.create(user=user, path="/credentials/", label=mark, query="status=active")
     token, _ = ApiToken.objects.create(user=person(), name=mark, role=Role.OWNER, issued_by=user)
     an_entry(held, mine, mark)
+    review = create_campaign(
+        actor=SYSTEM, now=NOW, name=mark, reviewed=["credential"], owners=[owner.pk], due_at=NOW + timedelta(days=30)
+    )
+    review = launch(review, actor=SYSTEM, now=NOW)
     rows: dict[str, Model] = {
+        "campaigns": review, "reviews": review, "review-items": ReviewItem.objects.get(campaign=review),
         "connections": place, "owners": owner, "authorization-servers": issuer, "servers": one, "clients": program,
         "credentials": held, "uses": used, "exposures": shown, "findings": found, "links": link,
         "operations": operation, "batches": batch, "waivers": requested(found, reason=mark, compensating_control=mark),

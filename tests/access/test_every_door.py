@@ -157,6 +157,8 @@ def one_of(things_: Things, door: Door) -> list[str]:
         return [str(rows["clients"].pk), str(rows["servers"].pk)]
     if door.name == "evidence_item":  # of a sample of credentials
         return [str(rows["credentials"].pk)]
+    if "/reviews/items/" in door.path:
+        return [str(rows["review-items"].pk)]
     noun = "links" if "/links/" in door.path else noun_of(door)
     return [str(rows[noun].pk)]
 

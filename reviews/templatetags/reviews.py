@@ -1,0 +1,69 @@
+"""How access reviews are said on pages."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from django import template
+
+from reviews.recommendations import in_words
+from reviews.states import ALLOWED, What
+from web.wording import plural
+
+register = template.Library()
+
+KEYS = {What.KEEP: "1", What.ROTATE: "2 r", What.REVOKE: "3 v", What.REASSIGN: "4 o", What.REDUCE: "5"}
+ICONS = {
+    What.KEEP: "check",
+    What.ROTATE: "operation",
+    What.REVOKE: "ended",
+    What.REASSIGN: "transfer",
+    What.REDUCE: "review",
+    What.SUSPEND: "pause",
+}
+
+
+@register.filter
+def as_sentences(reasons: Iterable[str]) -> list[str]:
+    return in_words(reasons)
+
+
+@register.filter
+def what_word(what: str) -> str:
+    return What(what).label if what else "Nothing"
+
+
+@register.filter
+def what_icon(what: str) -> str:
+    return ICONS[What(what)] if what else "unknown"
+
+
+@register.filter
+def choices_for(kind: str) -> Iterator[tuple[What, str, str]]:
+    """What can be decided about it, in the order of the keys: the decision, its keys and the first of them."""
+    for what, keys in KEYS.items():
+        if what in ALLOWED[kind]:
+            yield what, keys, keys[0]
+
+
+@register.filter
+def differences(changes: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Each fact that differs: its name, before and after."""
+    return [(name.replace("_", " "), _said(before), _said(after)) for name, (before, after) in sorted(changes.items())]
+
+
+@register.filter
+def fact(value: Any) -> str:
+    return _said(value)
+
+
+def _said(value: Any) -> str:
+    if value is None or value in ("", [], {}):
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Mapping):
+        return ", ".join(sorted(map(str, value)))
+    if isinstance(value, list):
+        some = ", ".join(str(each) for each in value[:5])
+        return f"{some} and {plural(len(value) - 5, 'more,more')}" if len(value) > 5 else some
+    return str(value)

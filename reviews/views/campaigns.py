@@ -1,0 +1,351 @@
+"""Campaigns: drafted with a look at their size, launched, followed, attested and signed."""
+
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+from django import forms
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.http import require_GET, require_http_methods
+
+from access.actors import Actor
+from access.permissions import requires, requires_reader
+from access.rights import Right
+from inventory.forms import ReasonForm
+from inventory.models import Owner
+from inventory.views.questions import REFUSED, Question, ask, go, is_decided
+from lifecycle.errors import LifecycleError
+from reviews.actions import campaigns, signing
+from reviews.errors import CampaignRefused, ReviewError
+from reviews.filters import CampaignFilter
+from reviews.forms import CampaignForm, DueForm, StatementForm
+from reviews.models import Attestation, Campaign, Exclusion, ReviewItem, StaleApproval
+from reviews.models.figures import pace, progress, waiting_on
+from reviews.models.preview import preview
+from reviews.states import CampaignState, Ending, ItemState, LeftOut
+from web.lists import Column, Empty, ListPage, View
+from web.paging import BadCursor, Ordering, page
+from web.pictures import Part
+from web.wording import plural
+
+METHODS = ["GET", "HEAD", "POST"]
+REFUSALS = (ReviewError, LifecycleError)
+EXCLUDED = 20
+TONES = {
+    ItemState.CLOSED: "ok",
+    ItemState.ACTING: "woad",
+    ItemState.OPEN: "faint",
+    ItemState.RETURNED: "med",
+    ItemState.DISPUTED: "high",
+    ItemState.CANCELLED: "none",
+}
+CAMPAIGNS = ListPage(
+    name="campaigns",
+    title="Access reviews",
+    noun="campaign",
+    columns=(
+        Column("name", "Campaign", value=lambda row: row.name),
+        Column("state", "State", value=lambda row: row.get_state_display()),
+        Column("size", "Items", value=lambda row: row.size, is_numeric=True),
+        Column("lead", "Lead", value=lambda row: row.lead, priority=2),
+        Column("due", "Due", value=lambda row: row.due_at, sort="due", is_numeric=True),
+        Column("signed", "Signed by", value=lambda row: row.signed_by, priority=3),
+    ),
+    orderings=(
+        Ordering("created", (), True, "first drafted first", "last drafted first"),
+        Ordering("due", ("due_at",), False, "first due first", "last due first"),
+    ),
+    filterset=CampaignFilter,
+    row_template="reviews/_campaign_cells.html",
+    template="reviews/campaign_list.html",
+    views=(
+        View("All"),
+        View("Under way", "is_running=true"),
+        View("Drafts", "state=draft"),
+        View("Signed", "state=signed"),
+    ),
+    empty=Empty(
+        "Nothing has been reviewed yet",
+        "A campaign freezes what a scope holds, asks whoever answers for it, and is signed once every item was seen to "
+        "its end.",
+        "/campaigns/new/",
+        "Draft a campaign",
+    ),
+)
+
+
+@require_GET
+@requires_reader
+def campaign_list(request: HttpRequest) -> HttpResponseBase:
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    rows = Campaign.objects.visible_to(actor).select_related("lead")
+    return CAMPAIGNS.respond(request, rows, context={"may_run": actor.may(Right.RUN_CAMPAIGN)})
+
+
+def _campaign(request: HttpRequest, pk: UUID) -> Campaign:
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    return get_object_or_404(Campaign.objects.visible_to(actor).select_related("lead", "follows"), pk=pk)
+
+
+# ── A draft ────────────────────────────────────────────────────────────────────────────────────
+
+
+@require_http_methods(METHODS)
+@requires(Right.RUN_CAMPAIGN)
+def campaign_new(request: HttpRequest) -> HttpResponse:
+    return _edit(request, None)
+
+
+@require_http_methods(METHODS)
+@requires(Right.RUN_CAMPAIGN)
+def campaign_change(request: HttpRequest, pk: UUID) -> HttpResponse:
+    return _edit(request, _campaign(request, pk))
+
+
+def _edit(request: HttpRequest, campaign: Campaign | None) -> HttpResponse:
+    """The form of a draft. "Try it" says how large it would be and who would review it; only "Save" keeps anything."""
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    now = timezone.now()
+    initial = CampaignForm.said_by(campaign) if campaign else {}
+    form = CampaignForm(request.POST) if request.method == "POST" else CampaignForm(initial=initial)
+    context: dict[str, Any] = {"form": form, "campaign": campaign}
+    if request.method == "POST" and form.is_valid():
+        if "try" in request.POST:
+            tried = Campaign(**form.values())
+            tried.left_out = campaign.left_out if campaign else {}
+            context["seen"] = preview(tried, now=now)
+        else:
+            try:
+                if campaign is None:
+                    campaign = campaigns.create_campaign(actor=actor, now=now, **form.values())
+                else:
+                    campaigns.change_campaign(campaign, actor=actor, now=now, **form.values())
+            except CampaignRefused as exc:
+                for name, problem in exc.problems.items():
+                    field = CampaignForm.refused.get(name, name)
+                    form.add_error(field if field in form.fields else None, problem)
+            except REFUSALS as exc:
+                form.add_error(None, str(exc))
+            else:
+                return redirect("campaign_detail", pk=campaign.pk)
+    return render(request, "reviews/campaign_form.html", context, status=REFUSED if form.errors else 200)
+
+
+# ── One of them ────────────────────────────────────────────────────────────────────────────────
+
+
+@require_GET
+@requires_reader
+def campaign_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    campaign = _campaign(request, pk)
+    now = timezone.now()
+    is_lead = campaign.lead_id is not None and Owner.objects.being(actor).filter(pk=campaign.lead_id).exists()
+    may_run = actor.may(Right.RUN_CAMPAIGN)
+    context: dict[str, Any] = {
+        "campaign": campaign,
+        "may_run": may_run,
+        "may_review": actor.may(Right.REVIEW),
+        "may_sign": is_lead or actor.may_everywhere(Right.REVIEW),
+        "is_late": campaign.is_running and campaign.due_at < now,
+    }
+    if campaign.state == CampaignState.DRAFT:
+        context["seen"] = preview(campaign, now=now)
+        context["signed_for"] = list(StaleApproval.objects.filter(campaign=campaign).select_related("connection"))
+    elif campaign.launched_at is not None:
+        context |= _progress(campaign)
+        context["attestations"] = list(Attestation.objects.filter(campaign=campaign).order_by("id")[:100])
+        if may_run or is_lead or actor.sees_everything:
+            context["pace"] = pace(campaign)
+        context["places"] = [_place(each) for each in campaign.completeness]
+        excluded = Exclusion.objects.visible_to(actor).filter(campaign=campaign).select_related("connection")
+        context["excluded"] = _excluded(excluded, request.GET.get("cursor", ""))
+    return render(request, "reviews/campaign_detail.html", context)
+
+
+def _progress(campaign: Campaign) -> dict[str, Any]:
+    said = progress(campaign)
+    states = said["states"]
+    done = sum(states.get(each, 0) for each in (ItemState.CLOSED, ItemState.CANCELLED))
+    return {
+        "parts": [Part(tone, states[state], str(state.label)) for state, tone in TONES.items() if states.get(state)],
+        "endings": [(ending.label, said["endings"][ending]) for ending in Ending if said["endings"].get(ending)],
+        "against": said["against_recommendation"],
+        "done": done,
+        "decided": campaign.size - sum(states.get(each, 0) for each in ("open", "disputed", "returned")),
+        "is_closed": done == campaign.size,
+        "waiting": waiting_on(campaign) if campaign.is_running and done < campaign.size else [],
+    }
+
+
+def _place(held: dict[str, Any]) -> dict[str, Any]:
+    """One connection of what a campaign rests on; what was left out in words."""
+    return {**held, "left": [(LeftOut(reason).label, number) for reason, number in held["left_out"].items()]}
+
+
+def _excluded(rows: Any, cursor: str) -> Any:
+    by_arrival = Ordering("id", ())
+    try:
+        return page(rows, by_arrival, cursor or None, EXCLUDED)
+    except BadCursor:
+        return page(rows, by_arrival, None, EXCLUDED)
+
+
+# ── What is done with one ──────────────────────────────────────────────────────────────────────
+
+
+def _asked(
+    request: HttpRequest,
+    campaign: Campaign,
+    form: forms.Form,
+    act: Callable[[dict[str, Any]], str],
+    *,
+    title: str,
+    text: str,
+    submit: str,
+    **more: Any,
+) -> HttpResponse:
+    """Ask, and do it once it is answered; what is refused stands above the form."""
+    back = reverse("campaign_detail", args=[campaign.pk])
+    if is_decided(request) and form.is_valid():
+        try:
+            said = act(form.cleaned_data)
+        except REFUSALS as exc:
+            form.add_error(None, str(exc))
+        else:
+            messages.success(request, said)
+            return go(request, back)
+    return ask(request, Question(title=title, text=text, form=form, submit=submit, back=back, **more))
+
+
+def _data(request: HttpRequest) -> Any:
+    return request.POST if is_decided(request) else None
+
+
+@require_http_methods(METHODS)
+@requires(Right.RUN_CAMPAIGN)
+def campaign_launch(request: HttpRequest, pk: UUID) -> HttpResponse:
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    campaign = _campaign(request, pk)
+
+    def act(_: dict[str, Any]) -> str:
+        row = campaigns.launch(campaign, actor=actor, now=timezone.now())
+        return f"Launched with {plural(row.size, 'item')}."
+
+    facts: list[tuple[str, str]] = []
+    if campaign.state == CampaignState.DRAFT and not is_decided(request):
+        seen = preview(campaign, now=timezone.now())
+        facts = [
+            ("Items", str(seen["size"])),
+            ("Reviewers", str(seen["reviewers"]["number"])),
+            ("For any reviewer", str(seen["for_any_reviewer"])),
+        ]
+        if seen["stale"]:
+            facts.append(("Not looked at lately", ", ".join(seen["stale"][:5])))
+    text = (
+        "Everything in its scope is frozen as it stands now, and its reviewers are asked. The scope does not change "
+        "after that. Over what was not looked at lately another person signs first."
+    )
+    title = f"Launch {campaign.name}"
+    return _asked(
+        request, campaign, forms.Form(_data(request)), act, title=title, text=text, submit="Launch it", facts=facts
+    )
+
+
+@require_http_methods(METHODS)
+@requires(Right.RUN_CAMPAIGN)
+def campaign_accept_stale(request: HttpRequest, pk: UUID) -> HttpResponse:
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    campaign = _campaign(request, pk)
+
+    def act(given: dict[str, Any]) -> str:
+        number = campaigns.accept_stale(campaign, actor=actor, now=timezone.now(), reason=given["reason"])
+        return f"You signed for {plural(number, 'connection')}. Somebody else launches it now."
+
+    text = (
+        "You state that what these connections last said is good enough for this campaign. Your name and reason go "
+        "into its evidence, and another person launches it."
+    )
+    title = "Sign for what is not fresh"
+    return _asked(request, campaign, ReasonForm(_data(request)), act, title=title, text=text, submit="Sign for it")
+
+
+@require_http_methods(METHODS)
+@requires(Right.RUN_CAMPAIGN)
+def campaign_due(request: HttpRequest, pk: UUID) -> HttpResponse:
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    campaign = _campaign(request, pk)
+    form = DueForm(_data(request), initial={"due_on": campaign.due_at.date()})
+
+    def act(given: dict[str, Any]) -> str:
+        campaigns.change_due(campaign, form.due_at, actor=actor, now=timezone.now(), reason=given["reason"])
+        return f"Due on {given['due_on']:%-d %B %Y}."
+
+    text = "Items that nobody decided move with it, and their reviewers are reminded anew."
+    return _asked(request, campaign, form, act, title="Move the date", text=text, submit="Move the date")
+
+
+@require_http_methods(METHODS)
+@requires(Right.RUN_CAMPAIGN)
+def campaign_cancel(request: HttpRequest, pk: UUID) -> HttpResponse:
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    campaign = _campaign(request, pk)
+    still = ReviewItem.objects.filter(campaign=campaign).open().count() if campaign.launched_at else 0
+
+    def act(given: dict[str, Any]) -> str:
+        campaigns.cancel_campaign(campaign, actor=actor, now=timezone.now(), reason=given["reason"])
+        return "It ended unsigned."
+
+    text = (
+        f"It ends unsigned, and {plural(still, 'open item')} with it. Operations that came of it go on to their ends. "
+        "This cannot be undone."
+    )
+    return _asked(
+        request,
+        campaign,
+        ReasonForm(_data(request)),
+        act,
+        title=f"Cancel {campaign.name}",
+        text=text,
+        submit="End it unsigned",
+        tone="danger solid",
+        leave="Go back",
+    )
+
+
+@require_http_methods(METHODS)
+@requires(Right.REVIEW)
+def campaign_attest(request: HttpRequest, pk: UUID) -> HttpResponse:
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    campaign = _campaign(request, pk)
+
+    def act(given: dict[str, Any]) -> str:
+        made = signing.attest(campaign, actor=actor, now=timezone.now(), statement=given["statement"])
+        return f"You attested {plural(made.decisions, 'decision')}."
+
+    form = StatementForm(_data(request), initial={"statement": "I looked at each of these and decided as I found fit."})
+    text = "You sign by name for everything that you decided in this campaign."
+    return _asked(request, campaign, form, act, title="Attest my decisions", text=text, submit="Attest")
+
+
+@require_http_methods(METHODS)
+@requires(Right.REVIEW)
+def campaign_sign(request: HttpRequest, pk: UUID) -> HttpResponse:
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    campaign = _campaign(request, pk)
+
+    def act(given: dict[str, Any]) -> str:
+        signing.sign(campaign, actor=actor, now=timezone.now(), statement=given["statement"])
+        return "Signed. Its digest is in the audit chain."
+
+    form = StatementForm(_data(request))
+    text = (
+        "A digest over every item and decision goes into the audit chain, and nothing of the campaign changes after "
+        "that. Every item is closed first, and whoever decided has attested."
+    )
+    return _asked(request, campaign, form, act, title=f"Sign {campaign.name}", text=text, submit="Sign it")
