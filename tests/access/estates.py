@@ -27,11 +27,12 @@ from tests.lifecycle.waived import requested
 from tests.people import person
 
 
-def token_browser(role: Role) -> Client:
+def token_browser(role: Role, scheme: str = "Token") -> Client:
     """A program with an API token of this role."""
-    bearer = User.objects.create(username=f"token:{role}", email=f"token-{role}@keyreeve.invalid", password="!")
+    name = f"{scheme}-{role}"
+    bearer = User.objects.create(username=f"token:{name}", email=f"token-{name}@keyreeve.invalid", password="!")
     _, value = ApiToken.objects.create(user=bearer, name=role.value, role=role.value)
-    return Client(headers={"Authorization": f"Token {value}"})
+    return Client(headers={"Authorization": f"{scheme} {value}"})
 
 
 SYSTEM = Actor.system("tests")
