@@ -21,7 +21,14 @@ from tests.examples import examples
 __all__ = ["authorization_server", "demo_servers", "examples", "lax_authorization_server"]
 
 # What migrations put into the tables; a test that commits would else leave them empty for the next one.
-SEEDED = ("auth_group", "inventory_environment", "lifecycle_policy", "lifecycle_policyversion", "lifecycle_waivercap")
+SEEDED = (
+    "auth_group",
+    "history_beginning",
+    "inventory_environment",
+    "lifecycle_policy",
+    "lifecycle_policyversion",
+    "lifecycle_waivercap",
+)
 
 
 @pytest.fixture(scope="session")

@@ -194,7 +194,7 @@ def written() -> dict[str, int]:
     with database.cursor() as cursor:
         cursor.execute(
             """SELECT relname, n_tup_ins + n_tup_upd + n_tup_del FROM pg_stat_xact_user_tables
-            WHERE relname LIKE 'inventory_%'"""
+            WHERE schemaname = 'public' AND relname LIKE 'inventory_%'"""
         )
         return dict(cursor.fetchall())
 

@@ -118,7 +118,7 @@ def test_a_credential_that_falls_due_says_on_its_page_whether_it_can_be_rotated_
         page = text(auditor.get(f"/credentials/{soon.pk}/"))
     assert "Nobody is known to use it, so its rotation is only proposed." in page
     assert "and 1 more" in page
-    assert len(asked) <= len(apart) + 4 + 1  # and the name of its owner
+    assert len(asked) <= len(apart) + 4 + 2  # and the name of its owner, and whether that is who looks
 
 
 def test_who_asks_for_a_rotation_is_told_what_stands_in_its_way(operator: Actor) -> None:
