@@ -169,7 +169,7 @@ def _written() -> int:
         cursor.execute("SELECT pg_stat_force_next_flush()")
         cursor.execute(
             "SELECT coalesce(sum(n_tup_ins + n_tup_upd + n_tup_del), 0) FROM pg_stat_user_tables"
-            " WHERE relname = ANY(%s)",
+            " WHERE schemaname = 'public' AND relname = ANY(%s)",
             [[f"inventory_{table}" for table in TABLES]],
         )
         return int(cursor.fetchone()[0])

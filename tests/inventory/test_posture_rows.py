@@ -42,7 +42,8 @@ def violated(subject: str = "https://mcp.example") -> CheckResult:
 def written() -> Iterator[list[int]]:
     """How many rows of the three tables are written within."""
     statement = """SELECT coalesce(sum(n_tup_ins + n_tup_upd + n_tup_del), 0) FROM pg_stat_xact_user_tables
-        WHERE relname IN ('inventory_posturecheck', 'inventory_tool', 'inventory_metadatasnapshot')"""
+        WHERE schemaname = 'public'
+        AND relname IN ('inventory_posturecheck', 'inventory_tool', 'inventory_metadatasnapshot')"""
     with database.cursor() as cursor:
         cursor.execute(statement)
         before = cursor.fetchone()[0]
