@@ -52,7 +52,7 @@ def bearer_of(value: str, *, now: datetime) -> tuple[User, ApiToken]:
     """Whom the value of a token speaks for. Raises AuthenticationFailed, which does not say what was wrong with it."""
     begins = value[: CONSTANTS.TOKEN_KEY_LENGTH]
     for token in ApiToken.objects.live(now).filter(token_key=begins).select_related("user", "issued_by"):
-        if compare_digest(hash_token(value), token.digest) and token.user.is_active and token.is_backed:
+        if compare_digest(hash_token(value), token.digest) and token.is_backed:
             if token.last_used_at is None or token.last_used_at <= now - USE_IS_NOTED_EVERY:
                 ApiToken.objects.filter(pk=token.pk).update(last_used_at=now)
             return token.user, token

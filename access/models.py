@@ -69,6 +69,9 @@ class ApiTokenQuerySet(models.QuerySet["ApiToken"]):
     def live(self, now: datetime) -> Self:
         return self.filter(models.Q(expiry=None) | models.Q(expiry__gt=now), revoked_at=None)
 
+    def ended(self, now: datetime) -> Self:
+        return self.filter(models.Q(expiry__lte=now) | models.Q(revoked_at__isnull=False))
+
 
 class ApiToken(AbstractAuthToken):  # type: ignore[misc]  # knox has no types
     """A bearer of one role for programs. Only a digest is kept; the value is shown once."""
@@ -108,9 +111,10 @@ class ApiToken(AbstractAuthToken):  # type: ignore[misc]  # knox has no types
 
     @property
     def is_backed(self) -> bool:
-        """Whether who issued it is still here and still holds its role; nobody's tokens outlive their own rights."""
+        """Whether its bearer is, and who issued it still holds its role; nobody's tokens outlive their own rights."""
         person = self.issued_by
-        return person is None or (person.is_active and Role(self.role) in held(person.roles))
+        is_issued = person is None or (person.is_active and Role(self.role) in held(person.roles))
+        return bool(self.user.is_active and is_issued)
 
     def state_at(self, now: datetime) -> str:
         if self.revoked_at is not None:

@@ -36,7 +36,7 @@ def _listed(request: HttpRequest, *, value: str = "", token: ApiToken | None = N
     now = timezone.now()
     rows = ApiToken.objects.visible_to(actor).select_related("issued_by")
     live = list(rows.live(now).order_by("expiry", "name")[:SHOWN])
-    ended = list(rows.exclude(pk__in=rows.live(now).order_by().values("pk")).order_by("-created")[:SHOWN])
+    ended = list(rows.ended(now).order_by("-created")[:SHOWN])
     mine = set(
         ApiToken.objects.revocable_by(actor).filter(pk__in=[row.pk for row in live]).values_list("pk", flat=True)
     )

@@ -27,18 +27,19 @@ ITSELF = "Keyreeve itself"
 SYSTEM = Actor.system("API tokens")
 
 
-class RoleAboveOnes(Exception):
+class TokenRefused(Exception):
+    """No token was issued."""
+
+    def __str__(self) -> str:
+        return str(self.__doc__)
+
+
+class RoleAboveOnes(TokenRefused):
     """A token holds no role that its issuer does not hold. Choose another role."""
 
-    def __str__(self) -> str:
-        return str(self.__doc__)
 
-
-class OutlivesItsIssuer(Exception):
+class OutlivesItsIssuer(TokenRefused):
     """A token issues no token that lives longer than itself. Choose fewer days."""
-
-    def __str__(self) -> str:
-        return str(self.__doc__)
 
 
 def grantable(actor: Actor) -> list[Role]:

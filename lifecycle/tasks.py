@@ -88,7 +88,7 @@ def sweep_batches() -> dict[str, int]:
 def ring_batch(batch: Batch) -> None:
     """Ring for a batch once it is committed. Without a broker the sweeper finds it."""
     key = str(batch.pk)
-    transaction.on_commit(lambda: _tell(lambda: advance_batch.delay(key)))
+    transaction.on_commit(lambda: tell(lambda: advance_batch.delay(key)))
 
 
 def ring_operations(keys: Sequence[UUID]) -> None:
@@ -97,7 +97,8 @@ def ring_operations(keys: Sequence[UUID]) -> None:
         _ring_quietly(each)
 
 
-def _tell(ring: Callable[[], object]) -> None:
+def tell(ring: Callable[[], object]) -> None:
+    """Ring, or leave it to the sweep where the broker takes nothing."""
     try:
         ring()
     except (OperationalError, psycopg.Error):
@@ -168,7 +169,4 @@ def _ring_for(due: claims.Due, task: Any = advance_operation) -> None:
 
 
 def _ring_quietly(due: claims.Due, task: Any = advance_operation) -> None:
-    try:
-        _ring_for(due, task)
-    except (OperationalError, psycopg.Error):
-        logger.warning("the broker cannot be reached or takes nothing; the sweep will find what is due")
+    tell(lambda: _ring_for(due, task))

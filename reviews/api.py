@@ -5,6 +5,7 @@ Programs may draft, launch and read; a person decides, delegates, attests and si
 
 from collections.abc import Mapping
 from datetime import timedelta
+from functools import cached_property
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -98,16 +99,12 @@ class CampaignViewSet(WritingViewSet):
         campaign = Campaign.objects.get(pk=pk)
         return preview(campaign, now=timezone.now()) if campaign.state == CampaignState.DRAFT else None
 
-    def _progress(self, pk: UUID) -> dict[str, Any]:
-        return progress(Campaign.objects.get(pk=pk))
-
-    def _waiting_on(self, pk: UUID) -> list[dict[str, Any]]:
-        return waiting_on(Campaign.objects.get(pk=pk))
-
-    def _pace(self, pk: UUID) -> list[dict[str, Any]]:
-        return pace(Campaign.objects.get(pk=pk))
-
-    parts: ClassVar = {"preview": _preview, "progress": _progress, "waiting_on": _waiting_on, "pace": _pace}
+    parts: ClassVar = {
+        "preview": _preview,
+        "progress": lambda _, pk: progress(pk),
+        "waiting_on": lambda _, pk: waiting_on(pk),
+        "pace": lambda _, pk: pace(pk),
+    }
 
     @writes(serializers.CampaignBody, "Draft a campaign.", status=CREATED)
     def create(self, given: Mapping[str, Any]) -> Campaign:
@@ -209,29 +206,18 @@ class ReviewItemViewSet(WritingViewSet):
         rows = Delegation.objects.select_related("from_owner", "to_owner").filter(item=pk).order_by("-id")[:SAID]
         return [serializers.DelegationSerializer.of(row) for row in rows]
 
-    def _reasons_in_words(self, pk: UUID) -> list[str]:
-        return in_words(self._frozen(pk, "reasons"))
+    @cached_property
+    def _frozen(self) -> Mapping[str, Any]:
+        """What was frozen whole. PostgreSQL makes an object of fifty members at most, so it is read beside the row."""
+        return ReviewItem.objects.values("reasons", "facts", "path", "bound").get(pk=self.kwargs["id"])
 
-    def _frozen(self, pk: UUID, name: str) -> Any:
-        return ReviewItem.objects.values_list(name, flat=True).get(pk=pk)
-
-    def _facts(self, pk: UUID) -> Any:
-        return self._frozen(pk, "facts")
-
-    def _path(self, pk: UUID) -> Any:
-        return self._frozen(pk, "path")
-
-    def _bound(self, pk: UUID) -> Any:
-        return self._frozen(pk, "bound")
-
-    # PostgreSQL makes an object of fifty members at most; what was frozen whole is read beside it.
     parts: ClassVar = {
-        "facts": _facts,
-        "path": _path,
-        "bound": _bound,
+        "facts": lambda self, _: self._frozen["facts"],
+        "path": lambda self, _: self._frozen["path"],
+        "bound": lambda self, _: self._frozen["bound"],
         "decisions": _decisions,
         "delegations": _delegations,
-        "reasons_in_words": _reasons_in_words,
+        "reasons_in_words": lambda self, _: in_words(self._frozen["reasons"]),
     }
 
     @writes(serializers.DecideBody, "Decide about one item. Nothing comes of it before it is submitted.")

@@ -19,18 +19,23 @@ NAMES = {slug: measure.name for slug, measure in MEASURES.items()}
 VERDICTS = Verdict.choices
 
 
-class AnswerSerializer(serializers.Serializer[Any]):
-    """How the estate answers one measure of a control."""
+class CountsSerializer(serializers.Serializer[Any]):
+    """What was counted last; nulls where nothing was."""
 
-    measure = LinkSerializer()
-    verdict = serializers.ChoiceField(VERDICTS)
-    threshold = serializers.FloatField(help_text="The share of its population that must have been seen to meet it.")
     share = serializers.FloatField(allow_null=True, help_text="Of the population, unknown included; null of none.")
     met = serializers.IntegerField(allow_null=True)
     violated = serializers.IntegerField(allow_null=True)
     unknown = serializers.IntegerField(allow_null=True)
     waived = serializers.IntegerField(allow_null=True, help_text="Of the violated.")
     counted_at = serializers.DateTimeField(allow_null=True)
+
+
+class AnswerSerializer(CountsSerializer):
+    """How the estate answers one measure of a control."""
+
+    measure = LinkSerializer()
+    verdict = serializers.ChoiceField(VERDICTS)
+    threshold = serializers.FloatField(help_text="The share of its population that must have been seen to meet it.")
 
     class Meta:
         ref_name = "Answer"
@@ -125,7 +130,7 @@ class ControlObjectSerializer(ControlSerializer):
         fields = (*ControlSerializer.Meta.fields, "measures")  # type: ignore[assignment]
 
 
-class MeasureSerializer(Shape):
+class MeasureSerializer(CountsSerializer, Shape):
     """A measure is declared in the release, with what was counted last."""
 
     noun = "measures"
@@ -142,12 +147,6 @@ class MeasureSerializer(Shape):
     formula = serializers.CharField()
     threshold = serializers.FloatField(help_text="The share of its population that must have been seen to meet it.")
     verdict = serializers.ChoiceField(VERDICTS, allow_null=True)
-    share = serializers.FloatField(allow_null=True, help_text="Of the population, unknown included; null of none.")
-    met = serializers.IntegerField(allow_null=True)
-    violated = serializers.IntegerField(allow_null=True)
-    unknown = serializers.IntegerField(allow_null=True)
-    waived = serializers.IntegerField(allow_null=True, help_text="Of the violated.")
-    counted_at = serializers.DateTimeField(allow_null=True)
 
     class Meta:
         model = MeasureDay

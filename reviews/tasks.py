@@ -1,15 +1,12 @@
 """Doorbells of reviews, controls and evidence."""
 
-import logging
 from uuid import UUID
 
-import psycopg
 from celery import shared_task
 from django.db import transaction
 from django.utils import timezone
-from kombu.exceptions import OperationalError
 
-from lifecycle.tasks import ring
+from lifecycle.tasks import ring, tell
 from reviews import running
 from reviews.actions import recurring
 from reviews.actions.closing import close_what_is_gone
@@ -18,7 +15,6 @@ from reviews.actions.reminding import remind
 from reviews.models import EvidencePack
 from reviews.packing.building import build
 
-logger = logging.getLogger(__name__)
 PACKS_AT_ONCE = 10
 
 
@@ -51,14 +47,7 @@ def begin_decided() -> None:
 
 def ring_decided() -> None:
     """Ring for what was submitted once it is committed. Without a broker the sweep finds it."""
-
-    def tell() -> None:
-        try:
-            begin_decided.delay()
-        except (OperationalError, psycopg.Error):
-            logger.warning("the broker cannot be reached or takes nothing; the sweep will find what was decided")
-
-    transaction.on_commit(tell)
+    transaction.on_commit(lambda: tell(begin_decided.delay))
 
 
 # ── Evidence ─────────────────────────────────────────────────────────────────────────────────
@@ -79,11 +68,4 @@ def sweep_evidence_packs() -> dict[str, int]:
 def ring_pack(pack: EvidencePack) -> None:
     """Ring for a pack once it is committed. Without a broker the sweep finds it."""
     key = str(pack.pk)
-
-    def tell() -> None:
-        try:
-            build_evidence_pack.delay(key)
-        except (OperationalError, psycopg.Error):
-            logger.warning("the broker cannot be reached or takes nothing; the sweep will find what is due")
-
-    transaction.on_commit(tell)
+    transaction.on_commit(lambda: tell(lambda: build_evidence_pack.delay(key)))

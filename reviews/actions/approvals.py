@@ -24,9 +24,9 @@ def bind(rows: Sequence[ReviewItem], *, now: datetime) -> None:
                 kind=row.kind,
                 subject_id=row.subject_id,
                 name=row.name,
-                digest=row.drift_digest or row.bound_digest,
+                digest=row.seen_digest,
                 bound=_as_seen(row),
-                approved_by=" and ".join(name for name in (row.first_by, row.second_by) if name),
+                approved_by=row.deciders,
                 approved_at=now,
             )
             for row in rows
@@ -36,7 +36,7 @@ def bind(rows: Sequence[ReviewItem], *, now: datetime) -> None:
 
 
 def _as_seen(row: ReviewItem) -> dict[str, object]:
-    seen = {**row.facts, **{name: after for name, (_, after) in row.drift.items()}}
+    seen = row.seen_facts
     return {name: seen[name] for name in BOUND if name in seen}
 
 

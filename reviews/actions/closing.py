@@ -88,8 +88,7 @@ class _Act:
 
     def __init__(self, row: ReviewItem, said: Decision, now: datetime) -> None:
         self.row, self.said, self.now = row, said, now
-        by = " and ".join(name for name in (row.first_by, row.second_by) if name) or "nobody answered"
-        reason = f"Review “{row.campaign.name}”, {by}"
+        reason = f"Review “{row.campaign.name}”, {row.deciders or 'nobody answered'}"
         self.reason = (f"{reason}: {said.reason}" if said.reason else reason)[:1_000]
         self.asked: dict[str, Any] = {"actor": ACTOR, "now": now, "reason": self.reason}
 

@@ -344,7 +344,7 @@ def _present(rows: Sequence[ReviewItem], now: datetime) -> dict[UUID, Present]:
 def _still_so(rows: Sequence[ReviewItem], now: datetime) -> dict[UUID, Present]:
     """What each item is bound to now. Raises FactsChanged where that is not what its reviewers last saw."""
     present = _present(rows, now)
-    moved = [row for row in rows if present[row.pk].digest != (row.drift_digest or row.bound_digest)]
+    moved = [row for row in rows if present[row.pk].digest != row.seen_digest]
     if moved:
         what = [name for row in moved for name in _differs(row, present[row.pk]) or ["something"]]
         raise FactsChanged([row.name for row in moved], what)
@@ -372,7 +372,7 @@ def look_again(items: Collection[UUID], *, actor: Actor, now: datetime) -> int:
 def note_drift(rows: Sequence[ReviewItem], *, actor: Actor, now: datetime) -> int:
     """Part of an action that holds these items."""
     present = _present(rows, now)
-    moved = [row for row in rows if present[row.pk].digest != (row.drift_digest or row.bound_digest)]
+    moved = [row for row in rows if present[row.pk].digest != row.seen_digest]
     for row in moved:
         found = present[row.pk]
         row.drift, row.drift_digest, row.drift_at = _differs(row, found), found.digest, now
@@ -478,12 +478,8 @@ def settle(rows: Sequence[ReviewItem], *, now: datetime, done: Submitted) -> Non
         batch_size=500,
     )  # fmt: skip
     for row in kept:
-        detail = {"ending": row.ending, "by": _deciders(row)}
+        detail = {"ending": row.ending, "by": row.deciders}
         record(Event.REVIEW_ITEM_CLOSED, actor=REVIEWS, subject=row, detail=detail)
-
-
-def _deciders(row: ReviewItem) -> str:
-    return " and ".join(name for name in (row.first_by, row.second_by) if name)
 
 
 def _keep(rows: Sequence[ReviewItem], *, now: datetime) -> None:
@@ -496,10 +492,10 @@ def _keep(rows: Sequence[ReviewItem], *, now: datetime) -> None:
         is_ended = row.credential_id is not None and row.credential_id not in live
         row.state, row.closed_at = ItemState.CLOSED, now
         row.ending = Ending.GONE if is_ended else Ending.KEPT
-        row.proof = "It had ended before." if is_ended else f"Kept by {_deciders(row)}, as it was found to be."
+        row.proof = "It had ended before." if is_ended else f"Kept by {row.deciders}, as it was found to be."
     by_people: dict[str, list[UUID]] = {}
     for key in live:
-        by_people.setdefault(_deciders(credentials[key]), []).append(key)
+        by_people.setdefault(credentials[key].deciders, []).append(key)
     name = rows[0].campaign.name
     for people, keys in by_people.items():
         confirm_credentials(keys, actor=REVIEWS, now=now, reason=f"Kept in {name} by {people}"[:LONGEST_REASON])
@@ -593,15 +589,14 @@ def _pass_on(
     for seat in (Seat.FIRST, Seat.SECOND):
         keys = [each.item_id for each in passed if each.seat == seat]
         Decision.objects.current().filter(item__in=keys, seat=seat, submitted_at=None).update(withdrawn_at=now)
-    disputed = [each.item_id for each in passed]
-    _reopen_disputed([row for row in rows if row.pk in disputed], seats, now)
+    by_key = {row.pk: row for row in rows}
+    _reopen_disputed([by_key[each.item_id] for each in passed], seats, now)
     ReviewItem.objects.bulk_update(
         rows,
         ["reviewer", "second", "first_chain", "second_chain", "interested", "needs_second", "version", "state"],
         batch_size=500,
     )
     Delegation.objects.bulk_create(passed)
-    by_key = {row.pk: row for row in rows}
     for each in passed:
         detail = {"to": to.name, "as": each.seat, "why": why.value, "reason": reason}
         record(Event.REVIEW_ITEM_PASSED_ON, actor=actor, subject=by_key[each.item_id], detail=detail)
@@ -610,7 +605,9 @@ def _pass_on(
 
 def _reopen_disputed(rows: Sequence[ReviewItem], seats: Mapping[UUID, Seat], now: datetime) -> None:
     """Where reviewers disagree and one of them is replaced, the other's word stands and that part is open."""
-    for row in rows:
-        if row.state == ItemState.DISPUTED:
-            row.state = ItemState.OPEN
-            Decision.objects.current().filter(item=row, round=row.round, seat=seats[row.pk]).update(withdrawn_at=now)
+    disputed = [row for row in rows if row.state == ItemState.DISPUTED]
+    for row in disputed:
+        row.state = ItemState.OPEN
+    for seat in {seats[row.pk] for row in disputed}:
+        of_seat = Decision.objects.current().filter(item__in=[row.pk for row in disputed if seats[row.pk] is seat])
+        of_seat.filter(seat=seat, round=F("item__round")).update(withdrawn_at=now)

@@ -50,7 +50,7 @@ def step_of(campaign: Campaign, now: datetime) -> int:
 
 
 def _messages(campaign: Campaign, step: int, now: datetime) -> Iterator[Message]:
-    waits = {each["id"]: each for each in waiting_on(campaign, most=10_000) if each["id"] is not None}
+    waits = {each["id"]: each for each in waiting_on(campaign.pk, most=10_000) if each["id"] is not None}
     for recipient in Recipient.objects.with_people().filter(owner__in=list(waits)):
         if not recipient.address or recipient.wants(TO_DO.slug) != Timing.IMMEDIATELY:
             continue

@@ -1,21 +1,21 @@
 """How a campaign goes: what stands how, and how reviewers decide. Reads, each one statement."""
 
 from typing import Any
+from uuid import UUID
 
 from django.db import connection as database
 
-from reviews.models.campaigns import Campaign
 from reviews.states import QUICK
 
 
-def progress(campaign: Campaign) -> dict[str, Any]:
-    """How many items stand how, how they ended, and how many wait past their date for a decision."""
+def progress(campaign: UUID) -> dict[str, Any]:
+    """How many items stand how, how they ended, and how many decisions go against the recommendation."""
     with database.cursor() as cursor:
         cursor.execute(
             """
             SELECT i.state, i.ending, count(*), count(*) FILTER (WHERE i.what <> i.recommendation AND i.what <> '')
             FROM reviews_reviewitem i WHERE i.campaign_id = %s GROUP BY 1, 2""",
-            [campaign.pk],
+            [campaign],
         )
         rows = cursor.fetchall()
     said: dict[str, Any] = {"states": {}, "endings": {}, "against_recommendation": 0}
@@ -46,10 +46,10 @@ FROM d LEFT JOIN streaks s USING (decided_by_key) GROUP BY d.decided_by_key ORDE
 """
 
 
-def pace(campaign: Campaign) -> list[dict[str, Any]]:
+def pace(campaign: UUID) -> list[dict[str, Any]]:
     """By reviewer, the busiest first: whether decisions look read. `median_seconds` is null where nobody can tell."""
     with database.cursor() as cursor:
-        cursor.execute(_PACE, {"campaign": campaign.pk, "quick": f"{QUICK.total_seconds()} s"})
+        cursor.execute(_PACE, {"campaign": campaign, "quick": f"{QUICK.total_seconds()} s"})
         return [
             {
                 "reviewer": name,
@@ -67,7 +67,7 @@ def pace(campaign: Campaign) -> list[dict[str, Any]]:
         ]
 
 
-def waiting_on(campaign: Campaign, *, most: int = 100) -> list[dict[str, Any]]:
+def waiting_on(campaign: UUID, *, most: int = 100) -> list[dict[str, Any]]:
     """Of whom the campaign waits, most items first; null is whoever is a reviewer."""
     with database.cursor() as cursor:
         cursor.execute(
@@ -80,7 +80,7 @@ def waiting_on(campaign: Campaign, *, most: int = 100) -> list[dict[str, Any]]:
               AND NOT EXISTS (SELECT 1 FROM reviews_decision d WHERE d.item_id = i.id AND d.round = i.round
                 AND d.seat = s.seat AND d.withdrawn_at IS NULL AND d.submitted_at IS NOT NULL)
             GROUP BY w.id, w.name ORDER BY 3 DESC, 2 LIMIT %s""",
-            [campaign.pk, most],
+            [campaign, most],
         )
         return [
             {"id": key and str(key), "name": name, "items": number, "due_at": due_at.isoformat()}

@@ -222,6 +222,21 @@ class ReviewItem(Row):
     def is_undecided(self) -> bool:
         return self.state in UNDECIDED
 
+    @property
+    def seen_digest(self) -> str:
+        """Of what it was bound to when its reviewers last saw it."""
+        return self.drift_digest or self.bound_digest
+
+    @property
+    def seen_facts(self) -> dict[str, Any]:
+        """The facts as its reviewers last saw them: as frozen, but for what they took note of since."""
+        return {**self.facts, **{name: after for name, (_, after) in self.drift.items()}}
+
+    @property
+    def deciders(self) -> str:
+        """Who decided it, by name; empty where nobody has."""
+        return " and ".join(name for name in (self.first_by, self.second_by) if name)
+
 
 class OfItemQuerySet(models.QuerySet[Any]):
     def visible_to(self, actor: Actor) -> Self:

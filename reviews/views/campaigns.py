@@ -161,7 +161,7 @@ def campaign_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
         context |= _progress(campaign)
         context["attestations"] = list(Attestation.objects.filter(campaign=campaign).order_by("id")[:100])
         if may_run or is_lead or actor.sees_everything:
-            context["pace"] = pace(campaign)
+            context["pace"] = pace(campaign.pk)
         context["places"] = [_place(each) for each in campaign.completeness]
         excluded = Exclusion.objects.visible_to(actor).filter(campaign=campaign).select_related("connection")
         context["excluded"] = _excluded(excluded, request.GET.get("cursor", ""))
@@ -169,7 +169,7 @@ def campaign_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
 
 
 def _progress(campaign: Campaign) -> dict[str, Any]:
-    said = progress(campaign)
+    said = progress(campaign.pk)
     states = said["states"]
     done = sum(states.get(each, 0) for each in (ItemState.CLOSED, ItemState.CANCELLED))
     return {
@@ -179,7 +179,7 @@ def _progress(campaign: Campaign) -> dict[str, Any]:
         "done": done,
         "decided": campaign.size - sum(states.get(each, 0) for each in ("open", "disputed", "returned")),
         "is_closed": done == campaign.size,
-        "waiting": waiting_on(campaign) if campaign.is_running and done < campaign.size else [],
+        "waiting": waiting_on(campaign.pk) if campaign.is_running and done < campaign.size else [],
     }
 
 

@@ -227,9 +227,9 @@ def review_item(request: HttpRequest, pk: UUID) -> HttpResponse:
 def _moved(row: ReviewItem, now: Any) -> dict[str, Any]:
     """What differs now from what its reviewers last saw; empty where nothing does."""
     present = at_present(row.kind, [row.subject_id], now=now).get(row.subject_id)
-    if present is None or present.digest == (row.drift_digest or row.bound_digest):
+    if present is None or present.digest == row.seen_digest:
         return {}
-    seen = {**row.facts, **{name: after for name, (_, after) in row.drift.items()}}
+    seen = row.seen_facts
     found = {
         name: [seen.get(name), present.facts.get(name)] for name in BOUND if seen.get(name) != present.facts.get(name)
     }

@@ -126,8 +126,8 @@ class Command(BaseCommand):
         self._tell(row, options)
 
     def _tell(self, row: Campaign, options: dict[str, Any]) -> None:
-        stands, waits = progress(row), waiting_on(row)
-        said = {**_as_json(row), **stands, "waiting_on": waits, "pace": pace(row)}
+        stands, waits = progress(row.pk), waiting_on(row.pk)
+        said = {**_as_json(row), **stands, "waiting_on": waits, "pace": pace(row.pk)}
         states = ", ".join(f"{number} {name}" for name, number in stands["states"].items())
         self._say(
             said,
