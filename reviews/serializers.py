@@ -223,12 +223,12 @@ class ExclusionSerializer(Shape):
 
 
 class ApprovalSerializer(Shape):
-    """What was kept, exactly: it lapses once that changes."""
+    """What was kept, granted or admitted, exactly: it lapses once that changes."""
 
     noun = "approvals"
     url = Url()
     display = Text(F("name"))
-    item = Link("review-items", "item")
+    item = Link("review-items", "item", allow_null=True, help_text="Null: a grant's own approval, or an admission.")
 
     class Meta:
         model = Approval

@@ -20,6 +20,7 @@ from audit.events import Event
 from inventory.errors import NothingChosen, OwnClient, ReferenceMisplaced, RemovalUnderWay
 from inventory.models import ClientRemoval, McpClient, Owner
 from inventory.outside import references
+from inventory.signals import clients_admitted
 from inventory.states import Admission
 from providers.addresses import origin
 
@@ -65,6 +66,7 @@ def _let_in(clients: Clients, was: Admission, event: Event, *, actor: Actor, now
     leaving = ClientRemoval.objects.open().filter(client__in=[client.pk for client in moved]).select_related("client")
     if (removal := leaving.first()) is not None:
         raise RemovalUnderWay(removal.client)
+    clients_admitted.send(McpClient, clients=moved, actor=actor, now=now)
     return move(moved, Admission.ADMITTED, event, actor=actor, now=now, reason=reason)
 
 

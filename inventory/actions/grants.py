@@ -32,6 +32,7 @@ from inventory.errors import (
     OwnDraft,
 )
 from inventory.models import Grant, McpServer, Owner, Tool, Use
+from inventory.signals import grant_changed, grants_approved
 from inventory.states import ENDED, Admission
 
 LONGEST = timedelta(days=366)
@@ -162,6 +163,7 @@ def change_grant(
         subject=held,
         detail={"changed": changes, "needs_approval": held.approved_at is None, "reason": reason},
     )
+    grant_changed.send(Grant, grant=held, is_wider=is_wider, actor=actor, now=now)
     return True
 
 
@@ -207,6 +209,7 @@ def approve_grants(
     for grant in chosen:
         detail = {**_content(grant), "until": ends_at.isoformat(), "as_seen": as_seen, "reason": reason}
         record(Event.GRANT_APPROVED, actor=actor, subject=grant, detail=detail)
+    grants_approved.send(Grant, grants=chosen, actor=actor, now=now)
     return len(chosen)
 
 

@@ -65,14 +65,14 @@ def ask_again(*, now: datetime) -> int:
     for each in lapsed:
         by_terms.setdefault(known[each.pk], []).append(each)
     for (lead, answer), approvals in sorted(by_terms.items(), key=str):
-        _draft(approvals, lead, NoAnswer(answer), now)
+        _draft(approvals, lead, NoAnswer(answer or NoAnswer.ESCALATE), now)
     return len(lapsed)
 
 
 def _draft(approvals: Sequence[Approval], lead: Any, answer: NoAnswer, now: datetime) -> None:
     values: dict[str, Any] = {
         "name": f"Changed after approval, {now.day} {now:%B %Y}",
-        "description": "What was kept is not as it was then. Each item says what differs.",
+        "description": "What was approved is not as it was then. Each item says what differs.",
         "reviewed": sorted({each.kind for each in approvals}),
         "ids": [each.subject_id for each in approvals],
         "no_answer": answer,

@@ -1,4 +1,4 @@
-"""What was approved by a keep, exactly: it lapses once that is no longer what is there."""
+"""What was approved, exactly, by a keep, a grant or an admission: it lapses once that is no longer what is there."""
 
 import json
 from datetime import datetime
@@ -10,6 +10,7 @@ from django.db import models, transaction
 from django.db.models import Q
 
 from access.actors import Actor
+from inventory.models import Grant, McpClient
 from inventory.models.base import AnyOf, Row
 from reviews.models.items import ReviewItem
 from reviews.models.subjects import IDLE, digest, facts_of
@@ -20,16 +21,24 @@ class ApprovalQuerySet(models.QuerySet["Approval"]):
     def visible_to(self, actor: Actor) -> Self:
         if actor.sees_everything:
             return self
-        return self.filter(AnyOf("item_id", ReviewItem.objects.visible_to(actor)))
+        granted = Q(AnyOf("subject_id", Grant.objects.visible_to(actor)), kind=Reviewed.GRANT, item=None)
+        admitted = Q(AnyOf("subject_id", McpClient.objects.visible_to(actor)), kind=Reviewed.CLIENT, item=None)
+        return self.filter(Q(AnyOf("item_id", ReviewItem.objects.visible_to(actor))) | granted | admitted)
 
     def standing(self) -> Self:
         return self.filter(ended_at=None)
 
 
 class Approval(Row):
-    """That something was kept as it was then. One stands for a subject; the next keep takes its place."""
+    """That something was allowed as it was then. One stands for a subject; the next takes its place."""
 
-    item = models.ForeignKey(ReviewItem, models.PROTECT, related_name="+")
+    item = models.ForeignKey(
+        ReviewItem,
+        models.PROTECT,
+        null=True,
+        related_name="+",
+        help_text="Null: the grant itself was approved, or the client admitted.",
+    )
     kind = models.CharField(max_length=20, choices=Reviewed)
     subject_id = models.UUIDField(help_text="Of the credential, client, grant or server.")
     name = models.CharField(max_length=620)

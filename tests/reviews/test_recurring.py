@@ -4,7 +4,9 @@ from datetime import timedelta
 
 import pytest
 
-from inventory.models import Connection, Credential, Tool
+from inventory.actions.admission import admit
+from inventory.actions.grants import approve_grants, change_grant, definitions_of, seen
+from inventory.models import Connection, Credential, Grant, McpClient, McpServer, Tool
 from notifications.actions.recipients import keep_recipients
 from notifications.mail import rendered
 from notifications.models import Notice
@@ -98,6 +100,84 @@ def test_the_next_keep_takes_the_place_of_the_last(company: Company, kept: Crede
     submit(campaign, actor=company.otto.actor, now=company.now)
     assert Approval.objects.standing().get().item.campaign == campaign
     assert not Approval.objects.filter(is_lapsed=True).exists()
+
+
+# ── Approvals of grants and admissions ─────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def granted(company: Company) -> Grant:
+    """Approved for a client at a server with two tools."""
+    server = factories.server(name="github", iam_owner=company.otto.owner, connection=company.place)
+    factories.tool(server, "search")
+    factories.tool(server, "delete")
+    grant = factories.grant(
+        factories.client(name="cursor"), server, tools=["search"], scopes=["repo"], is_approved=False
+    )
+    approve(grant, company)
+    return grant
+
+
+def approve(grant: Grant, company: Company) -> None:
+    rows = Grant.objects.filter(pk=grant.pk)
+    as_seen = seen(rows, definitions_of([grant.server_id]))
+    ends_at = company.now + 30 * DAY
+    approve_grants(rows, as_seen=as_seen, ends_at=ends_at, actor=company.rui.actor, now=company.now, reason="asked")
+
+
+def change(grant: Grant, tools: list[str], company: Company) -> None:
+    grant.refresh_from_db()
+    change_grant(
+        grant, tools=tools, scopes=grant.scopes, resources=[], actor=company.rui.actor, now=company.now, reason="so"
+    )
+
+
+def test_an_approved_grant_is_bound_to_what_was_approved(company: Company, granted: Grant):
+    approval = Approval.objects.get()
+    assert (approval.kind, approval.subject_id, approval.item) == ("grant", granted.pk, None)
+    assert approval.approved_by == company.rui.actor.label
+    assert {"owner", "environment", "scopes", "tools", "granted", "authentication"} <= set(approval.bound)
+    assert ask_again(now=company.now) == 0
+
+
+def test_the_approval_of_a_grant_lapses_when_its_server_changes(company: Company, granted: Grant):
+    McpServer.objects.update(authentication="oauth")
+    assert ask_again(now=company.now) == 1
+    assert set(Approval.objects.get().difference) == {"authentication"}
+    assert launch_drafts(now=company.now) == 1
+    assert item_of(Campaign.objects.get()).grant == granted
+
+
+def test_a_grant_that_is_narrowed_stays_approved(company: Company, granted: Grant):
+    change(granted, [], company)
+    assert ask_again(now=company.now) == 0
+    assert Approval.objects.standing().get().bound["granted"] == []
+
+
+def test_narrowing_a_grant_hides_no_other_change(company: Company, granted: Grant):
+    McpServer.objects.update(authentication="oauth")
+    change(granted, [], company)
+    assert ask_again(now=company.now) == 1
+
+
+def test_a_grant_that_is_widened_is_a_draft_and_stands_for_nothing(company: Company, granted: Grant):
+    change(granted, ["delete", "search"], company)
+    assert not Approval.objects.standing().exists()
+    assert not Approval.objects.filter(is_lapsed=True).exists()
+
+
+def test_a_client_that_is_admitted_is_bound_to_its_registration(company: Company):
+    client = factories.client(registration="dynamic", admission="quarantined", redirect_uris=["https://a.example/cb"])
+    admit(McpClient.objects.all(), actor=company.rui.actor, now=company.now, reason="known")
+    assert Approval.objects.get().subject_id == client.pk
+    McpClient.objects.update(redirect_uris=["https://b.example/cb"])
+    assert ask_again(now=company.now) == 1
+    assert Approval.objects.get().difference == {"redirect_uris": [["https://a.example/cb"], ["https://b.example/cb"]]}
+
+
+def test_what_was_granted_is_seen_by_whoever_sees_the_grant(company: Company, granted: Grant):
+    assert Approval.objects.visible_to(company.otto.actor).exists()
+    assert not Approval.objects.visible_to(company.dana.actor).exists()
 
 
 # ── Campaigns that come back ───────────────────────────────────────────────────────────────────
