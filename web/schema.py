@@ -162,4 +162,6 @@ class ReadSchema(AutoSchema):
         if self.write.status == NO_CONTENT:
             done = {}
         bodies[str(self.write.status)] = {**done, "description": re.sub(r"\.$", "", self.get_summary())}
+        if self.write.status == 200:
+            bodies["204"] = {"description": "Done, and the caller may not see it any more"}
         return bodies

@@ -75,17 +75,20 @@ class WritingViewSet(ReadOnlyViewSet):
                 if kept is not None and is_replay:
                     return _answer(kept.status, kept.body, kept.location, is_replay=True)
                 row = method(self, *([self.found(kwargs["id"])] if kwargs else []), given)
-                text = "" if mark.status == NO_CONTENT else self.one(row.pk, self.shape.names()) or ""
+                said = None if mark.status == NO_CONTENT else self.one(row.pk, self.shape.names())
+                # Whoever gave something away sees it no more: it was done, and there is nothing to show for it.
+                status = NO_CONTENT if said is None and mark.status != CREATED else mark.status
+                text = said or ""
                 at = f"{self.root}{self.serializer_class.noun}/{row.pk}/" if mark.status == CREATED else ""
                 if kept is not None:
-                    kept.status, kept.body, kept.location = mark.status, text, at
+                    kept.status, kept.body, kept.location = status, text, at
                     kept.save()
         except KeyReused as exc:
             return problem(422, str(exc))
         except tuple(self.refusals) as exc:
-            status = next(status for kind, status in self.refusals.items() if isinstance(exc, kind))
-            return problem(status, str(exc))
-        return _answer(mark.status, text, at)
+            refused_as = next(status for kind, status in self.refusals.items() if isinstance(exc, kind))
+            return problem(refused_as, str(exc))
+        return _answer(status, text, at)
 
     def found(self, pk: Any) -> models.Model:
         row: models.Model | None = self.get_queryset().filter(pk=pk).first()
@@ -138,6 +141,8 @@ def _kept(request: Request, actor: Any, key: str, *, now: datetime) -> tuple[Kep
 
 def _answer(status: int, text: str, location: str, *, is_replay: bool = False) -> HttpResponse:
     response = HttpResponse(text.encode(), status=status, content_type="application/json")
+    if status == NO_CONTENT:
+        del response["Content-Type"]
     response["Cache-Control"] = "no-store"
     if location:
         response["Location"] = location
