@@ -20,11 +20,13 @@ from lifecycle.errors import HoldsSecret, LifecycleError, ReasonMissing
 from lifecycle.serializers import ReasonBody
 from reviews import filters, serializers
 from reviews.actions import campaigns, decisions, signing
+from reviews.actions.reminding import remind_by_hand
 from reviews.errors import (
     CampaignRefused,
     ItemNotVisible,
     NotAPerson,
     NotAReviewer,
+    NotTheLead,
     NotYourItem,
     OwnDelegate,
     OwnItem,
@@ -50,6 +52,7 @@ REFUSALS: Mapping[type[Exception], int] = {
     NotAReviewer: 403,
     NotAPerson: 403,
     NotYourItem: 403,
+    NotTheLead: 403,
     OwnItem: 403,
     OwnDelegate: 403,
     SameChain: 403,
@@ -79,7 +82,7 @@ class CampaignViewSet(WritingViewSet):
     orderings = (ARRIVAL, Ordering("due_at", ("due_at",)))
     rights: ClassVar = {
         "*": Right.RUN_CAMPAIGN,
-        **dict.fromkeys(("decide", "submit", "attest", "sign"), Right.REVIEW),
+        **dict.fromkeys(("decide", "submit", "attest", "sign", "remind"), Right.REVIEW),
     }
     refusals = REFUSALS
     verbs: ClassVar = {
@@ -88,6 +91,7 @@ class CampaignViewSet(WritingViewSet):
         "accept-stale": "accept_stale",
         "launch": "launch",
         "due": "due",
+        "remind": "remind",
         "cancel": "cancel",
         "decide": "decide",
         "submit": "submit",
@@ -139,6 +143,11 @@ class CampaignViewSet(WritingViewSet):
     def due(self, row: Campaign, given: Mapping[str, Any]) -> Campaign:
         asked = {"actor": self.actor, "now": timezone.now(), "reason": given["reason"]}
         campaigns.change_due(row, given["due_at"], **asked)
+        return row
+
+    @writes(serializers.NoBody, "Tell whom a campaign waits for, once a day; for its lead and for reviewers.")
+    def remind(self, row: Campaign, given: Mapping[str, Any]) -> Campaign:
+        remind_by_hand(row, actor=self.actor, now=timezone.now())
         return row
 
     @writes(ReasonBody, "End a campaign unsigned.")

@@ -1,6 +1,7 @@
 """What access reviews refuse, with a message that is safe to show and says what to do."""
 
 from collections.abc import Iterable
+from datetime import datetime
 
 
 class ReviewError(Exception):
@@ -169,3 +170,20 @@ class StatementMissing(ReviewError):
 
 class DueRefused(ReviewError):
     """A campaign is due after now, and within two years."""
+
+
+class NotTheLead(ReviewError):
+    """Whoever leads a campaign reminds its reviewers, or a reviewer does."""
+
+
+class RemindedToday(ReviewError):
+    def __init__(self, at: datetime) -> None:
+        super().__init__(f"They were reminded at {at:%H:%M} UTC on {at.day} {at:%B}. Once a day is enough.")
+
+
+class MailIsOff(ReviewError):
+    """No mail server is set up, so nobody can be told."""
+
+
+class NobodyToRemind(ReviewError):
+    """Nobody it waits for gets mails about reviews: they have no address, or chose to get none."""

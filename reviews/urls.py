@@ -20,6 +20,7 @@ urlpatterns: list[URLPattern] = [
     path("campaigns/<uuid:pk>/launch/", campaigns.campaign_launch, name="campaign_launch"),
     path("campaigns/<uuid:pk>/accept-stale/", campaigns.campaign_accept_stale, name="campaign_accept_stale"),
     path("campaigns/<uuid:pk>/due/", campaigns.campaign_due, name="campaign_due"),
+    path("campaigns/<uuid:pk>/remind/", campaigns.campaign_remind, name="campaign_remind"),
     path("campaigns/<uuid:pk>/cancel/", campaigns.campaign_cancel, name="campaign_cancel"),
     path("campaigns/<uuid:pk>/attest/", campaigns.campaign_attest, name="campaign_attest"),
     path("campaigns/<uuid:pk>/sign/", campaigns.campaign_sign, name="campaign_sign"),

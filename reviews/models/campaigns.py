@@ -113,6 +113,9 @@ class Campaign(Row):
     reminded = models.PositiveSmallIntegerField(
         null=True, blank=True, editable=False, help_text="Of how many days before the date reviewers were reminded."
     )
+    reminded_at = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="When somebody last reminded its reviewers by hand."
+    )
     ended_at = models.DateTimeField(null=True, blank=True)
     ended_reason = models.TextField(blank=True)
     signed_by = models.CharField(max_length=200, blank=True)

@@ -21,6 +21,7 @@ from inventory.models import Owner
 from inventory.views.questions import REFUSED, Question, ask, go, is_decided
 from lifecycle.errors import LifecycleError
 from reviews.actions import campaigns, signing
+from reviews.actions.reminding import remind_by_hand
 from reviews.errors import CampaignRefused, ReviewError
 from reviews.filters import CampaignFilter
 from reviews.forms import CampaignForm, DueForm, StatementForm
@@ -152,6 +153,7 @@ def campaign_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
         "may_run": may_run,
         "may_review": actor.may(Right.REVIEW),
         "may_sign": is_lead or actor.may_everywhere(Right.REVIEW),
+        "may_remind": is_lead or may_run,
         "is_late": campaign.is_running and campaign.due_at < now,
     }
     if campaign.state == CampaignState.DRAFT:
@@ -288,6 +290,30 @@ def campaign_due(request: HttpRequest, pk: UUID) -> HttpResponse:
 
     text = "Items that nobody decided move with it, and their reviewers are reminded anew."
     return _asked(request, campaign, form, act, title="Move the date", text=text, submit="Move the date")
+
+
+@require_http_methods(METHODS)
+@requires(Right.REVIEW)
+def campaign_remind(request: HttpRequest, pk: UUID) -> HttpResponse:
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    campaign = _campaign(request, pk)
+
+    def act(_: dict[str, Any]) -> str:
+        told = remind_by_hand(campaign, actor=actor, now=timezone.now())
+        return f"{plural(told, 'reviewer')} told by mail."
+
+    text = "Everybody it waits for is told by mail how much, until when, and where. Once a day."
+    last = [("Reminded last", f"{campaign.reminded_at:%-d %B %Y, %H:%M} UTC")] if campaign.reminded_at else []
+    return _asked(
+        request,
+        campaign,
+        forms.Form(_data(request)),
+        act,
+        title="Remind its reviewers",
+        text=text,
+        submit="Remind them",
+        facts=last,
+    )
 
 
 @require_http_methods(METHODS)

@@ -118,9 +118,29 @@ def test_a_part_is_delegated_with_its_trace(reviewer: Caller, otto: tuple[Owner,
     dana = factories.owner(name="Dana", user=person("dana", Role.OWNER)[0])
     item = ReviewItem.objects.get(campaign=launched(reviewer)["id"])
     at = f"review-items/{item.pk}/delegate/"
-    assert otto[1].post(at, {"to": str(dana.pk), "reason": "On leave"}).status_code in {200, 404}
+    answer = otto[1].post(at, {"to": str(dana.pk), "reason": "On leave"})
+    assert (answer.status_code, answer.content) == (204, b"")  # it is not Otto's to see any more
     (trace,) = reviewer.json("review-delegations/")["results"]
     assert (trace["from_owner"]["display"], trace["to_owner"]["display"]) == ("Otto", "Dana")
+
+
+def test_a_part_that_was_given_away_is_answered_the_same_when_it_is_asked_again(
+    reviewer: Caller, otto: tuple[Owner, Caller]
+):
+    of_a_team(otto[0])
+    dana = factories.owner(name="Dana", user=person("dana", Role.OWNER)[0])
+    item = ReviewItem.objects.get(campaign=launched(reviewer)["id"])
+    body = {"to": str(dana.pk), "reason": "On leave"}
+    answers = [otto[1].post(f"review-items/{item.pk}/delegate/", body, **{"Idempotency-Key": "away"}) for _ in range(2)]
+    assert [each.status_code for each in answers] == [204, 204]
+    assert reviewer.json("review-delegations/")["results"][1:] == []
+
+
+def test_only_who_sees_a_campaign_through_reminds(reviewer: Caller, otto: tuple[Owner, Caller]):
+    of_a_team(otto[0])
+    said = launched(reviewer)
+    problem_of(otto[1].post(f"campaigns/{said['id']}/remind/"), 403)
+    assert "mail server" in problem_of(reviewer.post(f"campaigns/{said['id']}/remind/"), 409)["detail"]
 
 
 def test_a_version_that_is_not_the_newest_is_refused(reviewer: Caller, otto: tuple[Owner, Caller]):

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from audit.models import AuditEntry
 from inventory.actions.admission import admit
 from inventory.actions.grants import approve_grants, change_grant, definitions_of, seen
 from inventory.models import Connection, Credential, Grant, McpClient, McpServer, Tool
@@ -12,7 +13,8 @@ from notifications.mail import rendered
 from notifications.models import Notice
 from reviews.actions.decisions import decide, submit
 from reviews.actions.recurring import ask_again, draft_due, launch_drafts
-from reviews.actions.reminding import remind
+from reviews.actions.reminding import remind, remind_by_hand
+from reviews.errors import NobodyToRemind, NotTheLead, RemindedToday
 from reviews.models import Approval, Campaign, ReviewItem
 from reviews.states import CampaignState, Origin, What
 from tests import factories
@@ -253,3 +255,45 @@ def test_who_has_decided_is_not_reminded(company: Company, mail_is_on: None):
     decide([item_of(campaign).pk], What.KEEP, actor=company.mira.actor, now=company.now)
     submit(campaign, actor=company.mira.actor, now=company.now)
     assert remind(now=company.pass_by(24 * DAY)) == 1
+
+
+def test_what_they_are_told_leads_to_what_is_theirs_in_that_campaign(company: Company, mail_is_on: None):
+    company.credential()
+    keep_recipients(NOW)
+    campaign = company.launch()
+    remind(now=company.now)
+    mail = rendered(Notice.objects.first())
+    address = f"https://keyreeve.halden.example/reviews/{campaign.pk}/?mine=true"
+    assert address in str(mail.body)
+    assert f'href="{address}"' in str(mail.alternatives[0][0])
+
+
+def test_its_lead_reminds_once_a_day_whom_it_waits_for(company: Company, mail_is_on: None):
+    company.credential()
+    keep_recipients(NOW)
+    campaign = company.launch()
+    remind(now=company.now)
+    told = remind_by_hand(campaign, actor=company.lea.actor, now=company.pass_by(DAY))
+    assert told == 2
+    assert "Lea reminds you" in str(rendered(Notice.objects.order_by("pk").last()).body)
+    with pytest.raises(RemindedToday, match=r"12:00 UTC on 2 June"):
+        remind_by_hand(campaign, actor=company.rui.actor, now=company.pass_by(DAY - timedelta(minutes=1)))
+    assert remind_by_hand(campaign, actor=company.rui.actor, now=company.pass_by(timedelta(minutes=1))) == 2
+    entries = AuditEntry.objects.filter(event="campaign.reminded", actor_kind="user")
+    assert [each.detail for each in entries] == [{"reviewers": 2}] * 2
+
+
+def test_a_reviewer_of_its_items_reminds_nobody(company: Company, mail_is_on: None):
+    company.credential()
+    campaign = company.launch()
+    with pytest.raises(NotTheLead):
+        remind_by_hand(campaign, actor=company.mira.actor, now=company.now)
+
+
+def test_where_nobody_gets_mails_the_reminder_is_refused(company: Company, mail_is_on: None):
+    company.credential()
+    campaign = company.launch()
+    with pytest.raises(NobodyToRemind):
+        remind_by_hand(campaign, actor=company.lea.actor, now=company.now)
+    campaign.refresh_from_db()
+    assert campaign.reminded_at is None

@@ -169,3 +169,13 @@ def test_no_page_of_campaigns_asks_more_than_twelve_times(company, draft):
         ) as asked:
             assert lea.get(address).status_code == 200
         assert len(asked) <= 12, (address, [each["sql"][:120] for each in asked])
+
+
+def test_the_page_offers_to_remind_while_something_waits_and_says_why_it_did_not(company):
+    company.credential(name="deploy")
+    campaign = company.launch()
+    lea = as_(company.lea)
+    assert f"/campaigns/{campaign.pk}/remind/" in lea.get(f"/campaigns/{campaign.pk}/").content.decode()
+    answer = lea.post(f"/campaigns/{campaign.pk}/remind/", DECIDED)
+    assert answer.status_code == 422
+    assert "No mail server is set up" in text(answer)
