@@ -24,6 +24,7 @@ from psycopg.conninfo import conninfo_to_dict
 from config.embedded import BIN, EmbeddedPostgres
 from config.errors import CannotBackUp, CannotRestore
 from config.home import ensure_home, sole_use
+from config.roles import OWNER, divide
 
 FORMAT = 1
 MANIFEST, DUMP, KEYS = "manifest.json", "database.dump", "keys"
@@ -113,6 +114,7 @@ def restore(conninfo: str, folder: Path, *, home: Path) -> Backup:
     """Bring a backup into an empty database, and its keys into a home that has none. Raises CannotRestore.
 
     Either everything is there afterwards or nothing; the rows are counted, and must be as many as were backed up.
+    Whoever restores owns everything; what other roles may do is in no backup.
     """
     made = read(folder)
     held = [name for name in made.keys if _differs(folder / KEYS / name, home / name)]
@@ -136,7 +138,7 @@ def restore(conninfo: str, folder: Path, *, home: Path) -> Backup:
 
 @contextmanager
 def reached(database_url: str, data: Path, *, home: Path, is_alone: bool) -> Iterator[str]:
-    """The address of Keyreeve's database: that which it was given, or the embedded one, started where it does not run.
+    """Keyreeve's database by one who may read all of it: as it was given, or the embedded one, started for this.
 
     `is_alone` is for who must not share the embedded one with a Keyreeve that is running. Raises CannotStart.
     """
@@ -151,7 +153,8 @@ def reached(database_url: str, data: Path, *, home: Path, is_alone: bool) -> Ite
     with sole_use(home):
         embedded.start()
         try:
-            yield embedded.conninfo()
+            divide(embedded.conninfo())
+            yield embedded.conninfo(user=OWNER)
         finally:
             embedded.stop()
 

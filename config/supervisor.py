@@ -20,6 +20,8 @@ MARK = "KEYREEVE_SUPERVISED"
 LONGEST_PAUSE = 30.0  # seconds between two tries
 LEFTOVER_GRACE = 5.0  # seconds that what a killed supervisor left behind gets to end
 SETTLED = 60.0  # seconds after which a part that ran counts as sound
+# What no part needs to know: who owns the tables.
+KEPT_BACK = ("KEYREEVE_MIGRATION_DATABASE_URL", "KEYREEVE_MIGRATION_DATABASE_URL_FILE")
 LARGEST_LOG = 2**20  # bytes; a larger one is put aside at the next start
 
 
@@ -97,7 +99,8 @@ class Supervisor:
         self.logs = home / "log"
         self.say = say
         self.stop_request = stop
-        self.environment = {**os.environ, MARK: str(home), "KEYREEVE_HOME": str(home), "PYTHONUNBUFFERED": "1"}
+        given = {name: value for name, value in os.environ.items() if name not in KEPT_BACK}
+        self.environment = {**given, MARK: str(home), "KEYREEVE_HOME": str(home), "PYTHONUNBUFFERED": "1"}
 
     def start(self) -> None:
         self.logs.mkdir(mode=0o700, exist_ok=True)

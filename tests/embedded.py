@@ -20,8 +20,10 @@ import psutil
 import psycopg
 import pytest
 
-from config.embedded import SERVER_USER, EmbeddedPostgres, install_queues
+from config.embedded import SERVER_USER, EmbeddedPostgres
 from config.home import is_root
+from config.queues import install_queues
+from config.roles import APPLICATION, divide
 
 PREFIX = "krt-"
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "200"}
@@ -33,7 +35,9 @@ ENVIRONMENT = {
 }
 ROOT = Path(__file__).parents[1]
 # What the tables and the rows in them come from: another content of these is migrated anew.
-SOURCES = ("*/migrations/*.py", "lifecycle/rules/*.py", "inventory/models/base.py", "config/embedded.py")
+SOURCES = (
+    "*/migrations/*.py", "lifecycle/rules/*.py", "inventory/models/base.py", "config/queues.py", "config/roles.py",
+)  # fmt: skip
 PINNED = ROOT / "requirements" / "dev.txt"
 TEMPLATE_LOCK = 7_260_551_444
 STRICT = os.environ.get("KEYREEVE_STRICT") == "1"
@@ -148,7 +152,11 @@ def migrated_template() -> None:
 
 def migrate(postgres: EmbeddedPostgres) -> None:
     """In a process of its own: the history of every model is gone from memory with it."""
-    environment = {**os.environ, "DATABASE_URL": f"postgresql://postgres@/filling?host={postgres.folder}"}
+    urls = {
+        "KEYREEVE_MIGRATION_DATABASE_URL": f"postgresql://postgres@/filling?host={postgres.folder}",
+        "DATABASE_URL": f"postgresql://{APPLICATION}@/filling?host={postgres.folder}",
+    }
+    environment = {**os.environ, **urls}
     command = [sys.executable, "manage.py", "migrate", "--no-input", "-v", "0"]
     subprocess.run(command, cwd=ROOT, env=environment, check=True)
 
@@ -161,6 +169,7 @@ def pytest_load_initial_conftests() -> Iterator[None]:
         postgres = server(home / "pg")
         atexit.register(end, postgres)  # also where pytest gives up before the first test
         postgres.start()
+        divide(postgres.conninfo())
         install_queues(postgres.conninfo())
         os.environ.update(ENVIRONMENT)
         (home / "static").mkdir()

@@ -13,9 +13,10 @@ import psutil
 import psycopg
 import pytest
 
-from config.embedded import EmbeddedPostgres, check_server, install_queues
+from config.embedded import EmbeddedPostgres, check_server
 from config.errors import CannotStart
 from config.home import is_root
+from config.queues import install_queues
 from tests.embedded import FAST, end, short_folder
 
 
@@ -180,7 +181,7 @@ def test_values_do_not_reach_the_log(postgres):
 
 def test_the_queues_schema_is_installed_once_by_whoever_comes_first(postgres):
     postgres.start()
-    code = f"from config.embedded import install_queues; install_queues({postgres.conninfo()!r})"
+    code = f"from config.queues import install_queues; install_queues({postgres.conninfo()!r})"
     folder = Path(__file__).parents[2]
     racers = [subprocess.Popen([sys.executable, "-c", code], cwd=folder) for _ in range(2)]
     assert [racer.wait() for racer in racers] == [0, 0]

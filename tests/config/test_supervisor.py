@@ -126,3 +126,12 @@ def test_the_first_signal_ends_the_run_and_the_second_hurries():
             signal.raise_signal(signal.SIGTERM)
         signal.raise_signal(signal.SIGINT)
         assert request.in_a_hurry
+
+
+def test_no_part_is_told_who_owns_the_tables(supervise, home, monkeypatch):
+    for name in ("KEYREEVE_MIGRATION_DATABASE_URL", "KEYREEVE_MIGRATION_DATABASE_URL_FILE", "KEYREEVE_OTHER"):
+        monkeypatch.setenv(name, "given")
+    one = supervise(Part("sleeper", SLEEP))
+    part = psutil.Process(one.parts[0].process.pid)
+    until(lambda: "KEYREEVE_OTHER" in part.environ())
+    assert [name for name in part.environ() if name.startswith("KEYREEVE_MIGRATION")] == []

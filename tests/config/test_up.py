@@ -14,9 +14,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
+import psycopg
 import pytest
 
 from config.embedded import EmbeddedPostgres
+from config.roles import APPLICATION
 from config.supervisor import end_leftovers
 from tests.config.test_supervisor import marked
 from tests.embedded import short_folder
@@ -58,7 +60,7 @@ class Keyreeve:
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
-        end = time.monotonic() + 60
+        end = time.monotonic() + 180
         while RUNNING not in self.said():
             assert process.poll() is None, self.said()
             assert time.monotonic() < end, self.said()
@@ -88,6 +90,12 @@ class Keyreeve:
         )
         return done.returncode, done.stderr
 
+    def roles(self) -> set[str]:
+        """By which roles anybody is connected to the database."""
+        with psycopg.connect(EmbeddedPostgres(self.home / "data" / "pg").conninfo("postgres")) as session:
+            found = session.execute("SELECT usename FROM pg_stat_activity WHERE datname = 'keyreeve'").fetchall()
+        return {name for (name,) in found}
+
     def remains(self) -> list[psutil.Process]:
         """Whatever still runs from the folder, parts and database alike."""
         database = EmbeddedPostgres(self.home / "data" / "pg")
@@ -111,6 +119,8 @@ def test_an_empty_folder_becomes_a_running_keyreeve_and_ends_without_a_trace(key
     process = keyreeve.start()
     assert keyreeve.get("/healthz") == keyreeve.get("/readyz") == 200
     assert "1 server, 1 client, 1 credential" in keyreeve.said()
+
+    assert keyreeve.roles() == {APPLICATION}
 
     path = re.search(r"/sign-in/\?\S+", keyreeve.said())
     assert path is not None

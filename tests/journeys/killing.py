@@ -69,7 +69,7 @@ def ringing(broker: str) -> Iterator[subprocess.Popen[str]]:
     )
     environment = {
         **os.environ,
-        "DATABASE_URL": f"postgresql://postgres@/{known['NAME']}?host={known['HOST']}",
+        "DATABASE_URL": f"postgresql://keyreeve_app@/{known['NAME']}?host={known['HOST']}",
         "KEYREEVE_BROKER_URL": broker,
         "DJANGO_SETTINGS_MODULE": "config.settings",
     }

@@ -118,7 +118,7 @@ def worker(
 ) -> Iterator[subprocess.Popen[bytes]]:
     known = database.settings_dict
     environment = {
-        "DATABASE_URL": f"postgresql://postgres@/{known['NAME']}?host={known['HOST']}",
+        "DATABASE_URL": f"postgresql://keyreeve_app@/{known['NAME']}?host={known['HOST']}",
         "KEYREEVE_BROKER_URL": broker,
         "KEYREEVE_SCANNER_CACHE": str(settings.SCANNER_CACHE_DIR),
     }
@@ -137,7 +137,7 @@ def ring(broker: str) -> None:
     )
     environment = {
         **os.environ,
-        "DATABASE_URL": f"postgresql://postgres@/{known['NAME']}?host={known['HOST']}",
+        "DATABASE_URL": f"postgresql://keyreeve_app@/{known['NAME']}?host={known['HOST']}",
         "KEYREEVE_BROKER_URL": broker,
         "DJANGO_SETTINGS_MODULE": "config.settings",
     }
@@ -204,7 +204,7 @@ def test_a_run_whose_worker_is_killed_is_begun_and_never_ended(connection: Conne
 @pytest.mark.long
 def test_a_beat_declares_the_timetable_when_it_starts(tmp_path: Path) -> None:
     known = database.settings_dict
-    environment = {"DATABASE_URL": f"postgresql://postgres@/{known['NAME']}?host={known['HOST']}"}
+    environment = {"DATABASE_URL": f"postgresql://keyreeve_app@/{known['NAME']}?host={known['HOST']}"}
     command = [sys.executable, "-m", "celery", "-A", "config", "beat", "--pidfile=", "-s", str(tmp_path / "beat")]
     with process(command, tmp_path / "beat.log", **environment):
         until(lambda: ScheduledJob.objects.count() == len(BEATS), "the timetable is declared")

@@ -26,7 +26,8 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         home, folder = settings.KEYREEVE_HOME, options["folder"]
         try:
-            with reached(settings.DATABASE_URL, settings.EMBEDDED_DATA_DIR, home=home, is_alone=False) as conninfo:
+            url = settings.MIGRATION_DATABASE_URL or settings.DATABASE_URL
+            with reached(url, settings.EMBEDDED_DATA_DIR, home=home, is_alone=False) as conninfo:
                 made = back_up(
                     conninfo,
                     folder,

@@ -11,6 +11,7 @@ from django.db import connections
 
 from config.backup import reached, restore
 from config.errors import CannotRestore, CannotStart
+from config.ownership import grant
 from web.wording import plural
 
 
@@ -24,8 +25,10 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         home, folder = settings.KEYREEVE_HOME, options["folder"]
         try:
-            with reached(settings.DATABASE_URL, settings.EMBEDDED_DATA_DIR, home=home, is_alone=True) as conninfo:
+            url = settings.MIGRATION_DATABASE_URL or settings.DATABASE_URL
+            with reached(url, settings.EMBEDDED_DATA_DIR, home=home, is_alone=True) as conninfo:
                 made = restore(conninfo, folder, home=home)
+                grant()
                 self.stdout.write(f"{plural(made.rows, 'row')} of {plural(len(made.counts), 'table')} are back.")
                 try:
                     call_command("verify_audit", stdout=self.stdout, stderr=self.stderr)

@@ -19,11 +19,13 @@ from rich.markup import escape
 from access.actors import Actor
 from access.models import User
 from access.roles import Role
-from config import checks, embedded, heartbeats, navigation
+from config import checks, embedded, heartbeats, navigation, roles
 from config.actions import ensure_administrator, issue_sign_in_link
 from config.addresses import base_url, host_name, link_life
 from config.errors import CannotStart
 from config.home import ensure_home, ensure_secret_key, sole_use
+from config.ownership import grant
+from config.queues import install_queues
 from config.statics import ensure_collected
 from config.supervisor import Part, StopRequest, Supervisor, end_leftovers
 from inventory.discovery.keys import create_fingerprint_key
@@ -164,17 +166,19 @@ class Command(BaseCommand):
         """The embedded server, or None where DATABASE_URL names one."""
         database = None
         if settings.DATABASE_URL:
-            conninfo = settings.DATABASE_URL
-            embedded.check_server(conninfo)
+            embedded.check_server(settings.DATABASE_URL)
+            conninfo = settings.MIGRATION_DATABASE_URL or settings.DATABASE_URL
         else:
             database = embedded.EmbeddedPostgres(settings.EMBEDDED_DATA_DIR)
-            conninfo = database.conninfo()
+            conninfo = settings.OWNER_CONNINFO
             ending.callback(database.stop)
             if database.start():
                 self.say("Its database was still running and is used again.")
+            roles.divide(database.conninfo())
         ending.callback(leave_database)
         if not settings.BROKER_URL:
-            embedded.install_queues(conninfo)
+            install_queues(conninfo)
+        grant()
         return database
 
     def tend_database(self, database: embedded.EmbeddedPostgres) -> None:
