@@ -79,14 +79,38 @@
   const rows = () => $$("[data-row]").filter((row) => row.offsetParent !== null);
   const cursor = () => $("[data-row].cursor");
   const place = (row) => { if (row !== cursor()) { cursor()?.classList.remove("cursor"); row.classList.add("cursor"); } };
-  const move = (step) => {
-    const all = rows();
-    if (!all.length) return;
-    const row = all[Math.min(Math.max(all.indexOf(cursor()) + step, 0), all.length - 1)];
+  const stand = (row) => {
     place(row);
     ($("th a, a.what, a, button", row) ?? row).focus({ preventScroll: true });
     row.scrollIntoView({ block: "nearest" });
   };
+  const move = (step, mayTurn) => {
+    const all = rows();
+    if (!all.length) return;
+    const to = all.indexOf(cursor()) + step;
+    if (mayTurn && (to < 0 || to >= all.length) && turn(step)) return;
+    stand(all[Math.min(Math.max(to, 0), all.length - 1)]);
+  };
+  /* Past the last row of a page comes the first of the next. */
+  let turned = 0;
+  const turn = (step) => {
+    const link = $(step > 0 ? "a#page-later" : "a#page-earlier");
+    if (!link || !cursor()) return false;
+    turned = step;
+    link.click();
+    return true;
+  };
+  /* While a decision or the next page is on its way, keys wait, and none of them meets another row than it was meant for. */
+  let isUnderWay = false;
+  let ahead = [];
+  const decided = [];
+  const wait = () => { isUnderWay = true; };
+  const carryOn = () => {
+    isUnderWay = false;
+    while (ahead.length && !isUnderWay && !$("dialog:modal")) act({ key: ahead.shift(), target: document.activeElement });
+    if (!isUnderWay) ahead = [];
+  };
+  const forget = () => { isUnderWay = false; ahead = []; turned = 0; };
   document.addEventListener("focusin", (event) => {
     const row = event.target.closest?.("[data-row]");
     if (row) place(row);
@@ -105,11 +129,17 @@
   document.addEventListener("keydown", (event) => {
     if (event.key === "Escape") {
       if ($("details.menu[open]")) { const menu = $("details.menu[open]"); closeMenus(); $("summary", menu).focus(); }
+      else if (event.target.closest?.(".decide input")) event.target.blur(); /* a reason is written: the next key decides */
       else if (!$("dialog[open]") && $(".pick:checked")) clearPicks();
       return;
     }
     if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
     if (isTyping(event.target) || $("dialog:modal") || !keysOn()) return;
+    if (isUnderWay && (event.key.length === 1 || event.key === "Enter")) {
+      event.preventDefault();
+      if (!event.repeat) ahead.push(event.key);
+      return;
+    }
     const used = act(event);
     if (used) event.preventDefault();
   });
@@ -123,14 +153,19 @@
     if (key === "g") { going = Date.now(); return true; }
     if (key === "/") { open($("#palette")); return true; }
     if (key === "?") { open($("#keys")); return true; }
-    if ((key === "j" || key === "k") && (rows().length || !$(".decide"))) { move(key === "j" ? 1 : -1); return true; }
+    if ((key === "j" || key === "k") && (rows().length || !$(".decide"))) { move(key === "j" ? 1 : -1, !event.repeat); return true; }
     const row = cursor();
     const box = row && $(".pick", row);
     if (key === "x" && box) { box.checked = !box.checked; lastPicked = box; markPicks(); return true; }
     if (key === "X" && box) { pickUpTo(box); return true; }
+    if (key === "*" && $("[data-pick-all]")) { $("[data-pick-all]").click(); return true; }
     if (key === "Enter" && row && event.target.closest("a, button, summary, label, input") === null) { $("th a, a.what, a", row)?.click(); return true; }
     const usual = key === "Enter" && event.target === document.body && $(".decide [data-usual]");
     if (usual) { usual.click(); return true; }
+    if (key === "u" && decided.length && !keyed(key)) { /* the last one, wherever the cursor has gone since */
+      const last = document.getElementById(`decision-${decided.pop()}`)?.closest("[data-row]");
+      if (last) stand(last);
+    }
     const target = key.length === 1 && key !== " " && keyed(key);
     if (target) { target.focus({ preventScroll: true }); target.click(); return true; } /* a dialog gives the focus back to it */
     return false;
@@ -206,18 +241,23 @@
   /* htmx: say that something loads, keep the focus, open a dialog that was fetched. */
   const comesByItself = (event) => event.detail.elt?.matches?.("[data-live]");
   document.addEventListener("htmx:beforeRequest", (event) => {
+    if (turned || event.detail.elt.closest?.(".decision")) wait();
     if (comesByItself(event) && $("details.menu[open]", event.detail.elt)) { event.preventDefault(); return; } /* somebody chooses */
     event.detail.target.setAttribute?.("aria-busy", "true");
   });
-  document.addEventListener("htmx:afterRequest", (event) => event.detail.target.removeAttribute?.("aria-busy"));
+  document.addEventListener("htmx:afterRequest", (event) => {
+    event.detail.target.removeAttribute?.("aria-busy");
+    if (!event.detail.successful) forget();
+  });
   $("#dialog-slot")?.addEventListener("close", (event) => event.target.remove(), true);
   document.addEventListener("htmx:afterSettle", (event) => {
     const fragment = event.detail.elt;
     if (fragment.closest?.("#palette, [data-live]")) return;
     const slot = $("#dialog-slot");
     const fetched = slot && $("dialog:not([open])", slot);
-    if (fetched) { open(fetched); return; }
+    if (fetched) { forget(); open(fetched); return; }
     markPicks();
+    if (turned && rows().length) { stand(rows().at(turned > 0 ? 0 : -1)); turned = 0; carryOn(); return; }
     if (!event.detail.requestConfig?.triggeringEvent) return; /* it came by itself: whoever reads stays where they are */
     const faults = $("[role=alert]", fragment);
     if (faults) { faults.tabIndex = -1; faults.focus(); return; }
@@ -231,7 +271,12 @@
   document.addEventListener("decided", (event) => {
     $("#dialog-slot dialog[open]")?.close();
     const row = document.getElementById(`decision-${event.detail.id}`)?.closest("[data-row]");
-    if (row) { place(row); move(event.detail.step); }
+    if (row) {
+      if (event.detail.step) decided.push(event.detail.id);
+      place(row);
+      move(event.detail.step, true);
+    }
+    if (!turned) carryOn();
   });
   document.addEventListener("htmx:responseError", (event) => {
     const template = $("#fault");

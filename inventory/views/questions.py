@@ -38,6 +38,7 @@ class Question:
 
 def ask(request: HttpRequest, question: Question) -> HttpResponse:
     """Show the question; with status 422 when what was typed was refused."""
+    question.form.auto_id = "asked_%s"  # the page below a dialog may have a filter of the same name
     return render_page_or_fragment(
         request,
         "inventory/question.html",

@@ -3,12 +3,13 @@
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import UUID
 
 from django import forms
 from django.contrib import messages
 from django.db.models import Count, F, Min, OuterRef, Subquery
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.template.loader import render_to_string
@@ -23,7 +24,7 @@ from inventory.models import Owner
 from inventory.views.questions import Question, ask, go, is_decided, way_back
 from lifecycle.errors import LifecycleError
 from reviews.actions import decisions
-from reviews.errors import FactsChanged, ReviewError
+from reviews.errors import FactsChanged, ReasonNeeded, ReviewError
 from reviews.filters import ReviewItemFilter
 from reviews.forms import DecisionForm, HandOnForm
 from reviews.models import Campaign, Decision, ReviewItem
@@ -31,6 +32,7 @@ from reviews.models.subjects import BOUND, at_present
 from reviews.states import CHOICES, RUNNING, Reviewed, Seat, What
 from reviews.tasks import ring_decided
 from web.lists import Bulk, Column, Empty, ListPage, View
+from web.narrowing import FlagFilter
 from web.pages import wants_fragment
 from web.paging import Ordering, capped_counts
 from web.wording import plural
@@ -52,11 +54,21 @@ VERBS = {
 }
 
 
+TO_DECIDE = "mine=true&drafted=false"  # what waits for somebody and is not decided by them either
+
+
 class SittingFilter(ReviewItemFilter):
     """Those of one campaign, so that what waits for somebody is looked for there alone."""
 
+    drafted = FlagFilter(method="decided_by_me", label="Decided, not submitted")
+
     def waiting_for_me(self, rows: Any, name: str, value: bool) -> Any:
         return rows.waiting_for(self.request.actor) if value else super().waiting_for_me(rows, name, value)
+
+    def decided_by_me(self, rows: Any, name: str, value: bool) -> Any:
+        own = Decision.objects.current().filter(decided_by_key=self.request.actor.key, submitted_at=None)
+        drafted = own.filter(round=F("item__round")).order_by().values("item")
+        return rows.filter(pk__in=drafted) if value else rows.exclude(pk__in=drafted)
 
 
 SITTING = ListPage(
@@ -83,13 +95,17 @@ SITTING = ListPage(
     row_template="reviews/_review_cells.html",
     template="reviews/review_sitting.html",
     views=(
-        View("Waits for me", "mine=true"),
+        View("To decide", TO_DECIDE),
+        View("Decided, not submitted", "drafted=true"),
         View("For any reviewer", "has_reviewer=false&is_open=true"),
         View("Reviewers disagree", "state=disputed"),
         View("Come back", "state=returned"),
         View("All"),
     ),
-    empty=Empty("Nothing here", "This campaign has no items that you may see."),
+    empty=Empty(
+        "Nothing is left for you to decide",
+        "Submit what you have decided; until then each of it can be taken back. What is with others stands under All.",
+    ),
     size=50,
 )
 
@@ -155,7 +171,7 @@ def review_sitting(request: HttpRequest, pk: UUID) -> HttpResponseBase:
     rows = _with_decisions(ReviewItem.objects.visible_to(actor).filter(campaign=campaign), actor)
     rows = rows.select_related("owner", "environment")
     may = may_decide(actor, campaign)
-    context = {"campaign": campaign, "may_decide": may}
+    context = {"campaign": campaign, "may_decide": may, "among_alike": "alike" in request.GET}
     context |= {} if wants_fragment(request) else _own_progress(campaign, actor)
     return SITTING.respond(request, rows, bulk=_bulk() if may else (), context=context)
 
@@ -256,15 +272,16 @@ def review_decide(request: HttpRequest) -> HttpResponse:
         messages.warning(request, "No items were picked.")
         return go(request, back)
     what = _what(request, rows)
-    form = DecisionForm(request.POST if is_decided(request) else None, what=what, items=rows)
-    if is_decided(request) or _is_enough(rows, what):
+    reason = request.POST.get("reason", "").strip()
+    form = DecisionForm(initial={"reason": reason}, what=what, items=rows)
+    if is_decided(request) or _is_enough(rows, what, reason):
         said = DecisionForm(request.POST, what=what, items=rows)
         if said.is_valid():
             try:
                 _decide(rows, what, said, seen, actor)
             except REFUSALS as exc:
                 form = said
-                form.add_error(None, str(exc))
+                form.add_error("reason" if isinstance(exc, ReasonNeeded) else None, str(exc))
                 if isinstance(exc, FactsChanged) and len(rows) == 1:
                     back = reverse("review_item", args=[rows[0].pk])
             else:
@@ -299,11 +316,11 @@ def _what(request: HttpRequest, rows: Sequence[ReviewItem]) -> What:
     return What(asked)
 
 
-def _is_enough(rows: Sequence[ReviewItem], what: What) -> bool:
-    """Whether nothing more has to be said: one item, decided as it is recommended."""
-    if what in {What.REASSIGN, What.REDUCE} or any(row.recommendation != what for row in rows):
+def _is_enough(rows: Sequence[ReviewItem], what: What, reason: str) -> bool:
+    """Whether nothing more has to be said: one item, decided as it is recommended, or with a reason."""
+    if what in {What.REASSIGN, What.REDUCE} or len(rows) != 1:
         return False
-    return len(rows) == 1
+    return bool(reason) or rows[0].recommendation == what
 
 
 def _decide(
@@ -346,7 +363,7 @@ def _ask(request: HttpRequest, rows: Sequence[ReviewItem], what: What, form: Dec
         hidden=[
             ("what", what.value),
             *([("one", f"{one.pk}:{one.version}")] if one else []),
-            *([("cell", "yes")] if request.POST.get("cell") else []),
+            *((name, "yes") for name in ("cell", "on") if request.POST.get(name)),
         ],
     )
     answer = ask(request, question)
@@ -365,7 +382,12 @@ def _decided(
     """Without script the page it came from, or the next item; with it the one cell, and the cursor moves on."""
     if wants_fragment(request) and request.POST.get("cell") and len(rows) == 1:
         row = _with_decisions(ReviewItem.objects.filter(pk=rows[0].pk), actor).select_related("campaign").get()
-        context = {"row": row, "may_decide": may_decide(actor, row.campaign), "campaign": row.campaign}
+        context: dict[str, Any] = {
+            "row": row,
+            "may_decide": may_decide(actor, row.campaign),
+            "campaign": row.campaign,
+            "among_alike": "alike" in QueryDict(urlsplit(back).query),
+        }
         content = render_to_string("reviews/_decision.html", context, request)
         context |= {**_own_progress(row.campaign, actor), "oob": True}
         answer = HttpResponse(content + render_to_string("reviews/_sitting_progress.html", context, request))
@@ -375,7 +397,16 @@ def _decided(
     if request.POST.get("on") and step:
         return go(request, _next_of(rows[0], actor))
     messages.success(request, said)
-    return go(request, back)
+    return go(request, _among_all(back) if len(rows) > 1 else back)
+
+
+def _among_all(url: str) -> str:
+    """The same table, no longer narrowed to those alike: they are decided now."""
+    parts = urlsplit(url)
+    query = QueryDict(parts.query, mutable=True)
+    for name in ("alike", "cursor") if "alike" in query else ():
+        query.pop(name, None)
+    return parts._replace(query=query.urlencode()).geturl()
 
 
 def _next_of(row: ReviewItem, actor: Actor) -> str:
@@ -387,7 +418,7 @@ def _next_of(row: ReviewItem, actor: Actor) -> str:
     if key is None:
         key = undone.order_by("pk").values_list("pk", flat=True).first()
     if key is None:
-        return f"{reverse('review_sitting', args=[row.campaign_id])}?mine=true"
+        return f"{reverse('review_sitting', args=[row.campaign_id])}?{TO_DECIDE}"
     return reverse("review_item", args=[key])
 
 
@@ -461,7 +492,7 @@ def review_hand_on(request: HttpRequest) -> HttpResponse:
 def review_submit(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Stand by what one decided in a campaign. Before it everything can be taken back, after it nothing."""
     actor, campaign = _actor(request), _campaign(request, pk)
-    back = way_back(request, f"{reverse('review_sitting', args=[campaign.pk])}?mine=true")
+    back = way_back(request, f"{reverse('review_sitting', args=[campaign.pk])}?{TO_DECIDE}")
     own = Decision.objects.current().filter(campaign=campaign, decided_by_key=actor.key, submitted_at=None)
     counts = dict(own.order_by().values_list("what").annotate(Count("pk")))
     number = sum(counts.values())

@@ -167,7 +167,7 @@ def test_an_item_decided_on_its_page_leads_to_the_next_one(company, used):
     answer = mira.post("/reviews/decide/", {"one": one(first), "what": first.recommendation, "on": "yes"})
     assert answer["Location"] == f"/reviews/items/{second.pk}/"
     answer = mira.post("/reviews/decide/", {"one": one(second), "what": second.recommendation, "on": "yes"})
-    assert answer["Location"] == f"/reviews/{campaign.pk}/?mine=true"
+    assert answer["Location"] == f"/reviews/{campaign.pk}/?mine=true&drafted=false"
 
 
 def test_what_changed_since_it_was_frozen_is_shown_and_noted(company, campaign, mira):
