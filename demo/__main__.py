@@ -38,7 +38,7 @@ def main() -> None:
     given = sys.argv[1:]
     is_command = bool(given) and not given[0].startswith("-")
     runs = [str(BASE_DIR / "manage.py")] if is_command else ["-m", "demo.running"]
-    os.execv(sys.executable, [sys.executable, *runs, *given])  # noqa: S606
+    os.execv(sys.executable, [sys.executable, *runs, *given])  # nosec B606  # noqa: S606  no shell is what is wanted
 
 
 if __name__ == "__main__":

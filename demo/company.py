@@ -105,7 +105,7 @@ GRANTED = ("Cursor", "Claude Code", "Gemini CLI", "CI runner")
 
 def export(now: datetime) -> Iterator[bytes]:
     """What the partner desk's own register sends: keys at carriers and customs brokers, whom nothing else can ask."""
-    chance = Random(7)  # noqa: S311 - nothing here is a secret
+    chance = Random(7)  # nosec B311  # noqa: S311 - nothing here is a secret
     desks = ["customs@halden.example", "payments@halden.example", "routing@halden.example", ""]
     for number, partner in enumerate(PARTNERS):
         for purpose in ("booking", "tracking", "invoicing"):

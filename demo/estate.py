@@ -25,7 +25,7 @@ class Forge:
     """Makes plausible secrets from one seed."""
 
     def __init__(self, seed: int) -> None:
-        self.random = random.Random(seed)  # noqa: S311 - nothing here is a real secret
+        self.random = random.Random(seed)  # nosec B311  # noqa: S311 - nothing here is a real secret
 
     def text(self, length: int, alphabet: str = ALPHABET) -> str:
         return "".join(self.random.choice(alphabet) for _ in range(length))

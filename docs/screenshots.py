@@ -72,7 +72,7 @@ def free_port() -> int:
 @contextmanager
 def running() -> Iterator[str]:
     """Keyreeve over the demo estate; gives the one-time link."""
-    folder = Path(tempfile.mkdtemp(prefix="krp-", dir="/tmp"))
+    folder = Path(tempfile.mkdtemp(prefix="krp-", dir="/tmp"))  # nosec B108  # a short path, for the socket
     environment = {
         **os.environ,
         "KEYREEVE_HOME": str(folder / "home"),

@@ -127,7 +127,7 @@ def _asked(
 def _pause(attempts: int) -> timedelta:
     """Longer each time, and never the same for two that failed together."""
     longest: timedelta = min(FIRST_PAUSE * 2 ** min(attempts, 16), LONGEST_PAUSE)
-    return longest * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, keeps no secret
+    return longest * random.uniform(0.5, 1.0)  # nosec B311  # noqa: S311 - spreads load, keeps no secret
 
 
 def due(now: datetime, most: int) -> list[UUID]:

@@ -29,7 +29,7 @@ def pause(attempts: int, asked: timedelta | None = None) -> timedelta:
     A receiver that says how long is believed, up to a day.
     """
     longest = min(FIRST_PAUSE * 2 ** min(max(attempts - 1, 0), 16), LONGEST_PAUSE)
-    own: timedelta = longest * random.uniform(0.5, 1.0)  # noqa: S311  spreads load, keeps no secret
+    own: timedelta = longest * random.uniform(0.5, 1.0)  # nosec B311  # noqa: S311  spreads load, keeps no secret
     return own if asked is None else max(own, min(asked, LONGEST_ASKED))
 
 

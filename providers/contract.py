@@ -12,7 +12,7 @@ What a place does not declare among its capabilities is skipped. Nothing here kn
 by a double: what the place itself says, behind the adapter's back, decides.
 """
 
-import pickle
+import pickle  # nosec B403  # to see that a secret cannot be pickled
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field

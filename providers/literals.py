@@ -69,7 +69,7 @@ def _tree(text: str, format_: str) -> Any:
             events = yaml.parse(bare, Loader=yaml.CSafeLoader)
             if sum(isinstance(event, yaml.AliasEvent) for event in events) > MOST_ALIASES:
                 return None
-            return yaml.load(bare, Loader=yaml.CBaseLoader)  # noqa: S506  the base loader makes texts and nothing else
+            return yaml.load(bare, Loader=yaml.CBaseLoader)  # nosec B506  # noqa: S506  it makes texts alone
         try:
             return json.loads(bare, strict=False)
         except ValueError:

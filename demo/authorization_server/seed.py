@@ -225,7 +225,7 @@ KEPT = [
 @transaction.atomic
 def seed(folder: Path, *, resources: list[str], now: datetime, number: int = 7) -> None:
     """Fill the empty tables. Clients and dates come from `number` and `now`; every secret is made by chance."""
-    chance = random.Random(number)  # noqa: S311 - nothing here is a secret
+    chance = random.Random(number)  # nosec B311  # noqa: S311 - nothing here is a secret
     password = secrets.token_urlsafe(12)
     write(folder, "user_password", password)
     people = {name: User.objects.create_user(name, f"{name}@halden.example", password) for name in PEOPLE}

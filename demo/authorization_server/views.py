@@ -99,7 +99,7 @@ def completed(answer: HttpResponse, request: HttpRequest | None) -> HttpResponse
             application=application,
             defaults={name: str(sent.get(name, ""))[:size] for name, size in REMEMBERED.items()},
         )
-    document.update(extra(application))
+    document.update(extra(application))  # nosec B610  # a function of ours, no queryset's
     if "client_secret" in document:
         document["client_secret_expires_at"] = 0
     return JsonResponse(document, status=answer.status_code)

@@ -374,7 +374,7 @@ def _operations_became_due(since: datetime, now: datetime) -> QuerySet[Credentia
 
     Open operations are few beside the estate, and their dates are made of several columns.
     """
-    late = RawSQL(  # noqa: S611 - the text is ours
+    late = RawSQL(  # nosec B611  # noqa: S611 - the text is ours
         f"""
         SELECT o.credential_id FROM lifecycle_operation o
         CROSS JOIN LATERAL (SELECT {LATE_AT} AS late_at, {REFUSED_BY} AS refused_by) d

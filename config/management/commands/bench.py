@@ -40,7 +40,7 @@ def some_database() -> Iterator[None]:
     if EmbeddedPostgres(settings.EMBEDDED_DATA_DIR).is_running():
         yield
         return
-    folder = Path(tempfile.mkdtemp(prefix="krb-", dir="/tmp"))
+    folder = Path(tempfile.mkdtemp(prefix="krb-", dir="/tmp"))  # nosec B108  # a short path, for the socket
     folder.chmod(0o711 if is_root() else 0o700)
     postgres = EmbeddedPostgres(folder / "pg")
     try:
