@@ -341,8 +341,6 @@ def run(sizes: tuple[int, ...] | int = (SMALL, 100_000, 1_000_000)) -> list[Row]
     ensure_collected()
     rows: list[Row] = []
     with scratch_database():
-        with connection.cursor() as cursor:
-            cursor.execute(EMPTY_UNLESS_SAID)
         least: dict[str, float] = {}
         filled = 0
         for size in sorted(sizes):
@@ -383,6 +381,7 @@ def _row(question: Question, value: float, by_hand: float, *, size: int, growth:
 def fill(first: int, last: int) -> None:
     """Make the rows between two sizes with set-based SQL, and let the planner know of them."""
     with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(EMPTY_UNLESS_SAID)
         for statement in FILL:
             cursor.execute(statement, {"first": first, "last": last})
     with connection.cursor() as cursor:

@@ -11,7 +11,7 @@ from django.db import connection, transaction
 from django.urls import resolve
 from django.utils import timezone
 
-from bench.lists import EMPTY_UNLESS_SAID, SMALL, Asked, fill, requests
+from bench.lists import SMALL, Asked, fill, requests
 from bench.measure import Row, percentile, timed
 from bench.scratch import scratch_database
 from config.api import NOUNS
@@ -36,8 +36,6 @@ SECOND = (
 def run(size: int = 1_000_000) -> list[Row]:
     ensure_collected()
     with scratch_database():
-        with connection.cursor() as cursor:
-            cursor.execute(EMPTY_UNLESS_SAID)
         fill(0, SMALL)  # so that the planner knows the tables when most of it is made
         fill(SMALL, size)
         changed = [_change(FIRST)]

@@ -67,7 +67,7 @@ CONTROLS = {slug: list(rule.controls) for slug, rule in RULES.items()}
 
 def rule_name(column: str) -> Sql:
     """The rule's name; of a rule that is no longer shipped, its slug."""
-    return Coalesce(TextFromMap(F(column), NAMES), F(column))
+    return Coalesce(TextFromMap(F(column), NAMES), F(column), output_field=TextField())
 
 
 @extend_schema_field(LinkSerializer)

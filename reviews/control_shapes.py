@@ -184,8 +184,11 @@ class MeasureLink(Link):
         serializers.Field.__init__(self, read_only=True)
 
     def sql(self, root: str, noun: str) -> Sql:
-        name = Coalesce(TextFromMap(F("measure"), NAMES), F("measure"), output_field=TextField())
-        return JsonObject(("id", F("measure")), ("url", address(root, "measures", "measure")), ("display", name))
+        name, key = self.parts()
+        return JsonObject(("id", key), ("url", address(root, "measures", "measure")), ("display", name))
+
+    def parts(self) -> tuple[Sql, Sql]:
+        return Coalesce(TextFromMap(F("measure"), NAMES), F("measure"), output_field=TextField()), F("measure")
 
 
 class MeasureDaySerializer(Shape):

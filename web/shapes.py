@@ -9,7 +9,7 @@ from functools import cache, lru_cache
 from typing import Any, ClassVar
 
 from django.contrib.postgres.fields import ArrayField
-from django.db.models import Case, F, Func, JSONField, Model, Q, TextField, Value, When
+from django.db.models import BigIntegerField, Case, F, Func, JSONField, Model, Q, TextField, Value, When
 from django.db.models.expressions import Combinable, Expression
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
@@ -57,6 +57,7 @@ class Seconds(Func):
     """A length of time in whole seconds."""
 
     template = "extract(epoch FROM %(expressions)s)::bigint"
+    output_field = BigIntegerField()
 
 
 class FromMap(Func):
@@ -66,11 +67,17 @@ class FromMap(Func):
     arg_joiner = " -> "
 
     def __init__(self, key: str | Combinable, mapping: Mapping[str, Any]) -> None:
+        self.key, self.mapping = key, mapping
         super().__init__(Value(dict(mapping), JSONField()), key, output_field=TextField())
 
 
 class TextFromMap(FromMap):
     arg_joiner = " ->> "
+
+
+def joined(texts: FromMap, separator: str) -> TextFromMap:
+    """Where a mapping has lists of texts: each list as one text."""
+    return TextFromMap(texts.key, {name: separator.join(each) for name, each in texts.mapping.items()})
 
 
 # ── Fields ─────────────────────────────────────────────────────────────────────────────────────
@@ -196,6 +203,10 @@ class Link(serializers.Field[Any, Any, Any, Any]):
         link = JsonObject(("id", F(key)), ("url", address(root, self.noun, key)), ("display", self.display))
         return Case(When(**{f"{self.column}__isnull": False}, then=link), output_field=TextField())
 
+    def parts(self) -> tuple[Sql, Sql]:
+        """How it is called and its id, for a table."""
+        return self.display, F(f"{self.column}_id")
+
 
 # ── Shapes ─────────────────────────────────────────────────────────────────────────────────────
 
@@ -230,8 +241,9 @@ def fields_of(shape: type[Shape]) -> Mapping[str, Any]:
 @lru_cache(maxsize=1_000)
 def _row(shape: type[Shape], root: str, names: tuple[str, ...]) -> Expression:
     fields = fields_of(shape)
-    return AsText(JsonObject(*((name, _sql(fields[name], root, shape.noun)) for name in names)))
+    return AsText(JsonObject(*((name, sql_of(fields[name], root, shape.noun)) for name in names)))
 
 
-def _sql(field: Any, root: str, noun: str) -> Sql:
+def sql_of(field: Any, root: str, noun: str) -> Sql:
+    """What gives the value of one field of a shape."""
     return field.sql(root, noun) if hasattr(field, "sql") else F(field.source.replace(".", "__"))

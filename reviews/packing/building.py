@@ -94,7 +94,7 @@ def build(pk: UUID, *, clock: Clock, key: Ed25519PrivateKey | None = None) -> bo
     try:
         # Before the snapshot: the first time anybody signs, the key begins, and that is written.
         signer = key or signing_key(settings.CHAIN_KEY, now=clock(), actor=SYSTEM)
-        with _told(pack, token, clock) as progress, _new(partial) as file, _one_snapshot() as taken_at:
+        with _told(pack, token, clock) as progress, _new(partial) as file, one_snapshot() as taken_at:
             inputs = Inputs(
                 purpose=pack.purpose,
                 begins_at=pack.begins_at,
@@ -142,7 +142,7 @@ def _new(path: Path) -> IO[bytes]:
 
 
 @contextmanager
-def _one_snapshot() -> Iterator[datetime]:
+def one_snapshot() -> Iterator[datetime]:
     """A transaction in which every statement sees the same; its instant. Within another one that one's rules hold."""
     is_outermost = not database.in_atomic_block
     with transaction.atomic():

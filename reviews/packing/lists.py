@@ -1,14 +1,12 @@
 """The lists of a pack: rows as the REST API has them, as JSON and as CSV, in constant memory and by their keys."""
 
-import csv
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
-from django.core.serializers.json import DjangoJSONEncoder
-from django.db.models import Q, QuerySet
+from django.db.models import F, Q, QuerySet
+from rest_framework import serializers
 
 from inventory import serializers as inventory
 from inventory.models import (
@@ -44,21 +42,22 @@ from reviews.models import (
     StaleApproval,
 )
 from reviews.packing.archive import Archive
-from web.api import csv_columns
-from web.csvfiles import CHUNK, Echo, Field, cell
-from web.shapes import Shape
+from reviews.packing.copying import Cell, csv_lines, json_lines, statement_of
+from web.shapes import FromMap, Link, Shape, Texts, Url, fields_of, joined, sql_of
 
 ROOT = "/api/v1/"
-EVERY = 5_000  # rows from one word of progress to the next
 Progress = Callable[[str], None]
+Statement = tuple[str, Sequence[Any]]
 
 
 class Source(Protocol):
-    """Where a list comes from: its JSON lines in the order of keys, and its columns as CSV."""
+    """Where a list comes from: a statement that gives its rows as JSON texts in the order of keys, and one as cells."""
 
-    def texts(self) -> Iterator[str]: ...
+    def objects(self) -> Statement: ...
 
-    def columns(self) -> Sequence[Field]: ...
+    def heads(self) -> list[str]: ...
+
+    def cells(self) -> Statement: ...
 
 
 @dataclass(frozen=True)
@@ -68,13 +67,29 @@ class Shaped:
     shape: type[Shape]
     rows: QuerySet[Any]
 
-    def texts(self) -> Iterator[str]:
-        row = self.shape.row(ROOT, self.shape.names())
-        queryset = self.rows.annotate(json_text=row).order_by("pk").values_list("json_text", flat=True)
-        yield from queryset.iterator(chunk_size=CHUNK)
+    def objects(self) -> Statement:
+        text = self.shape.row(ROOT, self.shape.names())
+        return statement_of(self.rows.annotate(json_text=text).order_by("pk").values_list("json_text"))
 
-    def columns(self) -> Sequence[Field]:
-        return [column for name in self.shape.names() for column in csv_columns(name, self.shape)]
+    def heads(self) -> list[str]:
+        return [label for name in self.shape.names() for label, _ in columns_of(name, self.shape)]
+
+    def cells(self) -> Statement:
+        return _selected(self.rows, [cell for name in self.shape.names() for _, cell in columns_of(name, self.shape)])
+
+
+def columns_of(name: str, shape: type[Shape]) -> Iterator[tuple[str, Cell]]:
+    """As `web.api.csv_columns` has them: a linked object becomes its display text and its id."""
+    field = fields_of(shape)[name]
+    if isinstance(field, Link):
+        display, key = field.parts()
+        yield name, Cell(display)
+        yield f"{name}_id", Cell(key)
+        return
+    value = sql_of(field, ROOT, shape.noun)
+    if isinstance(field, Texts) and isinstance(value, FromMap):
+        value = joined(value, "; ")
+    yield name, Cell(value, is_ours=isinstance(field, Url | serializers.ChoiceField))
 
 
 @dataclass(frozen=True)
@@ -84,20 +99,20 @@ class Plain:
     rows: QuerySet[Any]
     names: Sequence[str]
 
-    def texts(self) -> Iterator[str]:
-        for row in self.rows.order_by("pk").values(*self.names).iterator(chunk_size=CHUNK):
-            yield json.dumps(row, cls=DjangoJSONEncoder, ensure_ascii=False)
+    def objects(self) -> Statement:
+        select, params = statement_of(self.rows.order_by("pk").values(*self.names))
+        return f"SELECT row_to_json(o)::text FROM ({select}) o", params
 
-    def columns(self) -> Sequence[Field]:
-        return [(name, _plain(name)) for name in self.names]
+    def heads(self) -> list[str]:
+        return list(self.names)
+
+    def cells(self) -> Statement:
+        return _selected(self.rows, [Cell(F(name)) for name in self.names])
 
 
-def _plain(name: str) -> Callable[[Any], Any]:
-    def value(row: Any) -> Any:
-        found = row[name]
-        return json.dumps(found, ensure_ascii=False) if isinstance(found, dict | list) else found
-
-    return value
+def _selected(rows: QuerySet[Any], cells: Sequence[Cell]) -> Statement:
+    named = {f"cell_{place}": cell for place, cell in enumerate(cells)}
+    return statement_of(rows.annotate(**named).order_by("pk").values_list(*named))
 
 
 def _columns(model: Any, *left_out: str) -> list[str]:
@@ -150,25 +165,23 @@ def sources(begins_at: datetime) -> dict[str, Source]:
 
 def write_list(archive: Archive, name: str, source: Source, progress: Progress) -> int:
     """The list twice; how many rows it has."""
-    progress(f"list of {name.replace('-', ' ')}")
+    said = f"list of {name.replace('-', ' ')}"
+    progress(said)
     with archive.member(f"lists/{name}.json") as member:
-        member.write("[")
-        number = 0
-        for number, text in enumerate(source.texts(), 1):
-            member.write(f"{',' if number > 1 else ''}\n{text}")
-            if not number % EVERY:
-                progress(f"list of {name.replace('-', ' ')}, {number} rows")
-        member.write("\n]\n")
+        number, before = 0, "["
+        for block, rows in json_lines(*source.objects()):
+            member.write(f"{before}\n")
+            member.write(block[:-1].replace(b"\n", b",\n"))
+            number, before = number + rows, ","
+            progress(f"{said}, {number} rows")
+        member.write("\n]\n" if number else "[\n]\n")
         member.rows = number
-    columns = source.columns()
     with archive.member(f"lists/{name}.csv") as member:
-        writer = csv.writer(Echo())
-        member.write(writer.writerow([label for label, _ in columns]))  # type: ignore[arg-type]
+        member.write(",".join(source.heads()) + "\n")
         written = 0
-        for written, text in enumerate(source.texts(), 1):
-            row = json.loads(text)
-            member.write(writer.writerow([cell(value(row)) for _, value in columns]))  # type: ignore[arg-type]
-            if not written % EVERY:
-                progress(f"list of {name.replace('-', ' ')} as CSV, {written} rows")
+        for block, rows in csv_lines(*source.cells()):
+            member.write(block)
+            written += rows
+            progress(f"{said} as CSV, {written} rows")
         member.rows = written
     return number

@@ -11,23 +11,26 @@ from typing import IO, Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import connection as database
-from django.db.models import QuerySet
+from django.db.models import F, Func, QuerySet, Value
 from django.template.loader import render_to_string
 
 from audit.chain import GENESIS
 from audit.models import AuditEntry, ChainHead
 from inventory.models import Credential
 from inventory.serializers import CredentialSerializer
+from lifecycle.models import Finding
 from lifecycle.rules import RULES
 from reviews import oscal, verifying
 from reviews.controls import CONTROLS, MEASURES, crosswalk, standings
 from reviews.models.sampling import bundles, drawn
 from reviews.packing.archive import Archive
+from reviews.packing.copying import csv_lines, json_lines, statement_of
 from reviews.packing.lists import ROOT, Progress, sources, write_list
 from reviews.packing.metrics import control_said, said_of, write_measures
 from reviews.packs import FORMAT
 from reviews.sampling import METHOD
 from web.csvfiles import CHUNK
+from web.shapes import AsText, JsonObject
 
 VERIFIER = Path(verifying.__file__)
 MANIFEST, SIGNATURE = "manifest.json", "manifest.sig"
@@ -144,12 +147,13 @@ def _write(archive: Archive, inputs: Inputs, key: Ed25519PrivateKey, progress: P
 def _write_sample(archive: Archive, inputs: Inputs) -> int:
     if not inputs.sample_size or inputs.population is None:
         return 0
+    number = 0
     with archive.member("sample/population.csv") as member:
-        member.write("id\r\n")
-        number = 0
-        keys = inputs.population.order_by("pk").values_list("pk", flat=True)
-        for number, pk in enumerate(keys.iterator(chunk_size=CHUNK), 1):  # noqa: B007
-            member.write(f"{pk}\r\n")
+        member.write("id\n")
+        keys = statement_of(inputs.population.order_by("pk").values_list("pk"))
+        for block, rows in csv_lines(*keys):
+            member.write(block)
+            number += rows
         member.rows = number
     sample = drawn(inputs.population, size=inputs.sample_size, seed=inputs.sample_seed)
     row = CredentialSerializer.row(ROOT, CredentialSerializer.names())
@@ -175,7 +179,7 @@ def _write_oscal(archive: Archive, inputs: Inputs, controls: list[Any], measures
         controls, measures, begins_at=begins, at=at, version=inputs.release, purpose=inputs.purpose
     )
     archive.add("oscal/assessment-results.json", as_json(results))
-    if next(_open(), None) is None:
+    if not Finding.objects.filter(resolved_at=None).exists():
         return False
     head = json.dumps(oscal.plan_head(at=at, version=inputs.release), ensure_ascii=False)
     with archive.member("oscal/poam.json") as member:
@@ -217,26 +221,35 @@ def _write_audit(archive: Archive, inputs: Inputs, progress: Progress) -> dict[s
     first = entries.filter(at__gte=inputs.begins_at).values_list("seq", flat=True).first()
     last = entries.values_list("seq", flat=True).last()
     segment = entries.filter(seq__gte=first) if first is not None else entries.none()
-    before = None if first is None else AuditEntry.objects.filter(seq=first - 1).values_list("hash", flat=True).first()
-    number, latest = 0, bytes(before) if before is not None else GENESIS
+    before = GENESIS if first is None else _hash(first - 1)
+    latest = before if first is None or last is None else _hash(last)
+    number = 0
     with archive.member("audit/entries.ndjson") as member:
-        for seq, text, digest in segment.values_list("seq", "text", "hash").iterator(chunk_size=CHUNK):
-            number, latest = number + 1, bytes(digest)
-            said = {"seq": seq, "hash": latest.hex(), "text": text}
-            member.write(json.dumps(said, ensure_ascii=False) + "\n")
-            if not number % 20_000:
-                progress(f"audit segment, {number} entries")
+        line = JsonObject(
+            ("seq", F("seq")), ("hash", Func("hash", Value("hex"), function="encode")), ("text", F("text"))
+        )
+        select = statement_of(segment.annotate(json_text=AsText(line)).values_list("json_text"))
+        for block, rows in json_lines(*select):
+            member.write(block)
+            number += rows
+            progress(f"audit segment, {number} entries")
         member.rows = number
     said = {
         "first": first,
         "last": last if first is not None else None,
         "entries": number,
-        "previous_hash": (bytes(before) if before is not None else GENESIS).hex(),
+        "previous_hash": before.hex(),
         "last_hash": latest.hex(),
     }
     heads = ChainHead.objects.filter(seq__gte=first).order_by("seq") if first is not None else ChainHead.objects.none()
     archive.add("audit/heads.json", as_json([_head(head) for head in heads]))
     return said
+
+
+def _hash(seq: int) -> bytes:
+    """Of that entry; what stands before the first where it is none."""
+    found = AuditEntry.objects.filter(seq=seq).values_list("hash", flat=True).first()
+    return GENESIS if found is None else bytes(found)
 
 
 def _head(head: ChainHead) -> Mapping[str, Any]:
