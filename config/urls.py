@@ -72,4 +72,6 @@ urlpatterns: list[URLPattern | URLResolver] = [
 if settings.DEBUG:
     urlpatterns.append(path("components/", anybody(gallery.components), name="components"))
 
+handler400 = "config.refusals.malformed"
+handler429 = "config.refusals.too_many"  # allauth asks for it
 handler500 = "config.views.broken"

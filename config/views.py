@@ -24,6 +24,7 @@ from audit.models import AuditEntry
 from config import overview as parts
 from config.actions import forget_view, save_view
 from config.forms import SavedViewForm
+from config.refusals import without_database
 from inventory.models import (
     AuthorizationServer,
     Connection,
@@ -201,6 +202,8 @@ def not_offered(request: HttpRequest, **_: Any) -> HttpResponse:
 
 def broken(request: HttpRequest) -> HttpResponse:
     """The page of an unforeseen error. The reference stands in the log beside the traceback, never on the page."""
+    if (answer := without_database(request)) is not None:
+        return answer
     reference = secrets.token_hex(4)
     logger.error("unforeseen error, reference %s, %s", reference, request.path)
     return HttpResponseServerError(render_to_string("500.html", {"reference": reference}))

@@ -6,15 +6,18 @@ from http import HTTPStatus
 from typing import Any
 from uuid import uuid4
 
-from django.core.exceptions import PermissionDenied, SuspiciousOperation
+from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.http import Http404
 from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
+from web.outages import database_is_away
+
 logger = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER = 10  # seconds, where the database is away
 
 # Words of ours where the framework's name too little or, as with a row that is not there, too much.
 DETAILS = {
@@ -22,6 +25,15 @@ DETAILS = {
     403: "You hold no role that allows this.",
     404: "There is nothing here, or nothing that you may see.",
 }
+
+
+class _TooLarge(exceptions.APIException):
+    status_code = 413
+
+
+class _Away(exceptions.APIException):
+    status_code = 503
+    wait = RETRY_AFTER
 
 
 def problem_handler(exc: Exception, context: Mapping[str, Any]) -> Response:
@@ -34,8 +46,12 @@ def problem_handler(exc: Exception, context: Mapping[str, Any]) -> Response:
             known = exceptions.NotFound()
         case PermissionDenied():
             known = exceptions.PermissionDenied()
+        case RequestDataTooBig():
+            known = _TooLarge("The body is larger than this address takes. Send less at once.")
         case SuspiciousOperation():
             known = exceptions.ParseError("The request is malformed.")
+        case _ if database_is_away(exc):
+            known = _Away("The database does not answer. Nothing was half done; try again.")
         case _:
             return _unexpected(exc, context)
     headers = {}
