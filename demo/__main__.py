@@ -16,13 +16,17 @@ import sys
 
 from config.home import ensure_home
 from config.settings import BASE_DIR, KEYREEVE_HOME
-from demo.places import default_home, places
+from demo.places import HEADS_KEY, default_home, places
 
 
 def main() -> None:
     home = default_home(KEYREEVE_HOME)
     ensure_home(home)
     estate = places(home)
+    given = sys.argv[1:]
+    is_command = bool(given) and not given[0].startswith("-")
+    if not is_command:
+        estate.begin_heads()
     folders = (estate.secrets, estate.authorization_server / "secrets")
     # A process of its own, because settings are read once, from the environment.
     os.environ.update(
@@ -33,10 +37,10 @@ def main() -> None:
         KEYREEVE_ALLOW_LOOPBACK="1",
         KEYREEVE_OWN_DOMAINS="halden.example",
         KEYREEVE_REFERENCE_FOLDERS=",".join(str(folder) for folder in folders),
+        KEYREEVE_CHAIN_HEADS_S3=estate.heads,
+        KEYREEVE_CHAIN_HEADS_S3_KEY_FILE=str(estate.secret(HEADS_KEY)),
         KEYREEVE_DELIVERY_FOLDERS=f"{estate.machine},{estate.secrets}",
     )
-    given = sys.argv[1:]
-    is_command = bool(given) and not given[0].startswith("-")
     runs = [str(BASE_DIR / "manage.py")] if is_command else ["-m", "demo.running"]
     os.execv(sys.executable, [sys.executable, *runs, *given])  # nosec B606  # noqa: S606  no shell is what is wanted
 

@@ -19,6 +19,7 @@ import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from threading import Thread
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -28,10 +29,12 @@ from xml.etree import ElementTree  # nosec B405  # reads moto's own answers
 from moto import settings as moto_settings
 from moto.iam.models import AccessKey, AccessKeyLastUsed, IAMBackend, iam_backends
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+from moto.s3.models import s3_backends
 from moto.secretsmanager.models import FakeSecret, secretsmanager_backends
 from werkzeug.serving import BaseWSGIServer, make_server
 
 from demo.estate import AWS_ACCOUNT, Forge, aws_key_id, aws_pair
+from demo.places import HEADS
 
 NAMESPACE = "https://iam.amazonaws.com/doc/2010-05-08/"
 REGIONS = ("eu-north-1", "eu-west-1")
@@ -74,6 +77,10 @@ DELIVER += ["secretsmanager:UpdateSecretVersionStage"]
 # A key past its date, whose consumers read it from Secrets Manager.
 EXPORTER = "mcp-invoice-export"
 EXPORTER_ENTRY = "production/invoice-export/aws-key"
+# Who puts the heads of the audit chain into their bucket: it adds and reads, and removes nothing.
+WITNESS = "keyreeve-heads"
+ADD = ["s3:PutObject", "s3:PutObjectRetention", "s3:GetObject", "s3:GetObjectVersion", "s3:GetObjectRetention"]
+ADD += ["s3:ListBucket", "s3:ListBucketVersions"]
 Environ = dict[str, Any]
 Start = Callable[..., Any]
 
@@ -384,9 +391,21 @@ def _exporter(now: datetime, seed: int) -> None:
         AWS_ACCOUNT, REGIONS[0], EXPORTER_ENTRY, made=made, value=json.dumps(held), forge=Forge(seed + 6)
     )
     entry.arn = _exporter_arn()  # moto draws the end of an ARN by chance
-    # At AWS by name and not for all; moto knows no rights to one thing alone.
+    permit_rotation(AWS_ACCOUNT)
+
+
+def permit_rotation(account: str) -> None:
+    """At AWS by name and not for all; moto knows no rights to one thing alone."""
     permitted = {"Effect": "Allow", "Action": [*ROTATE, *DELIVER], "Resource": "*"}
-    iam_of(AWS_ACCOUNT).put_role_policy(LOOKS_ON, "rotate", _policy(permitted))
+    iam_of(account).put_role_policy(LOOKS_ON, "rotate", _policy(permitted))
+
+
+def keep_heads(pair: tuple[str, str], *, now: datetime) -> None:
+    """A bucket with Object Lock, and a user with this key that may add to it."""
+    add_key(HOME_ACCOUNT, WITNESS, forge=Forge(1), made=now, pair=pair)
+    iam_of(HOME_ACCOUNT).put_user_policy(WITNESS, "add", _policy({"Effect": "Allow", "Action": ADD, "Resource": "*"}))
+    bucket = s3_backends[HOME_ACCOUNT]["aws"].create_bucket(HEADS, REGIONS[0])
+    bucket.object_lock_enabled, bucket.versioning_status = True, "Enabled"
 
 
 def _names(forge: Forge, count: int) -> list[str]:
@@ -448,10 +467,14 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m demo.cloud", description="Serves the demo company's AWS accounts.")
     parser.add_argument("--endpoint", default="http://127.0.0.1:5005", help="Where to listen.")
     parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--heads-key", type=Path, help="File of ACCESS_KEY_ID:SECRET for the bucket of chain heads.")
     chosen = parser.parse_args(arguments)
     address = urlsplit(chosen.endpoint)
     endpoint = Endpoint()
     fill(endpoint, now=datetime.now(tz=UTC), seed=chosen.seed)
+    if chosen.heads_key:
+        key_id, _, secret = chosen.heads_key.read_text().strip().partition(":")
+        keep_heads((key_id, secret), now=datetime.now(tz=UTC))
     moto_settings.INITIAL_NO_AUTH_ACTION_COUNT = 0
     server = Server(endpoint, address.hostname or "127.0.0.1", 5005 if address.port is None else address.port)
     server.start()

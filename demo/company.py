@@ -9,17 +9,21 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from django.contrib.auth.models import Group
 from django.db.models import Q
 from django.utils import timezone
 
 from access.actors import Actor
-from demo.decisions import MINUTES, OPERATOR, PARTNERS, create_rotating_policy, over_the_weeks, work_on_findings
+from access.models import User
+from access.roles import Role
+from demo.decisions import MINUTES, OPERATOR, PARTNERS, PRIYA, create_rotating_policy, over_the_weeks, work_on_findings
 from demo.weeks import Decision, live_through
 from inventory.actions.admission import admit, refer_to_registration, suspend
 from inventory.actions.dates import record_dates
 from inventory.actions.grants import approve_grants, definitions_of, draft_grants, seen
 from inventory.actions.ownership import (
     assign_client_owner,
+    assign_custodian,
     assign_environment,
     assign_owner,
     assign_server_owner,
@@ -37,6 +41,8 @@ from lifecycle.actions.snapshots import take_snapshot
 from lifecycle.models import Policy
 from notifications.actions.endpoints import Setup, add_endpoint, post_test
 from notifications.models import Endpoint
+from reviews.actions.campaigns import create_campaign, launch
+from reviews.states import Reviewed
 
 ACTOR = Actor.system("demo")
 PEOPLE = [
@@ -88,6 +94,8 @@ SYSTEMS = {
     "search": "Platform",
 }
 LEFT = "Jonas Weber"
+# Who sees the quarter's access review through, and who decides beside them.
+REVIEW, LEAD, REVIEWER = "Quarterly review, production keys", "Priya Raman", "Mira Okafor"
 FIRST_OWNED = ("billing", "customs", "partner_portal")  # the others found their owners in the weeks after
 SERVERS = {
     "notes": ("Workplace IT", "dev"),
@@ -229,6 +237,34 @@ def leave_to_schedule(accounts: Connection, *, user: str, location: str, now: da
         now=now,
         reason="The export reads its key there at each start.",
     )
+
+
+def begin_review(accounts: Connection, now: datetime) -> int:
+    """The quarter's access review of the keys in production, under way; of how many. Two reviewers may sign in."""
+    owners = people()
+    for name in (LEAD, REVIEWER):
+        row = owners[name]
+        user, _ = User.objects.get_or_create(username=row.email.partition("@")[0], email=row.email)
+        user.first_name, user.last_name = name.split()
+        user.save()
+        user.groups.add(Group.objects.get(name=Role.REVIEWER))
+        if row.user_id is None:
+            change_owner(row, user=user, actor=ACTOR, now=now, reason="They sign in now.")
+    keys = Credential.objects.live().filter(connection=accounts, environment__name="prod")
+    decided(assign_custodian, keys, owners[REVIEWER], reason="She looks after the keys of the teams.")
+    campaign = create_campaign(
+        actor=PRIYA,
+        now=now,
+        name=REVIEW,
+        description="Every key of the production account, as the card scheme's assessor asks for each quarter.",
+        reviewed=[Reviewed.CREDENTIAL],
+        kinds=[CredentialKind.AWS_ACCESS_KEY],
+        environments=[Environment.objects.get(name="prod").pk],
+        connections=[accounts.pk],
+        due_at=now + timedelta(days=21),
+        lead=owners[LEAD],
+    )
+    return launch(campaign, actor=PRIYA, now=now).size
 
 
 def decided(action: Callable[..., int], *args: Any, **kwargs: Any) -> None:

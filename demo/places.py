@@ -5,11 +5,14 @@ import os
 import secrets
 import socket
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from demo.servers import HOST, NAMES, Setup
 
 FILE = "demo.json"
+HEADS = "halden-chain-heads"  # a bucket
+HEADS_KEY = "chain-heads"  # the secret of whoever may add to it
 FIRST_PORT, LAST_PORT = 9_400, 9_900
 
 
@@ -60,6 +63,21 @@ class Places:
     def change(self) -> Path:
         """While this file is there, a tool of the search server is not the one that was approved."""
         return self.home / "change-a-tool"
+
+    def begin_heads(self) -> None:
+        """Where chain heads go from this start on: the demo's cloud forgets its buckets when it ends."""
+        self._heads_prefix.write_text(f"since-{datetime.now(tz=UTC):%Y-%m-%dT%H%M%SZ}")
+        self.secret(HEADS_KEY, f"AKIA{secrets.token_hex(8).upper()}:{secrets.token_urlsafe(30)}")
+
+    @property
+    def heads(self) -> str:
+        """The address of the bucket for the settings. Governance for a day: a demo is not kept for longer."""
+        prefix = self._heads_prefix.read_text() if self._heads_prefix.exists() else "before"
+        return f"s3://{HEADS}/{prefix}?region=eu-north-1&mode=governance&days=1&endpoint={self.cloud}"
+
+    @property
+    def _heads_prefix(self) -> Path:
+        return self.home / "chain-heads-prefix"
 
     def secret(self, name: str, value: str | None = None) -> Path:
         """The file of one secret, made with `value` or by chance where it is missing."""

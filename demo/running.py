@@ -22,7 +22,7 @@ from config.management.commands import up  # noqa: E402
 from config.supervisor import Part, Supervisor  # noqa: E402
 from demo import cloud, company, database, weeks  # noqa: E402
 from demo.estate import Live, write  # noqa: E402
-from demo.places import Places, places  # noqa: E402
+from demo.places import HEADS_KEY, Places, places  # noqa: E402
 from demo.servers import HOST, NAMES  # noqa: E402
 from inventory.actions.connections import create_connection, this_machine  # noqa: E402
 from inventory.engine import sync  # noqa: E402
@@ -55,12 +55,13 @@ class Command(up.Command):
         secret = str(estate.authorization_server / "secrets" / "client_secret_keyreeve")
         servers += ["--introspection-id", "keyreeve", "--introspection-secret", secret]
         servers += ["--static-key", str(estate.secret("billing-key"))]
+        heads = ["--heads-key", str(estate.secret(HEADS_KEY))]
         receiver = ["--port", str(estate.receiver_port), "--secret", str(estate.secret("security-desk"))]
         return [
             *super().parts(port),
             Part("demo authorization server", [*python, "demo.authorization_server", *issuer]),
             Part("demo servers", [*python, "demo.servers", *servers]),
-            Part("demo cloud", [*python, "demo.cloud", "--endpoint", estate.cloud]),
+            Part("demo cloud", [*python, "demo.cloud", "--endpoint", estate.cloud, *heads]),
             Part("demo database", [*python, "demo.database", "--folder", str(estate.database)]),
             Part("demo receiver", [*python, "demo.receiver", *receiver]),
         ]
@@ -104,6 +105,10 @@ class Command(up.Command):
             user=cloud.EXPORTER,
             location=cloud.exporter_location(),
             now=timezone.now(),
+        )
+        size = company.begin_review(Connection.objects.get(name=ACCOUNTS), timezone.now())
+        self.say(
+            f"  {size} AWS keys in production are under review: python -m demo sign_in_link mira lets a reviewer in"
         )
         self.say("  the AWS key of the invoice export is past its date: the schedule rotates it within five minutes")
 
