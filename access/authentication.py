@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 from hmac import compare_digest
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlencode
 
 from allauth.account.adapter import DefaultAccountAdapter
@@ -24,6 +24,12 @@ USE_IS_NOTED_EVERY = timedelta(minutes=1)
 
 class ClosedAccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth has no types
     """Accounts are made by administrators; nobody signs up."""
+
+    error_messages: ClassVar = {
+        **DefaultAccountAdapter.error_messages,
+        "too_many_login_attempts": "Too many tries for this account or from this address. Wait "
+        "15 minutes, or ask an administrator for a one-time link.",
+    }
 
     def is_open_for_signup(self, request: HttpRequest) -> bool:
         return False
