@@ -1,5 +1,6 @@
 """The one write of signing in that Django's own views do not make."""
 
+from allauth.usersessions.models import UserSession
 from django.contrib.auth import login
 from django.db import transaction
 from django.http import HttpRequest
@@ -23,4 +24,6 @@ def sign_in_once(request: HttpRequest, user_id: str, key: str) -> User | None:
     user = user_of_one_time_key(user_id, key)
     if user is not None:
         login(request, user, backend=BACKEND)
+        UserSession.objects.purge_and_list(user)
+        UserSession.objects.create_from_request(request)
     return user

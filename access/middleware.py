@@ -20,7 +20,7 @@ from access.rights import Right
 from access.second_factor import lacks_second_factor
 
 MOST_VIEWS = 20
-SEEN_AT = "seen_at"
+BEGAN_AT, SEEN_AT = "began_at", "seen_at"
 NOTED_EVERY = 60  # seconds; the session is written no more often
 NOBODY = Actor(ActorKind.USER, "", "nobody", frozenset())
 
@@ -79,7 +79,10 @@ class RightsMiddleware:
 
 
 class IdleMiddleware:
-    """Ends a session in which nothing was asked for too long; its greatest age is the cookie's."""
+    """Ends a session in which nothing was asked for too long, and one that is too old however much it is used.
+
+    The cookie's age does not say how old a session is: each time one is written it begins anew.
+    """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -87,14 +90,16 @@ class IdleMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         if settings.SESSION_COOKIE_NAME in request.COOKIES and request.user.is_authenticated:
             now = int(timezone.now().timestamp())
-            seen = request.session.get(SEEN_AT)
-            if seen is not None and now - seen > settings.SESSION_IDLE_SECONDS:
+            seen, began = request.session.get(SEEN_AT), request.session.get(BEGAN_AT, now)
+            is_idle = seen is not None and now - seen > settings.SESSION_IDLE_SECONDS
+            if is_idle or now - began > settings.SESSION_COOKIE_AGE:
                 logout(request)
             elif seen is None or now - seen > NOTED_EVERY:
-                request.session[SEEN_AT] = now
+                request.session.update({SEEN_AT: now, BEGAN_AT: began})
         return self.get_response(request)
 
 
 def begin(sender: Any, request: HttpRequest, **_: Any) -> None:
     """A session that begins was seen just now."""
-    request.session[SEEN_AT] = int(timezone.now().timestamp())
+    now = int(timezone.now().timestamp())
+    request.session.update({SEEN_AT: now, BEGAN_AT: now})

@@ -214,9 +214,9 @@ def test_recovery_codes_alone_are_no_second_factor(settings, client, mira):
 # ── Sessions ───────────────────────────────────────────────────────────────────────────────────
 
 
-def aged(client: Client, by: timedelta) -> None:
+def aged(client: Client, by: timedelta, what: str = "seen_at") -> None:
     session = client.session
-    session["seen_at"] = int((timezone.now() - by).timestamp())
+    session[what] = int((timezone.now() - by).timestamp())
     session.save()
 
 
@@ -227,6 +227,15 @@ def test_a_session_in_which_nothing_was_asked_for_too_long_is_over(client, mira,
     aged(client, timedelta(seconds=settings.SESSION_IDLE_SECONDS + 1))
     assert not is_in(client)
     assert Event.USER_SIGNED_OUT in events()
+
+
+def test_a_session_that_is_used_all_the_time_ends_by_its_age(client, mira, settings):
+    sign_in(client)
+    aged(client, timedelta(seconds=settings.SESSION_COOKIE_AGE - 90), "began_at")
+    aged(client, timedelta(minutes=2))
+    assert is_in(client)  # and its cookie began anew
+    aged(client, timedelta(seconds=settings.SESSION_COOKIE_AGE + 1), "began_at")
+    assert not is_in(client)
 
 
 def test_a_session_is_written_once_a_minute_at_most(client, mira):
@@ -263,3 +272,4 @@ def test_a_one_time_link_is_the_way_in_for_whoever_lost_the_device(client, mira,
     fields = dict(re.findall(r'name="(user|key)" value="([^"]+)"', text(client.get(link))))
     assert client.post("/sign-in/", fields).status_code == 302
     assert is_in(client)
+    assert "This one" in text(client.get("/account/sessions/"))
