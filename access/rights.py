@@ -51,6 +51,7 @@ class Right(StrEnum):
     RUN_CAMPAIGN = "run_campaign"
     REVIEW = "review"
     NOTIFY = "notify"
+    STREAM = "stream"
     ISSUE_TOKEN = "issue_token"
     PROVISION = "provision"
     BUILD_EVIDENCE = "build_evidence"
@@ -118,6 +119,7 @@ TABLE: dict[Right, Held] = {
     Right.RUN_CAMPAIGN: _held("draft, launch, move and cancel access reviews", Role.REVIEWER),
     Right.REVIEW: _held("decide what is theirs to review, hand it on, attest and sign", Role.REVIEWER, own=OWNER),
     Right.NOTIFY: _held("add, change and test webhooks, and send notices again", Role.OPERATOR),
+    Right.STREAM: _held("set up streams of events, and begin the keys that sign them", Role.ADMINISTRATOR),
     Right.ISSUE_TOKEN: _held(
         "issue API tokens of a role that one holds, and revoke them",
         Role.ADMINISTRATOR, own=(Role.REVIEWER, Role.AUTOMATION, Role.OWNER)

@@ -31,6 +31,8 @@ NOUNS = {
     "chainkey": "chain key",
     "exportplace": "place of chain heads",
     "evidencepack": "evidence pack",
+    "eventstream": "stream",
+    "signalkey": "signal key",
     "scheduledjob": "scheduled job",
     "waivercap": "waiver cap",
     "changefreeze": "change freeze",
@@ -45,6 +47,7 @@ UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 # What the record of an event holds and its line leaves out: always, or where it is that value.
 UNSAID: dict[str, dict[str, Any]] = {
     "connection.synced": {"digest": None, "unread": 0},
+    "findings.evaluated": {"at": None, "clock_was_wrong": None},
     "grant.approved": {"as_seen": None},
     "finding.commented": {"digest": None},
     # The subject is called `Rotation of deploy`.

@@ -16,6 +16,7 @@ from config.token_api import TokenViewSet
 from inventory import api as inventory
 from inventory.intake_api import Intake, RowSchema
 from lifecycle import api as lifecycle
+from notifications import api as notifications
 from reviews import api as reviews
 from reviews import controls_api, evidence_api
 from web.api import ByHeader, CsvRenderer, NdjsonRenderer, ReadOnlyViewSet, answer, as_body, check_parameters
@@ -59,6 +60,7 @@ VIEWSETS: tuple[type[ReadOnlyViewSet], ...] = (
     lifecycle.JobViewSet,
     lifecycle.JobRunViewSet,
     lifecycle.JobHourViewSet,
+    notifications.StreamViewSet,
     *reviews.VIEWSETS,
     *controls_api.VIEWSETS,
     evidence_api.EvidencePackViewSet,

@@ -28,6 +28,7 @@ BEATS = [
     ("evidence packs that are due", "reviews.tasks.sweep_evidence_packs", timedelta(minutes=1)),
     ("notices to compose", "lifecycle.tasks.compose_notices", timedelta(minutes=1)),
     ("notices that are due", "notifications.tasks.sweep_due_notices", timedelta(seconds=30)),
+    ("streams of events that are due", "notifications.tasks.sweep_due_streams", timedelta(seconds=15)),
     ("API tokens of Keyreeve itself", "config.tasks.list_own_tokens", timedelta(minutes=15)),
     ("signature of the audit log", "audit.tasks.sign_chain_head", timedelta(hours=1)),
     ("export of the audit log", "audit.tasks.export_chain_heads", timedelta(minutes=5)),

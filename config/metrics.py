@@ -124,6 +124,23 @@ FAMILIES: Sequence[Family] = (
         " (VALUES ('met', r.met), ('violated', r.violated), ('unknown', r.unknown)) v (verdict, n)",
     ),
     Family(
+        "stream_behind_entries",
+        "Audit entries that a stream of events has not sent.",
+        "SELECT name AS stream, status, greatest((SELECT coalesce(max(seq), 0) FROM audit_auditentry) - seq, 0)"
+        " FROM notifications_eventstream",
+    ),
+    Family(
+        "stream_behind_seconds",
+        "How old the first of them is; 0 when it has sent everything.",
+        "SELECT s.name AS stream, s.status, coalesce(extract(epoch FROM now() - e.at), 0)"
+        " FROM notifications_eventstream s LEFT JOIN audit_auditentry e ON e.seq = s.seq + 1",
+    ),
+    Family(
+        "stream_failing_seconds",
+        "How long the receiver of a stream has taken nothing; 0 while it does.",
+        "SELECT name AS stream, coalesce(extract(epoch FROM now() - failing_since), 0) FROM notifications_eventstream",
+    ),
+    Family(
         "audit_entries_total",
         "Entries of the audit chain.",
         "SELECT coalesce(max(seq), 0) FROM audit_auditentry",

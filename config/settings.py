@@ -72,6 +72,12 @@ CHAIN_HEADS_S3 = env.names("KEYREEVE_CHAIN_HEADS_S3")
 CHAIN_HEADS_S3_KEY = env.secret("KEYREEVE_CHAIN_HEADS_S3_KEY")
 env.accept("KEYREEVE_CHAIN_HEADS_S3", lambda: [Address.read(address) for address in CHAIN_HEADS_S3])
 
+# Streams of events: where those into files are written, and the keys that sign security event tokens.
+STREAMS_DIR = Path(env.text("KEYREEVE_STREAMS") or KEYREEVE_HOME / "streams")
+STREAM_FILE_SIZE = env.number("KEYREEVE_STREAM_FILE_MB", 64, most=10_000) * 1024 * 1024
+STREAM_FILES_KEPT = env.number("KEYREEVE_STREAM_FILES_KEPT", 20, most=100_000)
+SIGNAL_KEYS_DIR = Path(env.text("KEYREEVE_SIGNAL_KEYS") or KEYREEVE_HOME / "signal-keys")
+
 # ── The outside world ──────────────────────────────────────────────────────────────────────────
 # Where the guarded fetcher may go besides public addresses, which references a connection may name, and where files
 # may be written: new secrets, and references in place of literals.
@@ -376,6 +382,10 @@ SPECTACULAR_SETTINGS = {
         "PackStateEnum": "reviews.packs.PackState",
         "SuggestionEnum": "lifecycle.states.Suggestion",
         "TokenRoleEnum": "config.token_api.ROLES",
+        "StreamKindEnum": "notifications.states.StreamKind",
+        "StreamStatusEnum": "notifications.states.StreamStatus",
+        "SignalTypeEnum": "notifications.states.SignalType",
+        "CredentialStatusEnum": "inventory.states.CredentialStatus",
         "TrustModelEnum": "inventory.states.TrustModel",
         "ServerRoleEnum": "inventory.states.ServerRole",
         "ReviewedEnum": "reviews.states.Reviewed",

@@ -37,3 +37,16 @@ class MailServerAway(Undelivered):
 
 class NoLongerWanted(NotificationError):
     """There is nobody left to tell; the reason in a sentence."""
+
+
+class StreamNameTaken(NotificationError):
+    def __init__(self, name: str) -> None:
+        super().__init__(f"Another stream has this name or writes this file: {name}.")
+
+
+class SignalKeyMissing(NotificationError):
+    """The private key that signs tokens is not on this host."""
+
+
+class TokenRefused(NotificationError):
+    """The receiver will never take this token, whenever it is sent; the reason in a sentence."""

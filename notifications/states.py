@@ -33,3 +33,32 @@ class Rhythm(TextChoices):
     DAILY = "daily", "Every day"
     WEEKLY = "weekly", "Every Monday"
     OFF = "off", "Never"
+
+
+class StreamKind(TextChoices):
+    """By which way a stream leaves, and in which form."""
+
+    OCSF_WEBHOOK = "ocsf_webhook", "OCSF by webhook"
+    OCSF_FILE = "ocsf_file", "OCSF into a file"
+    SET_PUSH = "set_push", "Security event tokens by push"
+
+
+OCSF = (StreamKind.OCSF_WEBHOOK, StreamKind.OCSF_FILE)
+
+
+class StreamStatus(TextChoices):
+    """What a paused stream would have been sent waits for it; a disabled one misses it."""
+
+    ENABLED = "enabled", "Enabled"
+    PAUSED = "paused", "Paused"
+    DISABLED = "disabled", "Disabled"
+
+
+class SignalType(TextChoices):
+    """The security events that receivers can subscribe to."""
+
+    CREDENTIAL_CHANGE = "credential-change", "Credential change"
+    SESSION_REVOKED = "session-revoked", "Session revoked"
+    ACCOUNT_DISABLED = "account-disabled", "Account disabled"
+    ACCOUNT_ENABLED = "account-enabled", "Account enabled"
+    ACCOUNT_PURGED = "account-purged", "Account purged"

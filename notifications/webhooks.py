@@ -7,6 +7,7 @@ import asyncio
 import json
 from datetime import datetime
 from http import HTTPStatus
+from typing import Protocol
 
 from django.conf import settings
 
@@ -25,6 +26,19 @@ USER_AGENT = f"Keyreeve/{settings.VERSION} (+notices)"
 LIMITS = Limits(seconds=10, body=64 * 1024, redirects=0)
 
 
+class Receiver(Protocol):
+    """Where signed requests go. The secrets are references, bound to a host."""
+
+    @property
+    def url(self) -> str: ...
+    @property
+    def secret(self) -> str: ...
+    @property
+    def previous_secret(self) -> str: ...
+    @property
+    def bound_to(self) -> str: ...
+
+
 def payload(notice: Notice) -> bytes:
     """What is sent, as JSON: always the same bytes for the same notice."""
     document = {
@@ -39,23 +53,27 @@ def payload(notice: Notice) -> bytes:
 
 def send(notice: Notice, endpoint: Endpoint, *, now: datetime) -> None:
     """Sign and send one notice. Raises `Undelivered` for whatever is no answer of success."""
-    body = payload(notice)
+    deliver(payload(notice), message_id=str(notice.pk), to=endpoint, now=now)
+
+
+def deliver(body: bytes, *, message_id: str, to: Receiver, now: datetime) -> None:
+    """Sign a body with the receiver's secrets and send it. Raises `Undelivered`."""
     try:
-        host = parse_target(endpoint.url).authority
-        known = [reference for reference in (endpoint.secret, endpoint.previous_secret) if reference]
-        secrets = [references().resolve(each, bound_to=endpoint.bound_to, host=host) for each in known]
-        headers = signed(body, message_id=str(notice.pk), timestamp=int(now.timestamp()), secrets=secrets)
+        host = parse_target(to.url).authority
+        known = [reference for reference in (to.secret, to.previous_secret) if reference]
+        secrets = [references().resolve(each, bound_to=to.bound_to, host=host) for each in known]
+        headers = signed(body, message_id=message_id, timestamp=int(now.timestamp()), secrets=secrets)
     except ProviderError as exc:
         raise Undelivered(str(exc)) from exc
-    _judge(asyncio.run(_posted(endpoint.url, [("Content-Type", "application/json"), *headers], body)), now)
+    judge(asyncio.run(posted(to.url, [("Content-Type", "application/json"), *headers], body)), now)
 
 
-async def _posted(url: str, headers: list[tuple[str, str]], body: bytes) -> Exchange:
+async def posted(url: str, headers: list[tuple[str, str]], body: bytes) -> Exchange:
     async with Fetcher(guard(), user_agent=USER_AGENT, limits=LIMITS) as fetcher:
         return await fetcher.request("POST", url, headers=headers, content=body)
 
 
-def _judge(exchange: Exchange, now: datetime) -> None:
+def judge(exchange: Exchange, now: datetime) -> None:
     status = exchange.status
     if status is None:
         raise Undelivered(exchange.error or "It gave no answer.")

@@ -169,6 +169,15 @@ WITHOUT_EFFECT = {
     Event.ENDPOINT_PAUSED,
     Event.ENDPOINT_RESUMED,
     Event.ENDPOINT_REMOVED,
+    Event.STREAM_ADDED,
+    Event.STREAM_CHANGED,
+    Event.STREAM_ENABLED,
+    Event.STREAM_PAUSED,
+    Event.STREAM_DISABLED,
+    Event.STREAM_TESTED,
+    Event.STREAM_TOKEN_REFUSED,
+    Event.STREAM_REMOVED,
+    Event.SIGNAL_KEY_BEGUN,
     Event.NOTICE_TESTED,
     Event.NOTICE_RETRIED,
     Event.PREFERENCES_CHANGED,
@@ -278,14 +287,21 @@ def evaluate(now: datetime, *, actor: Actor, full: bool = False, clock_was_wrong
                 _move_mark(mark, now=now, seq=seq, digest=digest)
             return result
         began = perf_counter()
+        first = _new_key(cursor)
         _evaluate_scope(cursor, scope, asked=asked, now=now, result=result)
         took = timedelta(seconds=perf_counter() - began)
         _move_mark(mark, now=now, seq=seq, digest=digest, full=(clock, took) if result.is_full else None)
+        last = _new_key(cursor)
     if result.changed:
         record(
             Event.FINDINGS_EVALUATED,
             actor=actor,
+            # With what finds the rows again that it wrote: its instant, and keys around theirs.
             detail={
+                "at": now.isoformat(),
+                "first": first,
+                "last": last,
+                **({"clock_was_wrong": True} if clock_was_wrong else {}),
                 "full": result.is_full,
                 "subjects": result.subjects,
                 "opened": result.opened,
@@ -296,6 +312,11 @@ def evaluate(now: datetime, *, actor: Actor, full: bool = False, clock_was_wrong
             },
         )
     return result
+
+
+def _new_key(cursor: CursorWrapper) -> str:
+    cursor.execute("SELECT keyreeve_uuid7()")
+    return str(cursor.fetchone()[0])
 
 
 # ── What to look at ────────────────────────────────────────────────────────────────────────────

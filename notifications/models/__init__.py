@@ -3,5 +3,6 @@
 from notifications.models.endpoints import Endpoint
 from notifications.models.outbox import Delivery, Notice
 from notifications.models.recipients import Recipient
+from notifications.models.streams import EventStream, SignalKey
 
-__all__ = ["Delivery", "Endpoint", "Notice", "Recipient"]
+__all__ = ["Delivery", "Endpoint", "EventStream", "Notice", "Recipient", "SignalKey"]

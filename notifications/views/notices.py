@@ -23,8 +23,9 @@ from notifications.actions.recipients import recipient_of
 from notifications.filters import DeliveryFilter
 from notifications.kinds import name_for_endpoints
 from notifications.mail import is_on
-from notifications.models import Delivery, Endpoint
+from notifications.models import Delivery, Endpoint, EventStream
 from notifications.states import DeliveryState
+from notifications.translating import lags
 from web.lists import Bulk, Column, Empty, ListPage, View
 from web.paging import Ordering
 from web.wording import plural
@@ -90,7 +91,11 @@ def notice_list(request: HttpRequest) -> HttpResponseBase:
         "endpoint", "notice__recipient__owner", "notice__recipient__user"
     )
     may_change = actor.may(Right.NOTIFY)
+    streams = list(EventStream.objects.visible_to(actor))
+    behind = lags(streams) if streams else {}
     context = {
+        "streams": [(each, behind[each.pk]) for each in streams],
+        "may_stream": actor.may(Right.STREAM),
         "now": timezone.now(),
         "may_change": may_change,
         "sees_everything": actor.sees_everything,

@@ -50,6 +50,7 @@ from lifecycle.models import (
     Waiver,
 )
 from lifecycle.states import FindingState, OperationKind, OperationState, RunOutcome, Step, WaiverState
+from notifications.models import EventStream
 from reviews.models import (
     Approval,
     Attestation,
@@ -298,6 +299,7 @@ def estate(db: None) -> Estate:
     EvidencePack.objects.create(
         purpose="The half-year", begins_at=NOW, requested_by="Otto", requested_by_key="user:2", requested_at=NOW
     )
+    EventStream.objects.create(name="Collector", kind="ocsf_file", file="events", created_at=NOW)
     job = ScheduledJob.objects.create(name="findings", task="x", cadence=timedelta(minutes=5), declared_at=NOW)
     JobRun.objects.create(job=job, begun_at=NOW, ended_at=NOW, outcome=RunOutcome.ENDED, work={"opened": 1})
     reviewed(mine)
