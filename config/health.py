@@ -2,6 +2,7 @@
 
 from functools import cache
 
+from django.conf import settings
 from django.db import DatabaseError, connection
 from django.db.migrations.loader import MigrationLoader
 from django.http import HttpRequest, HttpResponse
@@ -30,8 +31,11 @@ def healthz(request: HttpRequest) -> HttpResponse:
 def readyz(request: HttpRequest) -> HttpResponse:
     """200 when the database answers and is of this release, and the broker answers; else 503 with what is not so.
 
-    A proxy that should go on sending readers while the broker is away asks with `?except=broker`.
+    Also 503 while this host is being drained. A proxy that should go on sending readers while the broker is away asks
+    with `?except=broker`.
     """
+    if settings.DRAIN_FILE.exists():
+        return _text("this host is being drained", 503)
     try:
         if missing := missing_migrations():
             return _text(f"the database lacks {plural(len(missing), 'migration')}, {missing[0]} first", 503)

@@ -99,6 +99,11 @@ METRICS_KEPT_FOR = env.number("KEYREEVE_METRICS_KEPT_FOR", 10, most=600)  # seco
 # By OpenTelemetry's own variables: traces go to OTEL_EXPORTER_OTLP_ENDPOINT, where it is set.
 TRACING = bool(env.text("OTEL_EXPORTER_OTLP_ENDPOINT") or env.text("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"))
 
+# While this file is there, /readyz says that nobody should be sent here. `up` writes it when it ends, and then goes on
+# for as long as a proxy needs to notice.
+DRAIN_FILE = Path(env.text("KEYREEVE_DRAIN_FILE") or KEYREEVE_HOME / "draining")
+DRAIN_FOR = env.duration("KEYREEVE_DRAIN_FOR", timedelta(0))
+
 # ── Notices ────────────────────────────────────────────────────────────────────────────────────
 # Where people reach Keyreeve: what links in mails and webhooks begin with.
 PUBLIC_URL = public_url(env.text("KEYREEVE_URL"))
@@ -238,8 +243,8 @@ MIDDLEWARE = [
     "config.logs.RequestIdMiddleware",
     "config.tracing.TracingMiddleware",
     "django.middleware.security.SecurityMiddleware",
-    "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
     "config.refusals.RefusalMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -299,6 +304,9 @@ SESSION_COOKIE_AGE = env.number("KEYREEVE_SESSION_HOURS", 12, least=1, most=720)
 SESSION_IDLE_SECONDS = env.number("KEYREEVE_SESSION_IDLE_MINUTES", 60, least=5, most=43_200) * 60
 SESSION_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
+if HTTPS:  # browsers take a cookie of such a name from this host alone, and only over TLS
+    SESSION_COOKIE_NAME, CSRF_COOKIE_NAME = "__Host-session", "__Host-csrf"
+    MESSAGE_STORAGE = "web.notices.HostNotices"
 CSRF_COOKIE_HTTPONLY = True
 CSRF_COOKIE_SAMESITE = "Strict"
 CSRF_TRUSTED_ORIGINS = [f"https://{host}" for host in ALLOWED_HOSTS] if HTTPS else []
@@ -336,12 +344,14 @@ CONTENT_SECURITY_POLICY = {
         "font-src": [SELF],
         "connect-src": [SELF],
         "form-action": [SELF, *([OIDC.origin] if OIDC.origin else [])],
+        "object-src": [NONE],
         "base-uri": [NONE],
         "frame-ancestors": [NONE],
         "manifest-src": [SELF],
     }
 }
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"

@@ -26,6 +26,15 @@ def test_it_is_not_ready_when_the_database_does_not_answer(client, django_db_blo
 
 
 @pytest.mark.django_db
+def test_it_is_not_ready_while_its_host_is_drained(client, broker, settings, tmp_path):
+    settings.DRAIN_FILE = tmp_path / "draining"
+    settings.DRAIN_FILE.touch()
+    answer = client.get("/readyz")
+    assert (answer.status_code, answer.content) == (503, b"this host is being drained\n")
+    assert client.get("/healthz").status_code == 200
+
+
+@pytest.mark.django_db
 def test_it_is_not_ready_before_the_migrations_of_this_release(client, broker):
     with connection.cursor() as cursor:
         cursor.execute("DELETE FROM django_migrations WHERE app = 'audit' AND name LIKE '0002%'")

@@ -35,6 +35,7 @@ from lifecycle.actions.evaluation import evaluate
 from lifecycle.errors import EvaluationUnderWay
 
 PATIENCE = 60  # seconds until the web server must have answered
+WEB_ENDS, WORK_ENDS = 10, 20  # seconds in which a request, or a task, that is under way may end
 BETWEEN_LOOKS = 5  # seconds between two looks whether the database lives
 CANNOT_START = 3  # exit code
 SYSTEM = Actor.system("start")
@@ -54,11 +55,19 @@ def parts(port: int) -> list[Part]:
     worker = [*celery, "worker", "--loglevel", "WARNING", "--without-gossip", "--without-mingle"]
     beat = [*celery, "beat", "--loglevel", "WARNING", "--pidfile=", "-s", str(settings.KEYREEVE_HOME / "beat")]
     return [
-        Part("web", [*web, "config.wsgi:application"]),
-        Part("worker operate", [*worker, "-n", "operate@keyreeve", "-Q", "operate,default", "-c", "3"], grace=20),
-        Part("worker slow", [*worker, "-n", "slow@keyreeve", "-Q", "operate_slow", "-c", "2"], grace=20),
-        Part("worker evaluate", [*worker, "-n", "evaluate@keyreeve", "-Q", "evaluate,files", "-c", "1"], grace=20),
-        Part("worker sync", [*worker, "-n", "sync@keyreeve", "-Q", "sync", "-c", "3"], grace=20),
+        Part("web", [*web, "config.wsgi:application"], grace=WEB_ENDS),
+        Part(
+            "worker operate",
+            [*worker, "-n", "operate@keyreeve", "-Q", "operate,default", "-c", "3"],
+            grace=WORK_ENDS,
+        ),
+        Part("worker slow", [*worker, "-n", "slow@keyreeve", "-Q", "operate_slow", "-c", "2"], grace=WORK_ENDS),
+        Part(
+            "worker evaluate",
+            [*worker, "-n", "evaluate@keyreeve", "-Q", "evaluate,files", "-c", "1"],
+            grace=WORK_ENDS,
+        ),
+        Part("worker sync", [*worker, "-n", "sync@keyreeve", "-Q", "sync", "-c", "3"], grace=WORK_ENDS),
         Part("beat", beat),
     ]
 
@@ -139,6 +148,7 @@ class Command(BaseCommand):
         if ending.enter_context(sole_use(home)):
             end_leftovers(home)
             self.say("The last run did not end properly; what it left running has been tidied up.")
+        settings.DRAIN_FILE.unlink(missing_ok=True)
         checks.check_port(port)
         checks.check_broker()
         if not settings.SECRET_KEY_GIVEN:
@@ -155,6 +165,7 @@ class Command(BaseCommand):
             statics.result()
         supervisor = Supervisor(home, settings.BASE_DIR, self.parts(port), say=self.say, stop=self.stop_request)
         ending.callback(supervisor.stop)
+        ending.callback(self.drain)
         supervisor.start()
         if discovery:
             self.look_first(supervisor)
@@ -181,6 +192,13 @@ class Command(BaseCommand):
             install_queues(conninfo)
         grant()
         return database
+
+    def drain(self) -> None:
+        """Say at /readyz that nobody should be sent here, and go on for as long as that takes to be noticed."""
+        settings.DRAIN_FILE.touch()
+        end = time.monotonic() + settings.DRAIN_FOR.total_seconds()
+        while time.monotonic() < end and not self.stop_request.in_a_hurry:
+            time.sleep(0.1)
 
     def tend_database(self, database: embedded.EmbeddedPostgres) -> None:
         if database.is_running():
