@@ -166,6 +166,7 @@ class Event(StrEnum):
     EVIDENCE_PACK_REQUESTED = "evidence_pack.requested"
     EVIDENCE_PACK_BUILT = "evidence_pack.built"
     EVIDENCE_PACK_FAILED = "evidence_pack.failed"
+    EVIDENCE_PACK_REMOVED = "evidence_pack.removed"
     CHAIN_HEAD_SIGNED = "chain_head.signed"
     CHAIN_KEY_BEGUN = "chain_key.begun"
     CHAIN_KEY_ROTATED = "chain_key.rotated"

@@ -26,6 +26,7 @@ BEATS = [
     ("access reviews that begin", "reviews.tasks.begin_campaigns", timedelta(hours=1)),
     ("measures of controls", "reviews.tasks.measure_controls", timedelta(hours=1)),
     ("evidence packs that are due", "reviews.tasks.sweep_evidence_packs", timedelta(minutes=1)),
+    ("evidence packs that are old", "reviews.tasks.remove_old_packs", timedelta(hours=6)),
     ("notices to compose", "lifecycle.tasks.compose_notices", timedelta(minutes=1)),
     ("notices that are due", "notifications.tasks.sweep_due_notices", timedelta(seconds=30)),
     ("streams of events that are due", "notifications.tasks.sweep_due_streams", timedelta(seconds=15)),

@@ -62,8 +62,9 @@ SCANNER_CACHE_DIR = Path(env.text("KEYREEVE_SCANNER_CACHE") or platformdirs.user
 # Whose MCP clients the connection to this machine looks at, and the variables that move their folders.
 MACHINE_HOME = Path(env.text("KEYREEVE_MACHINE_HOME") or Path.home())
 MACHINE_ENVIRONMENT = dict(os.environ)
-# Where evidence packs are kept.
+# Where evidence packs are kept, and for how long their files are.
 EVIDENCE_DIR = Path(env.text("KEYREEVE_EVIDENCE") or KEYREEVE_HOME / "evidence")
+EVIDENCE_KEPT_FOR = env.duration("KEYREEVE_EVIDENCE_KEPT_FOR", timedelta(days=400))
 # The key that signs the audit chain's heads, and where they are exported: always to a folder, to buckets too if asked.
 CHAIN_KEY = Path(env.text("KEYREEVE_CHAIN_KEY") or KEYREEVE_HOME / "chain.key")
 HISTORY_KEPT_FOR = env.duration("KEYREEVE_HISTORY_KEPT_FOR", timedelta(days=3 * 365))

@@ -62,13 +62,18 @@ def instant_of(text: str, *, now: datetime, is_zone_needed: bool = True) -> date
         found = found.astimezone(UTC)
     except OverflowError as exc:
         raise NoSuchPast(f"Give an instant with its zone, such as {example}.") from exc
-    if found > now:
+    check(found, now=now)
+    return found
+
+
+def check(moment: datetime, *, now: datetime) -> None:
+    """Raises NoSuchPast where nothing is known of that instant."""
+    if moment > now:
         raise NoSuchPast("That instant has not come yet. Nothing is known of it.")
     begun = beginning()
-    if begun is None or found < begun:
+    if begun is None or moment < begun:
         since = "It has not begun." if begun is None else f"It begins at {_words(begun)}."
         raise NoSuchPast(f"History does not reach back so far, so nothing is known of that instant. {since}")
-    return found
 
 
 def beginning() -> datetime | None:
@@ -97,16 +102,20 @@ def _places() -> str:
 
 
 @contextmanager
-def looking_at(moment: datetime) -> Iterator[None]:
-    """Inside, this thread's reads are of `moment`, and writes are refused by the database."""
+def looking_at(moment: datetime, *, is_gathering: bool = False) -> Iterator[None]:
+    """Inside, this thread's reads are of `moment`, and writes are refused by the database.
+
+    Who gathers what is read in temporary tables says so; then only views stand in the way of a write.
+    """
     before = _INSTANT.get()
     with transaction.atomic():
         with connection.cursor() as cursor:
             cursor.execute(
-                "SELECT set_config('transaction_read_only', 'on', true), set_config('keyreeve.as_of', %(at)s, true),"
+                "SELECT set_config('transaction_read_only', %(read_only)s, true),"
+                " set_config('keyreeve.as_of', %(at)s, true),"
                 f" set_config('keyreeve.walked', ' ' || ({_places()}) || ' ', true),"
                 " set_config('search_path', 'past, public', true)",
-                {"at": moment.isoformat()},
+                {"at": moment.isoformat(), "read_only": "off" if is_gathering else "on"},
             )
         _INSTANT.set(moment)
         try:

@@ -26,7 +26,7 @@ from reviews.models import EvidencePack
 from reviews.models.sampling import bundles, drawn
 from reviews.packing.building import ZIP, population_of, served
 from reviews.packing.writing import as_json
-from reviews.packs import LARGEST_SAMPLE, USUAL_SAMPLE, NotABuilder, PackMissing, PackNotReady, PackRefused
+from reviews.packs import LARGEST_SAMPLE, USUAL_SAMPLE, NotABuilder, PackMissing, PackNotReady, PackRefused, PackRemoved
 from reviews.sampling import METHOD
 from reviews.tasks import ring_pack
 from web.api import ARRIVAL, ByHeader, answer, check_parameters, cleaned
@@ -75,8 +75,12 @@ class EvidencePackViewSet(WritingViewSet):
             raise Http404
         try:
             return served(pack)
-        except (PackNotReady, PackMissing) as exc:
-            return problem(409 if isinstance(exc, PackNotReady) else 404, str(exc))
+        except PackNotReady as exc:
+            return problem(409, str(exc))
+        except PackMissing as exc:
+            return problem(404, str(exc))
+        except PackRemoved as exc:
+            return problem(410, str(exc))
 
 
 class EvidenceSample(APIView):

@@ -34,9 +34,9 @@ class EvidencePackSerializer(Shape):
     class Meta:
         model = EvidencePack
         fields = (
-            "id", "url", "display", "purpose", "state", "step", "done", "total", "error", "begins_at", "taken_at",
-            "sample_size", "sample_seed", "sample_filter", "requested_by", "requested_at", "built_at", "size", "sha256",
-            "manifest_sha256", "download",
+            "id", "url", "display", "purpose", "state", "step", "done", "total", "error", "begins_at", "ends_at",
+            "taken_at", "sample_size", "sample_seed", "sample_filter", "requested_by", "requested_at", "built_at",
+            "removed_at", "size", "sha256", "manifest_sha256", "download",
         )  # fmt: skip
 
 
@@ -54,7 +54,12 @@ class EvidencePackBody(serializers.Serializer[Any]):
 
     purpose = serializers.CharField(max_length=200, default=USUAL_PURPOSE, help_text="What it is for.")
     begins_at = serializers.DateTimeField(
-        default=None, allow_null=True, help_text="Of what has happened, since when; 90 days ago where nothing is said."
+        default=None,
+        allow_null=True,
+        help_text="Of what has happened, since when; else 90 days before its end.",
+    )
+    ends_at = serializers.DateTimeField(
+        default=None, allow_null=True, help_text="The past instant as of which it is; where nothing is said, now."
     )
     sample_size = serializers.IntegerField(default=0, min_value=0, max_value=LARGEST_SAMPLE)
     sample_seed = serializers.CharField(default="", allow_blank=True, max_length=100)

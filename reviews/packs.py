@@ -21,9 +21,11 @@ class PackState(TextChoices):
     BUILDING = "building", "Being built"
     READY = "ready", "Ready"
     FAILED = "failed", "Failed"
+    REMOVED = "removed", "File removed"
 
 
 PACK_OPEN = (PackState.REQUESTED, PackState.BUILDING)
+PACK_BUILT = (PackState.READY, PackState.REMOVED)
 
 
 class NotABuilder(ReviewError):
@@ -44,6 +46,10 @@ class PackLost(ReviewError):
 
 class PackNotReady(ReviewError):
     """This pack is not ready. Its page says how far it is."""
+
+
+class PackRemoved(ReviewError):
+    """The file of this pack was removed, being old. Its digest is kept, so a copy of yours is still known by it."""
 
 
 class PackMissing(ReviewError):

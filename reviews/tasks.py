@@ -3,6 +3,7 @@
 from uuid import UUID
 
 from celery import shared_task
+from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
@@ -13,7 +14,7 @@ from reviews.actions.closing import close_what_is_gone
 from reviews.actions.controls import measure_controls as measure
 from reviews.actions.reminding import remind
 from reviews.models import EvidencePack
-from reviews.packing.building import build
+from reviews.packing.building import build, remove_old
 
 PACKS_AT_ONCE = 10
 
@@ -63,6 +64,12 @@ def sweep_evidence_packs() -> dict[str, int]:
     for pack in due:
         build_evidence_pack.delay(str(pack.pk))
     return {"packs": len(due)}
+
+
+@shared_task
+def remove_old_packs() -> dict[str, int]:
+    """Files of packs that were kept long enough."""
+    return {"packs": remove_old(timezone.now() - settings.EVIDENCE_KEPT_FOR, clock=timezone.now)}
 
 
 def ring_pack(pack: EvidencePack) -> None:

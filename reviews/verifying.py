@@ -71,6 +71,12 @@ class Pack:
                 self._signatures()
         except (zipfile.BadZipFile, ValueError, KeyError, TypeError, AttributeError, EOFError, OSError) as exc:
             raise Broken(f"the pack cannot be read: {type(exc).__name__}: {exc}") from exc
+        later = self.manifest.get("as_it_stands")
+        if later:
+            self.unchecked.append(
+                f"how it was at {self.manifest['inputs']['taken_at']} in lists that keep no past, and have what had "
+                f"begun by then as it stood when the pack was built: {', '.join(later)}"
+            )
         self.unchecked.append("whether what the lists say of the estate is true: see where each connection looked")
 
     # ── The file as a whole ──

@@ -11,6 +11,7 @@ from access.actors import Actor
 from access.rights import Right
 from audit.actions import action, record
 from audit.events import Event
+from history import past
 from reviews.models import EvidencePack
 from reviews.packs import (
     EVERYTHING_PRESENT,
@@ -34,15 +35,23 @@ def request_pack(
     actor: Actor,
     now: datetime,
     begins_at: datetime | None = None,
+    ends_at: datetime | None = None,
     sample_size: int = 0,
     sample_seed: str = "",
     sample_filter: str = EVERYTHING_PRESENT,
 ) -> EvidencePack:
-    """Ask for a pack of what happened since `begins_at`, as everything stands once a worker takes it up."""
+    """Ask for a pack of what happened since `begins_at`: as it all stood at `ends_at`, or stands when it is built."""
     if not actor.may(Right.BUILD_EVIDENCE):
         raise NotABuilder
-    begins = begins_at or now - USUAL_PERIOD
+    begins = begins_at or (ends_at or now) - USUAL_PERIOD
     problems = {}
+    if ends_at is not None:
+        try:
+            past.check(ends_at, now=now)
+        except past.NoSuchPast as exc:
+            problems["ends_at"] = str(exc)
+        if "ends_at" not in problems and begins >= ends_at:
+            problems["ends_at"] = "It ends after it begins."
     if not purpose.strip():
         problems["purpose"] = "Say what it is for."
     if not now - LONGEST_PERIOD <= begins < now:
@@ -56,6 +65,7 @@ def request_pack(
     pack = EvidencePack(
         purpose=purpose.strip()[:200],
         begins_at=begins,
+        ends_at=ends_at,
         sample_size=sample_size,
         sample_seed=sample_seed.strip(),
         sample_filter=sample_filter,
@@ -64,7 +74,7 @@ def request_pack(
         requested_at=now,
     )
     pack.save(force_insert=True)
-    detail = {"begins_at": begins.isoformat(), "sample": sample_size}
+    detail = {"begins_at": begins.isoformat(), "ends_at": ends_at and ends_at.isoformat(), "sample": sample_size}
     record(Event.EVIDENCE_PACK_REQUESTED, actor=actor, subject=pack, detail=detail)
     return pack
 
@@ -111,3 +121,14 @@ def fail(pk: UUID, token: UUID, said: str, *, actor: Actor) -> None:
     if held.update(state=PackState.FAILED, error=said, lease_token=None, lease_until=None):
         pack = EvidencePack.objects.get(pk=pk)
         record(Event.EVIDENCE_PACK_FAILED, actor=actor, subject=pack, detail={"said": said})
+
+
+@action
+def remove(pk: UUID, *, actor: Actor, now: datetime) -> bool:
+    """Its file is gone, being old; what it was and by which digest it is known stays. Whether it was there till now."""
+    if not EvidencePack.objects.filter(pk=pk, state=PackState.READY).update(state=PackState.REMOVED, removed_at=now):
+        return False
+    pack = EvidencePack.objects.get(pk=pk)
+    detail = {"sha256": pack.sha256, "bytes": pack.size, "built_at": pack.built_at and pack.built_at.isoformat()}
+    record(Event.EVIDENCE_PACK_REMOVED, actor=actor, subject=pack, detail=detail)
+    return True

@@ -4,11 +4,11 @@ from datetime import datetime
 from typing import ClassVar, Self
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 
 from access.actors import Actor
 from inventory.models.base import Row
-from reviews.packs import EVERYTHING_PRESENT, PACK_OPEN, PackState
+from reviews.packs import EVERYTHING_PRESENT, PACK_BUILT, PACK_OPEN, PackState
 
 
 class EvidencePackQuerySet(models.QuerySet["EvidencePack"]):
@@ -20,12 +20,19 @@ class EvidencePackQuerySet(models.QuerySet["EvidencePack"]):
         """Asked for, and no worker is at it."""
         return self.filter(state__in=PACK_OPEN).exclude(lease_until__gt=now)
 
+    def built_before(self, moment: datetime) -> Self:
+        """Whose file is there and older than that."""
+        return self.filter(state=PackState.READY, built_at__lt=moment)
+
 
 class EvidencePack(Row):
     """One pack: a ZIP that is kept beside the database, and what it takes to know it again."""
 
     purpose = models.CharField(max_length=200)
     begins_at = models.DateTimeField(help_text="Of what has happened it holds what was since then.")
+    ends_at = models.DateTimeField(
+        null=True, blank=True, help_text="The past instant as of which it is; null: the time at which it is built."
+    )
     sample_size = models.PositiveIntegerField(default=0)
     sample_seed = models.CharField(max_length=100, blank=True)
     sample_filter = models.TextField(
@@ -47,6 +54,7 @@ class EvidencePack(Row):
     size = models.BigIntegerField(null=True, blank=True, help_text="Bytes.")
     sha256 = models.CharField(max_length=64, blank=True, help_text="Of the file.")
     manifest_sha256 = models.CharField(max_length=64, blank=True, help_text="Of the manifest, which is signed.")
+    removed_at = models.DateTimeField(null=True, blank=True, help_text="Since when its file is gone, being old.")
     summary = models.JSONField(default=dict, blank=True, help_text="Its files and figures, as its page shows them.")
 
     objects = EvidencePackQuerySet.as_manager()
@@ -56,9 +64,17 @@ class EvidencePack(Row):
             models.CheckConstraint(condition=Q(state__in=PackState.values), name="evidence_pack_state_is_known"),
             models.CheckConstraint(condition=~Q(purpose=""), name="evidence_pack_says_what_for"),
             models.CheckConstraint(
-                condition=Q(state=PackState.READY, built_at__isnull=False, size__isnull=False) & ~Q(sha256="")
-                | ~Q(state=PackState.READY) & Q(built_at=None, size=None, sha256=""),
+                condition=Q(state__in=PACK_BUILT, built_at__isnull=False, size__isnull=False) & ~Q(sha256="")
+                | ~Q(state__in=PACK_BUILT) & Q(built_at=None, size=None, sha256=""),
                 name="evidence_pack_ready_exactly_with_a_digest",
+            ),
+            models.CheckConstraint(
+                condition=Q(state=PackState.REMOVED, removed_at__isnull=False)
+                | ~Q(state=PackState.REMOVED) & Q(removed_at=None),
+                name="evidence_pack_removed_exactly_with_a_date",
+            ),
+            models.CheckConstraint(
+                condition=Q(ends_at=None) | Q(ends_at__gt=F("begins_at")), name="evidence_pack_ends_after_it_begins"
             ),
             models.CheckConstraint(
                 condition=Q(lease_token=None, lease_until=None)
@@ -71,6 +87,7 @@ class EvidencePack(Row):
         ]
         indexes: ClassVar = [
             models.Index(fields=["id"], condition=Q(state__in=PACK_OPEN), name="evidence_pack_open"),
+            models.Index(fields=["built_at"], condition=Q(state=PackState.READY), name="evidence_pack_by_age"),
         ]
 
     def __str__(self) -> str:
@@ -79,6 +96,10 @@ class EvidencePack(Row):
     @property
     def is_open(self) -> bool:
         return self.state in PACK_OPEN
+
+    @property
+    def is_built(self) -> bool:
+        return self.state in PACK_BUILT
 
     @property
     def file_name(self) -> str:

@@ -2,12 +2,14 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from django.db.models import CharField, F, Func, Q, QuerySet, TextField, Value
 from django.db.models.functions import Cast
 
 from audit.models import AuditEntry
+from history.past import instant
 from inventory.models import Credential, CredentialVersion, Exposure, Use
 from lifecycle.models import Finding, Obligation, Operation, StepAttempt, Waiver
 from reviews.models.items import Decision, ReviewItem
@@ -38,9 +40,11 @@ def bundles(sample: Sequence[Credential]) -> dict[Any, dict[str, Any]]:
     """What is known of each of them, by its key: a fixed number of queries, however many there are. No secret."""
     keys = [credential.pk for credential in sample]
     of_them = {"credential__in": keys}
+    until = instant() or datetime.max.replace(tzinfo=UTC)  # what keeps no past has what had begun by then
     operations = _values(
-        Operation.objects.filter(**of_them).order_by("pk"), "id", "credential_id", "kind", "state", "step", "trigger",
-        "reason", "requested_by", "requested_at", "decided_by", "decided_at", "proof", "proof_reason", "refused_at",
+        Operation.objects.filter(**of_them, requested_at__lte=until).order_by("pk"),
+        "id", "credential_id", "kind", "state", "step", "trigger", "reason",
+        "requested_by", "requested_at", "decided_by", "decided_at", "proof", "proof_reason", "refused_at",
         "is_urgent", "closed_at", "closed_reason", "error",
     )  # fmt: skip
     findings = _values(
@@ -48,7 +52,8 @@ def bundles(sample: Sequence[Credential]) -> dict[Any, dict[str, Any]]:
         "evidence", "opened_at", "due_at", "acknowledged_by", "acknowledged_at", "resolved_at", "resolution",
     )  # fmt: skip
     items = _values(
-        ReviewItem.objects.filter(**of_them).order_by("pk"), "id", "credential_id", "state", "recommendation",
+        ReviewItem.objects.filter(**of_them, frozen_at__lte=until).order_by("pk"),
+        "id", "credential_id", "state", "recommendation",
         "reasons", "facts", "what", "first_by", "second_by", "by_clock", "decided_at", "ending", "proof", "closed_at",
         campaign_name=F("campaign__name"),
     )  # fmt: skip
@@ -84,7 +89,8 @@ def bundles(sample: Sequence[Credential]) -> dict[Any, dict[str, Any]]:
         ),
         "review_items": items,
         "decisions": _values(
-            Decision.objects.filter(item__credential__in=keys).order_by("pk"), "id", "item_id", "seat", "what",
+            Decision.objects.filter(item__credential__in=keys, decided_at__lte=until).order_by("pk"),
+            "id", "item_id", "seat", "what",
             "reason", "is_against", "decided_by", "decided_at", "submitted_at", "withdrawn_at",
             credential_id=F("item__credential_id"),
         ),

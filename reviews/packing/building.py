@@ -21,22 +21,24 @@ from django.http import FileResponse, QueryDict
 from access.actors import Actor
 from audit.errors import AuditError
 from audit.heads import signing_key
+from history.past import NoSuchPast, check, looking_at
 from inventory.models import Credential
 from lifecycle.filters import CredentialPageFilter
-from reviews.actions.evidence import claim, fail, finish
+from reviews.actions.evidence import claim, fail, finish, remove
 from reviews.measured import ROWS
 from reviews.models import EvidencePack
 from reviews.packing.archive import BLOCK
 from reviews.packing.lists import sources
 from reviews.packing.metrics import SUBJECTS
 from reviews.packing.writing import Inputs, write_pack
-from reviews.packs import LEASE, PackLost, PackMissing, PackNotReady, PackState
+from reviews.packs import LEASE, PackLost, PackMissing, PackNotReady, PackRemoved, PackState
 
 logger = logging.getLogger(__name__)
 Clock = Callable[[], datetime]
 SYSTEM = Actor.system("evidence")
 SAID_EVERY = timedelta(seconds=1)
 ZIP = "application/zip"
+AT_ONCE = 1_000  # old files that one run removes
 LAST_STEPS = 3  # sample, OSCAL, audit segment
 _KEEP = """
 UPDATE reviews_evidencepack SET step = %s, done = %s, total = %s, lease_until = %s
@@ -62,6 +64,8 @@ def place_of(pack: EvidencePack) -> Path:
 
 def opened(pack: EvidencePack) -> IO[bytes]:
     """The file of a pack that is ready."""
+    if pack.state == PackState.REMOVED:
+        raise PackRemoved
     if pack.state != PackState.READY:
         raise PackNotReady
     try:
@@ -94,11 +98,12 @@ def build(pk: UUID, *, clock: Clock, key: Ed25519PrivateKey | None = None) -> bo
     try:
         # Before the snapshot: the first time anybody signs, the key begins, and that is written.
         signer = key or signing_key(settings.CHAIN_KEY, now=clock(), actor=SYSTEM)
-        with _told(pack, token, clock) as progress, _new(partial) as file, one_snapshot() as taken_at:
+        with _told(pack, token, clock) as progress, _new(partial) as file, _estate(pack, clock) as taken_at:
             inputs = Inputs(
                 purpose=pack.purpose,
                 begins_at=pack.begins_at,
                 taken_at=taken_at,
+                ends_at=pack.ends_at,
                 release=settings.VERSION,
                 sample_size=pack.sample_size,
                 sample_seed=pack.sample_seed,
@@ -120,7 +125,7 @@ def build(pk: UUID, *, clock: Clock, key: Ed25519PrivateKey | None = None) -> bo
     except PackLost:
         logger.warning("another worker builds evidence pack %s now", pk)
         return False
-    except (OSError, ValidationError, AuditError) as exc:
+    except (OSError, ValidationError, AuditError, NoSuchPast) as exc:
         fail(pk, token, _words(exc), actor=SYSTEM)
         return False
     finally:
@@ -129,7 +134,7 @@ def build(pk: UUID, *, clock: Clock, key: Ed25519PrivateKey | None = None) -> bo
 
 
 def _words(exc: Exception) -> str:
-    if isinstance(exc, AuditError):
+    if isinstance(exc, AuditError | NoSuchPast):
         return str(exc)
     if isinstance(exc, OSError):
         return f"Its file could not be written: {exc.strerror or type(exc).__name__}."
@@ -155,10 +160,34 @@ def one_snapshot() -> Iterator[datetime]:
 
 
 @contextmanager
+def _estate(pack: EvidencePack, clock: Clock) -> Iterator[datetime]:
+    """One snapshot of the estate as the pack shows it, and of which instant: of a past one all that keeps its past."""
+    with one_snapshot() as taken_at:
+        if pack.ends_at is None:
+            yield taken_at
+            return
+        check(pack.ends_at, now=clock())  # versions may have been forgotten since it was asked for
+        with looking_at(pack.ends_at, is_gathering=True):
+            yield pack.ends_at
+
+
+def remove_old(before: datetime, *, clock: Clock) -> int:
+    """Remove the files of packs that were built before then; how many. Their rows stay.
+
+    The file goes first: who dies in between leaves a row without one, and the next to come ends it.
+    """
+    old = list(EvidencePack.objects.built_before(before).order_by("pk")[:AT_ONCE])
+    for pack in old:
+        place_of(pack).unlink(missing_ok=True)
+        remove(pack.pk, actor=SYSTEM, now=clock())
+    return len(old)
+
+
+@contextmanager
 def _told(pack: EvidencePack, token: UUID, clock: Clock) -> Iterator[Callable[[str], None]]:
     """Say how far it is and keep the lease, by a connection of its own: the snapshot sees and commits nothing."""
     beside = database.copy()
-    total = len(sources(pack.begins_at)) + len(SUBJECTS) + len(ROWS) + LAST_STEPS
+    total = len(sources(pack.begins_at, pack.ends_at)) + len(SUBJECTS) + len(ROWS) + LAST_STEPS
     begun: set[str] = set()
     said_at = clock() - SAID_EVERY
 

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from django.db.models import F, Q, QuerySet
 from rest_framework import serializers
 
+from history.kept import has_past
 from inventory import serializers as inventory
 from inventory.models import (
     AuthorizationServer,
@@ -59,6 +60,9 @@ class Source(Protocol):
 
     def cells(self) -> Statement: ...
 
+    @property
+    def keeps_past(self) -> bool: ...
+
 
 @dataclass(frozen=True)
 class Shaped:
@@ -76,6 +80,10 @@ class Shaped:
 
     def cells(self) -> Statement:
         return _selected(self.rows, [cell for name in self.shape.names() for _, cell in columns_of(name, self.shape)])
+
+    @property
+    def keeps_past(self) -> bool:
+        return has_past(self.rows.model)
 
 
 def columns_of(name: str, shape: type[Shape]) -> Iterator[tuple[str, Cell]]:
@@ -109,6 +117,10 @@ class Plain:
     def cells(self) -> Statement:
         return _selected(self.rows, [Cell(F(name)) for name in self.names])
 
+    @property
+    def keeps_past(self) -> bool:
+        return has_past(self.rows.model)
+
 
 def _selected(rows: QuerySet[Any], cells: Sequence[Cell]) -> Statement:
     named = {f"cell_{place}": cell for place, cell in enumerate(cells)}
@@ -119,15 +131,20 @@ def _columns(model: Any, *left_out: str) -> list[str]:
     return [field.attname for field in model._meta.concrete_fields if field.attname not in left_out]
 
 
-def sources(begins_at: datetime) -> dict[str, Source]:
-    """Every list by its name. Of what exists all of it, gone or not; of what has happened, what was since then."""
-    since = {"gte": begins_at}
+def sources(begins_at: datetime, ends_at: datetime | None = None) -> dict[str, Source]:
+    """Every list by its name. Of what exists all of it, gone or not; of what has happened, what was since `begins_at`.
+
+    Where it is read as of `ends_at`, a list that keeps no past has what had begun by then, as it stands now.
+    """
+    until = ends_at or datetime.max.replace(tzinfo=UTC)
     operations = Operation.objects.filter(
-        Q(closed_at=None) | Q(**{f"closed_at__{k}": v for k, v in since.items()}) | Q(requested_at__gte=begins_at)
+        Q(closed_at=None) | Q(closed_at__gte=begins_at) | Q(requested_at__gte=begins_at), requested_at__lte=until
     )
-    campaigns = Campaign.objects.filter(Q(ended_at=None) | Q(ended_at__gte=begins_at))
+    campaigns = Campaign.objects.filter(Q(ended_at=None) | Q(ended_at__gte=begins_at), created_at__lte=until)
     of_campaigns = {"campaign__in": campaigns.order_by().values("pk")}
-    items = ReviewItem.objects.filter(**of_campaigns)
+    items = ReviewItem.objects.filter(**of_campaigns, frozen_at__lte=until)
+    of_items = {"item__in": items.order_by().values("pk")}
+    days = {"taken_on__gte": begins_at.date(), "taken_on__lte": until.date()}
     return {
         "credentials": Shaped(inventory.CredentialSerializer, Credential.objects.all()),
         "servers": Shaped(inventory.ServerSerializer, McpServer.objects.all()),
@@ -137,7 +154,7 @@ def sources(begins_at: datetime) -> dict[str, Source]:
         "exposures": Shaped(inventory.ExposureSerializer, Exposure.objects.all()),
         "owners": Shaped(inventory.OwnerSerializer, Owner.objects.all()),
         "connections": Shaped(inventory.ConnectionSerializer, Connection.objects.all()),
-        "sync-runs": Shaped(inventory.SyncRunSerializer, SyncRun.objects.filter(started_at__gte=begins_at)),
+        "sync-runs": Shaped(inventory.SyncRunSerializer, SyncRun.objects.filter(started_at__range=(begins_at, until))),
         "policies": Shaped(lifecycle.PolicySerializer, Policy.objects.all()),
         "policy-versions": Shaped(lifecycle.PolicyVersionSerializer, PolicyVersion.objects.all()),
         "findings": Shaped(
@@ -147,17 +164,15 @@ def sources(begins_at: datetime) -> dict[str, Source]:
         "operations": Shaped(lifecycle.OperationSerializer, operations),
         "step-attempts": Shaped(
             lifecycle.StepAttemptSerializer,
-            StepAttempt.objects.filter(operation__in=operations.order_by().values("pk")),
+            StepAttempt.objects.filter(operation__in=operations.order_by().values("pk"), begun_at__lte=until),
         ),
-        "snapshots": Shaped(lifecycle.SnapshotSerializer, Snapshot.objects.filter(taken_on__gte=begins_at.date())),
-        "measure-days": Shaped(
-            control_shapes.MeasureDaySerializer, MeasureDay.objects.filter(taken_on__gte=begins_at.date())
-        ),
+        "snapshots": Shaped(lifecycle.SnapshotSerializer, Snapshot.objects.filter(**days)),
+        "measure-days": Shaped(control_shapes.MeasureDaySerializer, MeasureDay.objects.filter(**days)),
         "campaigns": Plain(campaigns, _columns(Campaign)),
         "review-items": Plain(items, _columns(ReviewItem)),
-        "decisions": Plain(Decision.objects.filter(**of_campaigns), _columns(Decision)),
-        "delegations": Plain(Delegation.objects.filter(item__in=items.order_by().values("pk")), _columns(Delegation)),
-        "attestations": Plain(Attestation.objects.filter(**of_campaigns), _columns(Attestation)),
+        "decisions": Plain(Decision.objects.filter(**of_items, decided_at__lte=until), _columns(Decision)),
+        "delegations": Plain(Delegation.objects.filter(**of_items, passed_at__lte=until), _columns(Delegation)),
+        "attestations": Plain(Attestation.objects.filter(**of_campaigns, signed_at__lte=until), _columns(Attestation)),
         "exclusions": Plain(Exclusion.objects.filter(**of_campaigns), _columns(Exclusion)),
         "stale-approvals": Plain(StaleApproval.objects.filter(**of_campaigns), _columns(StaleApproval)),
     }

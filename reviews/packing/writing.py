@@ -54,6 +54,7 @@ class Inputs:
     begins_at: datetime
     taken_at: datetime
     release: str
+    ends_at: datetime | None = None
     sample_size: int = 0
     sample_seed: str = ""
     sample_filter: str = ""
@@ -63,6 +64,7 @@ class Inputs:
         return {
             "purpose": self.purpose,
             "begins_at": _instant(self.begins_at),
+            "ends_at": self.ends_at and _instant(self.ends_at),
             "taken_at": _instant(self.taken_at),
             "sample": (
                 {"size": self.sample_size, "seed": self.sample_seed, "filter": self.sample_filter}
@@ -96,8 +98,10 @@ def write_pack(file: IO[bytes], inputs: Inputs, *, key: Ed25519PrivateKey, progr
 
 def _write(archive: Archive, inputs: Inputs, key: Ed25519PrivateKey, progress: Progress) -> Written:
     archive.add("verify.py", VERIFIER.read_bytes())
-    for name, source in sources(inputs.begins_at).items():
+    lists = sources(inputs.begins_at, inputs.ends_at)
+    for name, source in lists.items():
         write_list(archive, name, source, progress)
+    later = [name for name, source in lists.items() if inputs.ends_at and not source.keeps_past]
     tallies = write_measures(archive, inputs.taken_at, progress)
     measures = [said_of(measure, tallies[measure.slug]) for measure in MEASURES.values()]
     controls = [control_said(found) for found in standings(tallies)]
@@ -114,6 +118,7 @@ def _write(archive: Archive, inputs: Inputs, key: Ed25519PrivateKey, progress: P
     summary = {
         **inputs.said(),
         "release": inputs.release,
+        "as_it_stands": later,
         "audit": audit,
         "sample_items": sample,
         "has_plan": has_plan,
@@ -131,6 +136,7 @@ def _write(archive: Archive, inputs: Inputs, key: Ed25519PrivateKey, progress: P
         "format": FORMAT,
         "release": inputs.release,
         "inputs": inputs.said(),
+        "as_it_stands": later,
         "audit": audit,
         "has_plan": has_plan,
         "key_sha256": summary["key_sha256"],

@@ -1,11 +1,13 @@
 """Evidence packs and samples for people: ask for one, watch it being built, read what it says, take it along."""
 
+from datetime import UTC, date, datetime, timedelta
 from operator import attrgetter
 from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
 
 from django import forms
+from django.conf import settings
 from django.contrib import messages
 from django.core.exceptions import ValidationError
 from django.http import Http404, HttpRequest, HttpResponse
@@ -33,6 +35,7 @@ from reviews.packs import (
     PackMissing,
     PackNotReady,
     PackRefused,
+    PackRemoved,
 )
 from reviews.sampling import METHOD
 from reviews.tasks import ring_pack
@@ -50,6 +53,7 @@ PACKS = ListPage(
         Column("purpose", "For", value=attrgetter("purpose")),
         Column("state", "State", value=lambda row: row.get_state_display()),
         Column("period", "Since", value=attrgetter("begins_at"), priority=3),
+        Column("until", "As of", value=attrgetter("ends_at"), priority=4),
         Column("size", "Bytes", value=attrgetter("size"), priority=3, is_numeric=True),
         Column("sha256", "SHA-256", value=attrgetter("sha256"), priority=4),
         Column("by", "Asked by", value=attrgetter("requested_by"), priority=3),
@@ -98,6 +102,12 @@ class PackForm(forms.Form):
         widget=forms.DateInput(format="%Y-%m-%d", attrs={"type": "date"}),
         help_text="Of what has happened, from this day.",
     )
+    ends_at = forms.DateField(
+        label="Until",
+        required=False,
+        widget=forms.DateInput(format="%Y-%m-%d", attrs={"type": "date"}),
+        help_text="As everything stood at the end of this day (UTC). Empty: as it stands now.",
+    )
     sample_size = forms.IntegerField(
         label="Sample", min_value=0, max_value=LARGEST_SAMPLE, initial=USUAL_SAMPLE, help_text="Credentials; 0: none."
     )
@@ -131,10 +141,10 @@ def evidence_new(request: HttpRequest) -> HttpResponse:
     form = PackForm(request.POST if request.method == "POST" else None, initial=initial)
     if request.method == "POST" and form.is_valid():
         given = dict(form.cleaned_data)
-        day = given.pop("begins_at")
-        begins = now.replace(year=day.year, month=day.month, day=day.day, hour=0, minute=0, second=0, microsecond=0)
+        begins, last = _midnight(given.pop("begins_at")), given.pop("ends_at")
+        ends = _midnight(last) + timedelta(days=1) if last and last != now.astimezone(UTC).date() else None
         try:
-            pack = request_pack(actor=actor, now=now, begins_at=begins, **given)
+            pack = request_pack(actor=actor, now=now, begins_at=begins, ends_at=ends, **given)
         except PackRefused as exc:
             for name, said in exc.problems.items():
                 form.add_error(name, said)
@@ -147,13 +157,22 @@ def evidence_new(request: HttpRequest) -> HttpResponse:
     return render(request, "reviews/evidence_new.html", {"form": form}, status=422 if form.errors else 200)
 
 
+def _midnight(day: date) -> datetime:
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)
+
+
 @require_GET
 @requires_reader
 def evidence_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
     """The page of a pack. While it is built its head asks again, so a reload loses nothing."""
     actor: Actor = request.actor  # type: ignore[attr-defined]
     pack = get_object_or_404(EvidencePack.objects.visible_to(actor), pk=pk)
-    context = {"pack": pack, "summary": pack.summary, "may_build": actor.may(Right.BUILD_EVIDENCE)}
+    context = {
+        "pack": pack,
+        "summary": pack.summary,
+        "may_build": actor.may(Right.BUILD_EVIDENCE),
+        "kept_until": pack.built_at and pack.built_at + settings.EVIDENCE_KEPT_FOR,
+    }
     return render_page_or_fragment(
         request, "reviews/evidence_detail.html", "reviews/_pack_progress.html", {**context, "now": timezone.now()}
     )
@@ -166,7 +185,7 @@ def evidence_download(request: HttpRequest, pk: UUID) -> HttpResponseBase:
     pack = get_object_or_404(EvidencePack.objects.visible_to(actor), pk=pk)
     try:
         return served(pack)
-    except (PackNotReady, PackMissing) as exc:
+    except (PackNotReady, PackMissing, PackRemoved) as exc:
         messages.warning(request, str(exc))
         return redirect("evidence_detail", pk=pk)
 

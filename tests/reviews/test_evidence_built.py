@@ -2,6 +2,7 @@
 
 import json
 import stat
+import zipfile
 from datetime import timedelta
 from hashlib import sha256
 from io import StringIO
@@ -24,8 +25,9 @@ from reviews.models import EvidencePack
 from reviews.packing.building import build, place_of
 from reviews.packs import LEASE, TRIES, NotABuilder, PackLost, PackRefused, PackState
 from reviews.sampling import lot
-from reviews.tasks import build_evidence_pack, sweep_evidence_packs
+from reviews.tasks import build_evidence_pack, remove_old_packs, sweep_evidence_packs
 from tests.factories import NOW, credential
+from tests.history.passing import DAY, time_passes
 from tests.people import browser, owners_browser, person, text
 from tests.reviews.packed import KEY, an_estate
 
@@ -388,3 +390,97 @@ def test_a_wrong_call_ends_with_2(arguments: tuple[str, ...]):
     with pytest.raises(CommandError) as ended:
         call_command("evidence", *arguments)
     assert ended.value.returncode == 2
+
+
+# ── As of a past instant ──
+
+
+@committed
+def test_a_pack_of_the_past_shows_the_estate_as_it_stood():
+    held = credential(name="before")
+    then = timezone.now()
+    Credential.objects.filter(pk=held.pk).update(name="after")
+    came = credential(name="came later")
+    pack = asked_for(ends_at=then, begins_at=then - DAY, sample_size=5, sample_seed="s", sample_filter="")
+    assert build(pack.pk, clock=timezone.now, key=KEY)
+    pack.refresh_from_db()
+    assert pack.taken_at == then
+    with zipfile.ZipFile(place_of(pack)) as archive:
+        manifest = json.loads(archive.read("manifest.json"))
+        assert [each["name"] for each in json.loads(archive.read("lists/credentials.json"))] == ["before"]
+        assert str(came.pk) not in archive.read("measures/credentials.csv").decode()
+        assert [each["name"] for each in json.loads(archive.read("sample/sample.json"))["items"]] == ["before"]
+    assert "operations" in manifest["as_it_stands"]
+    assert "credentials" not in manifest["as_it_stands"]
+    checked = verifying.Pack(place_of(pack))
+    checked.check()
+    assert any("keep no past" in each for each in checked.unchecked)
+
+
+@committed
+def test_a_pack_of_the_past_is_the_same_whatever_happened_since():
+    credential(name="before")
+    then = timezone.now()
+    digests = []
+    for _ in range(2):
+        pack = asked_for(ends_at=then, begins_at=then - DAY)
+        assert build(pack.pk, clock=timezone.now, key=KEY)
+        pack.refresh_from_db()
+        digests.append(pack.sha256)
+        credential()
+    assert digests[0] == digests[1]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("days", [-9, 9])
+def test_a_pack_as_of_an_instant_of_which_nothing_is_known_is_refused(days: int):
+    with pytest.raises(PackRefused) as refused:
+        asked_for(ends_at=timezone.now() + days * DAY)
+    assert list(refused.value.problems) == ["ends_at"]
+
+
+@pytest.mark.django_db
+def test_the_form_takes_a_day_and_means_its_end():
+    time_passes()
+    yesterday = (timezone.now() - DAY).date()
+    form = {"purpose": "Q2", "begins_at": f"{yesterday - DAY}", "ends_at": f"{yesterday}", "sample_size": 0}
+    browser(Role.OPERATOR).post("/evidence/new/", form)
+    ends_at = EvidencePack.objects.get().ends_at
+    assert (ends_at.date(), ends_at.hour, ends_at.minute) == (timezone.now().date(), 0, 0)
+
+
+# ── Old files ──
+
+
+def a_ready_one(age: timedelta) -> EvidencePack:
+    pack = asked_for()
+    assert build(pack.pk, clock=timezone.now, key=KEY)
+    EvidencePack.objects.filter(pk=pack.pk).update(built_at=timezone.now() - age)
+    pack.refresh_from_db()
+    return pack
+
+
+@committed
+def test_the_file_of_an_old_pack_is_removed_and_its_digest_stays(settings):
+    settings.EVIDENCE_KEPT_FOR = 30 * DAY
+    old, young = a_ready_one(31 * DAY), a_ready_one(29 * DAY)
+    assert remove_old_packs() == {"packs": 1}
+    assert (place_of(old).exists(), place_of(young).exists()) == (False, True)
+    reader = browser(Role.AUDITOR)
+    said = text(reader.get(f"/evidence/{old.pk}/"))
+    assert "Its file was removed" in said
+    assert old.sha256 in said
+    assert reader.get(f"/api/v1/evidence-packs/{old.pk}/download/").status_code == 410
+    assert "being old" in text(reader.get(f"/evidence/{old.pk}/download/", follow=True))
+    entry = AuditEntry.objects.get(event="evidence_pack.removed")
+    assert entry.detail["sha256"] == old.sha256
+    assert remove_old_packs() == {"packs": 0}
+
+
+@committed
+def test_a_file_that_somebody_else_removed_does_not_keep_the_others(settings):
+    settings.EVIDENCE_KEPT_FOR = DAY
+    gone, other = a_ready_one(2 * DAY), a_ready_one(2 * DAY)
+    place_of(gone).unlink()
+    assert remove_old_packs() == {"packs": 2}
+    assert not place_of(other).exists()

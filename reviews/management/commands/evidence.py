@@ -35,6 +35,9 @@ class Command(BaseCommand):
         made = verbs.add_parser("build", help="Build a pack and wait for it.")
         made.add_argument("--purpose", default=USUAL_PURPOSE)
         made.add_argument("--since", default="", help="A day or an instant; 90 days ago where nothing is said.")
+        made.add_argument(
+            "--until", default="", help="As everything stood then; where nothing is said, as it stands now."
+        )
         made.add_argument("--sample", type=int, default=0, help="How many credentials to draw.")
         made.add_argument("--seed", default="")
         made.add_argument("--population", default=EVERYTHING_PRESENT, help="As the list of credentials is filtered.")
@@ -55,6 +58,7 @@ class Command(BaseCommand):
             pack = request_pack(
                 purpose=options["purpose"],
                 begins_at=_moment(options["since"]),
+                ends_at=_moment(options["until"]),
                 sample_size=options["sample"],
                 sample_seed=options["seed"],
                 sample_filter=options["population"],
@@ -115,6 +119,7 @@ def _said(pack: EvidencePack) -> dict[str, Any]:
         "purpose": pack.purpose,
         "state": str(pack.state),
         "begins_at": pack.begins_at.isoformat(),
+        "ends_at": pack.ends_at.isoformat() if pack.ends_at else None,
         "taken_at": pack.taken_at.isoformat() if pack.taken_at else None,
         "size": pack.size,
         "sha256": pack.sha256,
