@@ -63,6 +63,12 @@ DUE = " UNION ALL ".join(
             "due_at",
             "is_enabled AND kind <> 'feed' AND (lease_until IS NULL OR lease_until <= now())",
         ),
+        _due(
+            "removals",
+            "inventory_clientremoval",
+            "next_at",
+            "ended_at IS NULL AND (lease_until IS NULL OR lease_until <= now())",
+        ),
         _due("notices", "notifications_delivery", "due_at", "state = 'waiting'"),
     )
 )

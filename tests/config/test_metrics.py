@@ -16,6 +16,7 @@ from audit.heads import sign_head, signing_key
 from config import metrics
 from config.heartbeats import declare
 from config.metrics import FAMILIES
+from inventory.models import ClientRemoval
 from lifecycle.tasks import evaluate_findings
 from tests import factories
 from tests.access.estates import token_browser
@@ -45,6 +46,9 @@ def read(client: Client, **headers: str) -> dict[str, float]:
 
 def test_every_family_is_there_with_its_help(tmp_path) -> None:
     declare()
+    ClientRemoval.objects.create(
+        client=factories.client(), announced_at=timezone.now(), next_at=timezone.now() - timedelta(minutes=1)
+    )
     factories.connection(name="a place", due_at=timezone.now() - timedelta(hours=1))
     key = signing_key(tmp_path / "key", now=timezone.now(), actor=Actor.system("test"))
     sign_head(key, now=timezone.now(), actor=Actor.system("test"))
@@ -55,6 +59,7 @@ def test_every_family_is_there_with_its_help(tmp_path) -> None:
     found = read(browser(Role.AUDITOR))
     assert found['keyreeve_due{work="connections"}'] == 1
     assert found['keyreeve_overdue_seconds{work="connections"}'] > 3_500
+    assert found['keyreeve_due{work="removals"}'] == 1
     assert found['keyreeve_job_failures{job="evaluation of findings"}'] == 0
     assert found['keyreeve_job_run_seconds{job="evaluation of findings"}'] > 0
     assert found['keyreeve_rule_subjects{rule="unrotated",verdict="violated"}'] == 0

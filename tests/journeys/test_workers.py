@@ -19,6 +19,7 @@ from django.db import connection as database
 from django.utils import timezone
 
 from access.actors import Actor
+from config.broker import waiting
 from config.celery import BEATS
 from demo.estate import write
 from inventory.actions.connections import create_connection
@@ -171,6 +172,13 @@ def test_what_is_due_is_synced_evaluated_and_operated_over(name: str, connection
         until(Operation.objects.filter(pk=ended.pk, state=OperationState.COMPLETED).exists, "the revocation ends")
     assert SyncRun.objects.get().state == RunState.PARTIAL  # one file of the estate is broken on purpose
     assert Credential.objects.count() > 10
+
+
+@pytest.mark.parametrize("name", ["Redis", "RabbitMQ"])
+def test_what_waits_in_a_broker_is_counted(name: str, settings, tmp_path: Path) -> None:
+    with BROKERS[name](tmp_path) as settings.BROKER_URL:
+        ring(settings.BROKER_URL)
+        until(lambda: {each.queue: each.count for each in waiting()}.get("default") == 2, "two messages wait")
 
 
 @pytest.mark.long
