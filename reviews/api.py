@@ -39,6 +39,7 @@ from reviews.errors import (
     TakerMissing,
 )
 from reviews.models import Approval, Attestation, Campaign, Decision, Delegation, Exclusion, ReviewItem
+from reviews.models.cuts import cuts_of
 from reviews.models.figures import pace, progress, waiting_on
 from reviews.models.preview import preview
 from reviews.recommendations import in_words
@@ -220,7 +221,11 @@ class ReviewItemViewSet(WritingViewSet):
         """What was frozen whole. PostgreSQL makes an object of fifty members at most, so it is read beside the row."""
         return ReviewItem.objects.values("reasons", "facts", "path", "bound").get(pk=self.kwargs["id"])
 
+    def _cuts(self, pk: UUID) -> list[dict[str, Any]]:
+        return [each.as_json() for each in cuts_of(ReviewItem.objects.get(pk=pk))]
+
     parts: ClassVar = {
+        "cuts": _cuts,
         "facts": lambda self, _: self._frozen["facts"],
         "path": lambda self, _: self._frozen["path"],
         "bound": lambda self, _: self._frozen["bound"],

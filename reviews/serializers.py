@@ -122,11 +122,15 @@ class ReviewItemObjectSerializer(ReviewItemSerializer):
     decisions = serializers.JSONField(help_text="Newest first, also those that were taken back.")
     delegations = serializers.JSONField(help_text="Newest first.")
     reasons_in_words = serializers.JSONField()
+    cuts = serializers.JSONField(
+        help_text="Each hop of its present ways from a client to a scope: which decision about it cuts there, if any, "
+        "how many ways stop and how many go on by another credential, and who is met."
+    )
 
     class Meta(ReviewItemSerializer.Meta):
         fields = (
             *ReviewItemSerializer.Meta.fields, "facts", "path", "bound", "decisions", "delegations",
-            "reasons_in_words",
+            "reasons_in_words", "cuts",
         )  # fmt: skip
 
 

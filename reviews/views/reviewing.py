@@ -28,6 +28,7 @@ from reviews.errors import FactsChanged, ReasonNeeded, ReviewError
 from reviews.filters import ReviewItemFilter
 from reviews.forms import DecisionForm, HandOnForm
 from reviews.models import Campaign, Decision, ReviewItem
+from reviews.models.cuts import At, Cut, Effect, cuts_of, effect_of_revoking
 from reviews.models.subjects import BOUND, at_present
 from reviews.states import CHOICES, RUNNING, Reviewed, Seat, What
 from reviews.tasks import ring_decided
@@ -235,6 +236,7 @@ def review_item(request: HttpRequest, pk: UUID) -> HttpResponse:
         "said": [each for each in said if each.submitted_at or each.decided_by_key == actor.key],
         "moved": _moved(row, now) if row.is_undecided and row.campaign.state in RUNNING else {},
         "subject_url": _subject_url(row),
+        "cuts": [(each, _cut_url(each, actor)) for each in cuts_of(row)] if row.campaign.state in RUNNING else [],
         "now": now,
     }
     return render(request, "reviews/review_item.html", context)
@@ -250,6 +252,19 @@ def _moved(row: ReviewItem, now: Any) -> dict[str, Any]:
         name: [seen.get(name), present.facts.get(name)] for name in BOUND if seen.get(name) != present.facts.get(name)
     }
     return found or {"something": ["as it was frozen", "otherwise"]}
+
+
+def _cut_url(cut: Cut, actor: Actor) -> str:
+    """Where it is cut when that is no decision about the item itself; empty where this person may not."""
+    if cut.at is At.CLIENT and actor.may(Right.NARROW):
+        return f"{reverse('client_suspend')}?id={cut.id}"
+    if cut.at is At.GRANT and actor.may(Right.GRANT):
+        return f"{reverse('grant_withdraw')}?id={cut.id}"
+    if cut.at is At.SERVER and actor.may(Right.DECIDE_MANY):
+        return f"{reverse('batch_new')}?kind=server&id={cut.id}"
+    if cut.at is At.CREDENTIAL and actor.may(Right.OPERATE):
+        return f"{reverse('credential_revoke')}?id={cut.id}"
+    return ""
 
 
 def _subject_url(row: ReviewItem) -> str:
@@ -345,6 +360,8 @@ def _ask(request: HttpRequest, rows: Sequence[ReviewItem], what: What, form: Dec
     if against:
         advice = {What(row.recommendation).label if row.recommendation else "nothing" for row in against}
         facts.append(("Recommended", ", ".join(sorted(advice))))
+    if what is What.REVOKE:
+        facts += _stops(effect_of_revoking([row.pk for row in rows]))
     text = ""
     if against:
         text = "This is not what is recommended, so say why."
@@ -370,6 +387,23 @@ def _ask(request: HttpRequest, rows: Sequence[ReviewItem], what: What, form: Dec
     if wants_fragment(request):
         answer["HX-Retarget"], answer["HX-Reswap"] = "#dialog-slot", "innerHTML"
     return answer
+
+
+def _stops(effect: Effect) -> list[tuple[str, str]]:
+    """What stops working, as facts of a question."""
+    if not effect.ways:
+        return [("Stops working", "nothing that is known: nobody is seen to use it")]
+    said = [("Stops working", _ways(effect))]
+    if effect.people:
+        said.append(("Whom it meets", ", ".join(effect.people)))
+    return said
+
+
+def _ways(effect: Effect) -> str:
+    clients, servers = (", ".join(each) for each in (effect.clients, effect.servers))
+    verb = "goes" if effect.going_on == 1 else "go"
+    going_on = f"; {effect.going_on} of them {verb} on by another credential" if effect.going_on else ""
+    return f"{plural(effect.ways, 'way')}: {clients} to {servers}{going_on}"
 
 
 def _named(rows: Sequence[ReviewItem]) -> str:
@@ -496,6 +530,8 @@ def review_submit(request: HttpRequest, pk: UUID) -> HttpResponse:
     own = Decision.objects.current().filter(campaign=campaign, decided_by_key=actor.key, submitted_at=None)
     counts = dict(own.order_by().values_list("what").annotate(Count("pk")))
     number = sum(counts.values())
+    revoked = list(own.filter(what=What.REVOKE).order_by("item").values_list("item", flat=True)[: decisions.MOST])
+    stops = _stops(effect_of_revoking(revoked)) if revoked and not is_decided(request) else []
     form = forms.Form(request.POST if is_decided(request) else None)
     if is_decided(request) and form.is_valid():
         try:
@@ -513,7 +549,7 @@ def review_submit(request: HttpRequest, pk: UUID) -> HttpResponse:
         form=form,
         submit=f"Submit {plural(min(number, decisions.MOST), 'decision')}",
         back=back,
-        facts=[(What(what).label, str(counts[what])) for what in CHOICES if what in counts],
+        facts=[*((What(what).label, str(counts[what])) for what in CHOICES if what in counts), *stops],
     )
     return ask(request, question)
 
