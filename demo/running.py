@@ -30,6 +30,7 @@ from inventory.feeds.rows import NDJSON  # noqa: E402
 from inventory.intake import take  # noqa: E402
 from inventory.models import Connection, SyncRun  # noqa: E402
 from inventory.states import ConnectionKind, RunState  # noqa: E402
+from reviews.actions.controls import measure_controls  # noqa: E402
 
 PATIENCE = 60  # seconds until the estate's own parts must answer
 FOUNDED = "founded"
@@ -110,6 +111,7 @@ class Command(up.Command):
         self.say(
             f"  {size} AWS keys in production are under review: python -m demo sign_in_link mira lets a reviewer in"
         )
+        measure_controls(timezone.now())
         self.say("  the AWS key of the invoice export is past its date: the schedule rotates it within five minutes")
 
     def wait_for_estate(self, supervisor: Supervisor) -> None:

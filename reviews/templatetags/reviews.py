@@ -6,7 +6,7 @@ from typing import Any
 from django import template
 
 from reviews.recommendations import in_words
-from reviews.states import ALLOWED, What
+from reviews.states import ALLOWED, RUNNING, What
 from web.wording import plural
 
 register = template.Library()
@@ -35,6 +35,12 @@ def what_word(what: str) -> str:
 @register.filter
 def what_icon(what: str) -> str:
     return ICONS[What(what)] if what else "unknown"
+
+
+@register.filter
+def campaign_shape(state: str) -> str:
+    """As which status its state is drawn: one under way is at work, and no trouble as an open finding is."""
+    return "running" if state in RUNNING else state
 
 
 @register.filter

@@ -85,7 +85,7 @@ SITTING = ListPage(
         Column("reach", "Reach", value=lambda row: row.reach, is_numeric=True, priority=3),
         Column("findings", "Findings", value=lambda row: row.open_findings, is_numeric=True, priority=3),
         Column("changed", "Since last time", value=lambda row: ", ".join(sorted(row.changes)), priority=4),
-        Column("advice", "Recommended", value=lambda row: row.recommendation),
+        Column("advice", "Recommended", value=lambda row: row.recommendation, priority=2),
         Column("decision", "Decision", value=lambda row: row.what or getattr(row, "my_what", "")),
     ),
     orderings=(

@@ -3,15 +3,18 @@
 from datetime import timedelta
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from django.utils import timezone
 from playwright.sync_api import BrowserContext, Locator, Page, expect
 
 from access.authentication import one_time_query
 from access.models import User
+from inventory.models import Credential
+from reviews.actions.decisions import decide
 from reviews.models import Decision, ReviewItem
 from reviews.states import What
 from tests import factories
-from tests.browser.conftest import Complaints
+from tests.browser.conftest import Complaints, unfit
 from tests.reviews.company import Company, Somebody
 
 KEYS = {What.KEEP: "1", What.ROTATE: "2", What.REVOKE: "3"}
@@ -216,3 +219,30 @@ def test_the_same_table_is_worked_without_script(mira: Page, live_server, contex
     expect(page.get_by_text("1 decision submitted")).to_be_visible()
     assert Decision.objects.current().get().item == first
     plain.close()
+
+
+@pytest.mark.long
+def test_its_pages_are_accessible_in_both_themes_and_never_scroll_sideways(
+    mira: Page, live_server, company: Company, axe: Axe
+):
+    hold(company, 12)
+    held = Credential.objects.order_by("pk")[0]
+    factories.use(held, connection=company.place, client=factories.client(name="desk"), server=factories.server())
+    campaign = company.launch()
+    draft = company.draft(name="Next quarter")
+    of = ReviewItem.objects.filter(campaign=campaign).order_by("pk")
+    one, item = of[0], of.get(credential=held)
+    decide([one.pk], What(one.recommendation), actor=company.mira.actor, now=company.now)
+    paths = (
+        "/reviews/", f"/reviews/{campaign.pk}/?mine=true", f"/reviews/{campaign.pk}/?what=revoke",
+        f"/reviews/items/{item.pk}/", f"/reviews/{campaign.pk}/submit/", f"/reviews/decide/?what=revoke&id={item.pk}",
+        f"/reviews/hand-on/?id={item.pk}",
+    )  # fmt: skip
+    assert unfit(mira, axe, *(live_server.url + path for path in paths), at=(390, 1440)) == {}
+    mira.context.clear_cookies()
+    sign_in(mira, live_server.url, company.lea)
+    paths = (
+        "/reviews/", "/campaigns/", f"/campaigns/{campaign.pk}/", f"/campaigns/{draft.pk}/", "/campaigns/new/",
+        f"/campaigns/{draft.pk}/launch/", f"/campaigns/{campaign.pk}/cancel/", f"/campaigns/{campaign.pk}/attest/",
+    )  # fmt: skip
+    assert unfit(mira, axe, *(live_server.url + path for path in paths), at=(390, 1440)) == {}
