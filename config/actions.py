@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+from allauth.usersessions.models import UserSession
 from django.contrib.auth.models import Group
 from django.utils import timezone
 
@@ -35,6 +36,16 @@ def issue_sign_in_link(user: User, *, base: str, actor: Actor) -> str:
     """A link that signs `user` in once. Whoever holds it is that user, so it goes to nobody else."""
     record(Event.USER_SIGN_IN_LINK_ISSUED, actor=actor, subject=user)
     return f"{base}/sign-in/?{one_time_query(user)}"
+
+
+@action
+def end_sessions(user: User, *, actor: Actor) -> int:
+    """Sign somebody out wherever they are; how many sessions there were."""
+    sessions = UserSession.objects.purge_and_list(user)
+    for session in sessions:
+        session.end()
+    record(Event.USER_SIGNED_OUT, actor=actor, subject=user, detail={"sessions": len(sessions)})
+    return len(sessions)
 
 
 def issue_token(name: str, role: Role, *, life: timedelta | None, actor: Actor) -> str:

@@ -24,7 +24,8 @@ class Directory:
 
 
 def oidc() -> Directory:
-    issuer = env.text("KEYREEVE_OIDC_ISSUER").rstrip("/")
+    given = env.text("KEYREEVE_OIDC_ISSUER")
+    issuer = given.rstrip("/")
     if not issuer:
         return Directory()
     parts = urlsplit(issuer)
@@ -41,7 +42,12 @@ def oidc() -> Directory:
         "name": env.text("KEYREEVE_OIDC_NAME") or parts.hostname,
         "client_id": client,
         "secret": secret,
-        "settings": {"server_url": issuer, "oauth_pkce_enabled": True},
+        # Tokens have to name the issuer of the settings, whatever its document says.
+        "settings": {
+            "server_url": issuer,
+            "oauth_pkce_enabled": True,
+            "openid_configuration_overrides": {"issuer": given},
+        },
     }
     return Directory(
         [app],

@@ -173,3 +173,19 @@ def test_an_issuer_that_is_not_safe_to_ask_stops_the_start(monkeypatch, issuer):
     monkeypatch.setenv("KEYREEVE_OIDC_ISSUER", issuer)
     with pytest.raises(ImproperlyConfigured):
         oidc()
+
+
+def test_a_token_of_another_issuer_signs_nobody_in(client, directory, settings):
+    (app,) = settings.SOCIALACCOUNT_PROVIDERS["openid_connect"]["APPS"]
+    app["settings"] |= {"openid_configuration_overrides": {"issuer": "https://elsewhere.example"}}
+    answer = came_in(client, directory, "mira")
+    assert "did not sign you in" in text(answer)
+    assert client.get("/account/sessions/").status_code == 302
+
+
+def test_tokens_have_to_name_the_issuer_of_the_settings(monkeypatch):
+    given = {"ISSUER": "https://id.example/", "CLIENT_ID": "k", "CLIENT_SECRET": "s", "ROLES": "ops=operator"}
+    for name, value in given.items():
+        monkeypatch.setenv(f"KEYREEVE_OIDC_{name}", value)
+    (app,) = oidc().apps
+    assert app["settings"]["openid_configuration_overrides"] == {"issuer": "https://id.example/"}
