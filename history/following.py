@@ -20,7 +20,8 @@ FROM pg_attribute a WHERE a.attrelid = to_regclass(%s) AND a.attnum > 0 AND NOT 
 _INDEXES = """
 SELECT c.relname, pg_get_indexdef(i.indexrelid) FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
 JOIN pg_am m ON m.oid = c.relam
-WHERE i.indrelid = %s::regclass AND NOT i.indisunique AND m.amname = 'btree' AND c.relname <> %s ORDER BY c.relname
+WHERE i.indrelid = %s::regclass AND NOT i.indisunique AND m.amname IN ('btree', 'gin') AND c.relname <> %s
+ORDER BY c.relname
 """
 
 
@@ -79,13 +80,15 @@ def _columns(cursor: CursorWrapper, table: str) -> list[tuple[Any, ...]]:
 
 def _index(cursor: CursorWrapper, table: str) -> None:
     """By the names and in the orders in which the rows themselves are listed, so that a page of the past is read off as
-    one of today. Each ends in the times: versions of another instant are passed over within the index.
+    one of today. Each ends in the times: versions of another instant are passed over within the index. Those by words
+    and tags hold no times: without them whoever searches the past would take every version apart.
     """
     cursor.execute(_INDEXES, [f"public.{table}", f"{table}_since"])
     for name, definition in cursor.fetchall():
         keys, where, condition = definition.partition(" USING ")[2].partition(" WHERE ")
-        timed = f"{keys.removesuffix(')')}, history_since, history_until){where}{condition}"
-        cursor.execute(f'CREATE INDEX IF NOT EXISTS "{name}" ON history.{table} USING {timed}')
+        if keys.startswith("btree"):
+            keys = f"{keys.removesuffix(')')}, history_since, history_until)"
+        cursor.execute(f'CREATE INDEX IF NOT EXISTS "{name}" ON history.{table} USING {keys}{where}{condition}')
 
 
 def _watch(cursor: CursorWrapper, it: Kept, key: str, generated: list[str]) -> None:

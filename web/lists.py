@@ -28,7 +28,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, QueryDict
 from django.http.response import HttpResponseBase
 
-from history.past import PARAMETER, now
+from history.past import PARAMETER, instant, now
 from web.csvfiles import CHUNK, Field, csv_response
 from web.narrowing import fill_menus, only
 from web.pages import render_page_or_fragment
@@ -320,11 +320,12 @@ class Listing:
 
     @cached_property
     def tabs(self) -> list[Tab]:
-        """The views declared for the list, and those that the person saved. Only a declared one is counted."""
+        """The views declared for the list, and those that the person saved. Only a declared one is counted, of now."""
         saved = [View(view.label, view.query, is_counted=False) for view in self.saved]
         views = [*self.page.views, *saved]
         queries = [QueryDict(view.query) for view in views]
-        counted = [i for i, view in enumerate(views) if view.is_counted]
+        # Of the past none is: what few rows have, such as having gone, is found there by walking all the others.
+        counted = [i for i, view in enumerate(views) if view.is_counted and instant() is None]
         tabs = [self._left_by(queries[i]) for i in counted]
         if self.rows:
             # The pager below asks for the list's own count, and heads for their groups': parts of the same statement.
@@ -333,7 +334,7 @@ class Listing:
             self._count, *found = capped_counts([self.queryset, *parts, *tabs], *limits)
             self._part_counts, found = found[: len(parts)], found[len(parts) :]
         else:
-            found = capped_counts(tabs, TAB_LIMIT)
+            found = capped_counts(tabs, TAB_LIMIT) if tabs else []
         counts = dict(zip(counted, found, strict=True))
         here = self.saved_here
         current = len(self.page.views) + list(self.saved).index(here) if here else self._current_view(queries)

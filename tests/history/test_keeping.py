@@ -289,6 +289,14 @@ def test_between_the_steps_of_a_migration_rows_can_be_written(db: None):
         assert cursor.fetchall() == [("Ada",)]
 
 
+def test_versions_are_found_by_words_as_rows_are(db: None):
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT schemaname, indexdef FROM pg_indexes WHERE indexname = 'credential_by_words'")
+        found = {schema: definition.partition(" USING ")[2] for schema, definition in cursor.fetchall()}
+    assert found["history"] == found["public"]
+    assert found["history"].startswith("gin")
+
+
 def test_following_again_changes_nothing(db: None):
     def shape() -> list[Any]:
         with connection.cursor() as cursor:

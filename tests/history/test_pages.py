@@ -136,6 +136,14 @@ def test_saved_views_filters_and_pages_keep_to_the_instant(db: None):
         assert "as_of=" in tab
 
 
+def test_tabs_are_counted_of_now_alone(db: None):
+    credential()
+    time_passes()
+    reader = browser(Role.AUDITOR)
+    assert 'class="count"' in text(reader.get(reverse("credential_list")))
+    assert 'class="count"' not in main(seen(reader, reverse("credential_list")))
+
+
 def test_an_owners_past_shows_only_what_is_theirs_now(estate: Estate):  # noqa: F811
     Credential.objects.filter(pk=estate.foreign.pk).update(owner=estate.mira, gone_at=None)  # it was Mira's then
     time_passes()
