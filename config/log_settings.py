@@ -2,6 +2,10 @@
 
 from typing import Any
 
+# They would write addresses, headers and bodies of targets, which can hold what must not be kept: of AWS even the
+# secret of a key that was just issued.
+TALKATIVE = ("httpcore2", "httpx2", "mcp", "boto3", "botocore", "s3transfer", "urllib3")
+
 
 def logging_of(level: str, form: str) -> dict[str, Any]:
     return {
@@ -13,6 +17,5 @@ def logging_of(level: str, form: str) -> dict[str, Any]:
         },
         "handlers": {"console": {"class": "logging.StreamHandler", "formatter": form}},
         "root": {"handlers": ["console"], "level": level},
-        # They would write addresses, headers and messages of targets, which can hold what must not be kept.
-        "loggers": {name: {"level": "WARNING"} for name in ("httpcore2", "httpx2", "mcp")},
+        "loggers": {name: {"level": "WARNING"} for name in TALKATIVE},
     }

@@ -28,6 +28,7 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 VERSION = "0.1.0"
 
 DEBUG = env.flag("KEYREEVE_DEBUG")
+DEFAULT_EXCEPTION_REPORTER_FILTER = "config.reporting.NamesAlone"
 PORT = env.number("KEYREEVE_PORT", 8000, least=1, most=65535)
 BIND = env.text("KEYREEVE_BIND", "127.0.0.1")
 ALLOWED_HOSTS = list(env.names("KEYREEVE_HOSTS", ("localhost", "127.0.0.1", "[::1]")))

@@ -6,7 +6,7 @@ the entry's place in the chain is that of all its findings, and they are found a
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -160,7 +160,6 @@ def _found(
     controls: dict[str, list[str]] = {name: [] for name in FRAMEWORKS}
     for each in row.controls:
         controls[framework_of(each)].append(each)
-    used_at = row.evidence.get("last_used_at")
     return ocsf.Found(
         uid=ocsf.uid_of(bytes(entry.hash), part),
         sequence=entry.seq,
@@ -185,9 +184,18 @@ def _found(
         path=reverse("finding_detail", args=[row.pk]),
         kind=_class_of(row.rule),
         scopes=[str(scope) for scope in scopes] if isinstance(scopes, list) else (),
-        used_at=datetime.fromisoformat(used_at) if isinstance(used_at, str) else None,
+        used_at=_instant(row.evidence.get("last_used_at")),
         detail=detail,
     )
+
+
+def _instant(said: Any) -> datetime | None:
+    """A date of the evidence; None for evidence of an older release."""
+    try:
+        at = datetime.fromisoformat(said)
+    except (TypeError, ValueError):
+        return None
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 def _class_of(rule: str) -> int:

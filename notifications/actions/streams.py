@@ -69,8 +69,12 @@ def add_stream(setup: StreamSetup, *, actor: Actor, now: datetime, keys: Path) -
     _save(stream, force_insert=True)
     if setup.kind == StreamKind.SET_PUSH and not SignalKey.objects.published(now).exists():
         _begin_key(keys, actor=actor, now=now, signs_from=now, reason="the first stream")
-    record(Event.STREAM_ADDED, actor=actor, subject=stream, detail={"settings": given, "after": stream.seq})
+    record(Event.STREAM_ADDED, actor=actor, subject=stream, detail={"settings": _said(given), "after": stream.seq})
     return stream
+
+
+def _said(given: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in given.items() if value}
 
 
 @action

@@ -102,7 +102,7 @@ def test_the_list_says_how_far_each_stream_is_behind(stream: EventStream):
     auditor = browser(Role.AUDITOR)
     said = text(auditor.get("/notifications/"))
     assert "Collector" in said
-    assert f"{AuditEntry.objects.count()} <span" in said
+    assert f"{AuditEntry.objects.count()}, <span" in said
     streaming.run_stream(stream.pk, clock=lambda: NOW)
     assert '<span class="muted">nothing</span>' in text(auditor.get("/notifications/"))
 
