@@ -189,11 +189,7 @@ def test_a_text_that_is_no_object_breaks_the_chain() -> None:
 
 @given(st.lists(st.text(max_size=40), min_size=1, max_size=12), st.data())
 def test_any_change_of_any_text_breaks_the_chain(texts: list[str], data: st.DataObject) -> None:
-    links, previous = [], GENESIS
-    for seq, text in enumerate(texts, start=1):
-        sealed = json.dumps({"seq": seq, "said": text})
-        previous = digest(previous, sealed)
-        links.append(Link(seq, sealed, previous, {"said": text}))
+    links = linked(texts)
     assert verify(links).broken is None
     at = data.draw(st.integers(0, len(links) - 1))
     changed = links[at].text + " "
@@ -201,3 +197,49 @@ def test_any_change_of_any_text_breaks_the_chain(texts: list[str], data: st.Data
     result = verify(links)
     assert result.broken is not None
     assert result.broken.seq == at + 1
+
+
+def linked(texts: list[str]) -> list[Link]:
+    """A chain of entries that say these, numbered and sealed as the database would."""
+    links, previous = [], GENESIS
+    for seq, text in enumerate(texts, start=1):
+        sealed = json.dumps({"seq": seq, "said": text})
+        previous = digest(previous, sealed)
+        links.append(Link(seq, sealed, previous, {"said": text}))
+    return links
+
+
+@given(st.lists(st.text(max_size=10), min_size=2, max_size=12, unique=True), st.data())
+def test_whatever_is_cut_taken_out_or_swapped_is_missed_also_when_all_is_sealed_anew(
+    texts: list[str], data: st.DataObject
+) -> None:
+    whole = linked(texts)
+    signed = {whole[-1].seq: whole[-1].hash}
+    assert verify(whole, signed=signed).broken is None
+    first, last = sorted(data.draw(st.sets(st.integers(0, len(texts) - 1), min_size=2, max_size=2)))
+    order = {
+        "cut": list(range(last)),
+        "taken out": [*range(first), *range(last, len(texts))],
+        "swapped": [{first: last, last: first}.get(at, at) for at in range(len(texts))],
+    }[data.draw(st.sampled_from(["cut", "taken out", "swapped"]))]
+    assert verify([whole[at] for at in order], signed=signed).broken is not None
+    assert verify(linked([texts[at] for at in order]), signed=signed).broken is not None
+
+
+@given(st.lists(st.text(max_size=10), min_size=1, max_size=6), st.data())
+def test_any_changed_byte_of_a_sealed_text_or_of_its_hash_is_found(texts: list[str], data: st.DataObject) -> None:
+    links = linked(texts)
+    at = data.draw(st.integers(0, len(links) - 1))
+    link = links[at]
+    if data.draw(st.booleans()):
+        place = data.draw(st.integers(0, len(link.text) - 1))
+        other = data.draw(st.characters(codec="utf-8").filter(lambda char: char != link.text[place]))
+        links[at] = link._replace(text=f"{link.text[:place]}{other}{link.text[place + 1 :]}")
+    else:
+        place, flipped = data.draw(st.integers(0, 31)), data.draw(st.integers(1, 255))
+        links[at] = link._replace(
+            hash=bytes(byte ^ flipped if i == place else byte for i, byte in enumerate(link.hash))
+        )
+    broken = verify(links).broken
+    assert broken is not None
+    assert broken.seq == at + 1
