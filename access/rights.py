@@ -27,6 +27,7 @@ class Right(StrEnum):
     PREFER = "prefer"
     ASSIGN_OWNER = "assign_owner"
     RECORD_OWNER = "record_owner"
+    ANSWER_FOR = "answer_for"
     RECORD_FACT = "record_fact"
     CLASSIFY = "classify"
     KEEP = "keep"
@@ -85,7 +86,10 @@ TABLE: dict[Right, Held] = {
     Right.MONITOR: _held("read the metrics", Role.AUDITOR),
     Right.PREFER: _held("save views, and choose which notices to get", own=(Role.AUDITOR, Role.OWNER)),
     Right.ASSIGN_OWNER: _held("say who answers for servers, clients and credentials", Role.REVIEWER, own=OWNER),
-    Right.RECORD_OWNER: _held("record owners, and that one has left", Role.REVIEWER),
+    Right.RECORD_OWNER: _held("record owners, who is in line for them, and that one has left", Role.REVIEWER),
+    Right.ANSWER_FOR: _held(
+        "accept what they are asked to answer for, hand it over or decline it", Role.REVIEWER, own=OWNER
+    ),
     Right.RECORD_FACT: _held("record dates that no provider tells, and what a server logs", Role.REVIEWER),
     Right.CLASSIFY: _held("set roles and environments, and answer checks that no probe can", Role.OPERATOR),
     Right.KEEP: _held("confirm that credentials are needed, and tag them", Role.REVIEWER, own=OWNER),

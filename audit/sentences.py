@@ -21,6 +21,7 @@ PAGES = {
     "operation": "operation_detail",
     "batch": "batch_detail",
     "evidencepack": "evidence_detail",
+    "ownershipquestion": "ownership_detail",
 }
 NOUNS = {
     "mcpserver": "server",
@@ -38,6 +39,7 @@ NOUNS = {
     "changefreeze": "change freeze",
     "maintenancewindow": "maintenance window",
     "operatinglimits": "operating limits",
+    "ownershipquestion": "question of ownership",
     "schedulehalt": "schedule halt",
 }
 NAMES = ("tools", "scopes", "resources")  # what others called them: said as they wrote it
@@ -62,6 +64,7 @@ UNSAID: dict[str, dict[str, Any]] = {
     "credential.absorbed": {"identity": None, "credential": None},
     "exposure.replaced": {"replaced_at": None},
     "client.succeeded": {"grants": 0},
+    "ownership.quarantined": {"digests": None},
 }
 # What is said without the name that the record has for it, or in other words, by the event or its kind of subject.
 WORDS: dict[str, dict[str, str]] = {
@@ -85,7 +88,7 @@ WORDS: dict[str, dict[str, str]] = {
 KNOWN_BECAUSE = {"api": "it said so", "seen": "it was seen using it", "person": "somebody said so"}
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 AS_WRITTEN = ("client.succeeded",)  # from one name that others gave to another
-NOBODY = ("operation.assigned",)  # beside those that name an owner
+NOBODY = ("operation.assigned", "ownership.quarantined")  # beside those that name an owner
 CODE = re.compile(r"[a-z][a-z0-9_ -]*")  # a value of ours, and no path, address or reference
 INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d")
 OWNED_AS = {

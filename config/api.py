@@ -15,6 +15,7 @@ from rest_framework.views import APIView
 from audit import api as audit
 from config.token_api import TokenViewSet
 from inventory import api as inventory
+from inventory import ownership_api
 from inventory.intake_api import Intake, RowSchema
 from lifecycle import api as lifecycle
 from notifications import api as notifications
@@ -34,6 +35,7 @@ VIEWSETS: tuple[type[ReadOnlyViewSet], ...] = (
     lifecycle.CredentialViewSet,
     inventory.ExposureViewSet,
     inventory.OwnerViewSet,
+    *ownership_api.VIEWSETS,
     inventory.EnvironmentViewSet,
     inventory.ConnectionViewSet,
     inventory.SyncRunViewSet,

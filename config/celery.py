@@ -24,6 +24,7 @@ BEATS = [
     ("figures of the day", "lifecycle.tasks.take_snapshot", timedelta(hours=1)),
     ("access reviews", "reviews.tasks.sweep_campaigns", timedelta(minutes=1)),
     ("access reviews that begin", "reviews.tasks.begin_campaigns", timedelta(hours=1)),
+    ("ownership that is due", "reviews.tasks.sweep_ownership", timedelta(minutes=15)),
     ("measures of controls", "reviews.tasks.measure_controls", timedelta(hours=1)),
     ("evidence packs that are due", "reviews.tasks.sweep_evidence_packs", timedelta(minutes=1)),
     ("evidence packs that are old", "reviews.tasks.remove_old_packs", timedelta(hours=6)),

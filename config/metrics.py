@@ -49,6 +49,7 @@ def _due(work: str, table: str, at: str, where: str) -> str:
     )
 
 
+OWNERSHIP = "(SELECT * FROM inventory_ownershipday ORDER BY taken_on DESC LIMIT 1) d"
 DUE = " UNION ALL ".join(
     (
         _due(
@@ -145,6 +146,18 @@ FAMILIES: Sequence[Family] = (
         "stream_failing_seconds",
         "How long the receiver of a stream has taken nothing; 0 while it does.",
         "SELECT name AS stream, coalesce(extract(epoch FROM now() - failing_since), 0) FROM notifications_eventstream",
+        "ownership_things",
+        "Credentials, clients and sides of servers, by whether their owner accepted them, as counted last.",
+        f"SELECT v.state, v.n FROM {OWNERSHIP} CROSS JOIN LATERAL (VALUES ('accepted', d.accepted),"
+        " ('asked', d.asked), ('ownerless', d.ownerless)) v (state, n)",
+    ),
+    Family(
+        "ownerless_seconds",
+        "How long things stand without an owner who accepted them, now (open) and until one did (closed, 90 days).",
+        f"SELECT v.interval, v.quantile, extract(epoch FROM v.length) FROM {OWNERSHIP} CROSS JOIN LATERAL (VALUES"
+        " ('open', '0.5', d.open_median), ('open', '0.9', d.open_p90),"
+        " ('closed', '0.5', d.closed_median), ('closed', '0.9', d.closed_p90)) v (interval, quantile, length)"
+        " WHERE v.length IS NOT NULL",
     ),
     Family(
         "audit_entries_total",

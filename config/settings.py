@@ -105,6 +105,16 @@ TRACING = bool(env.text("OTEL_EXPORTER_OTLP_ENDPOINT") or env.text("OTEL_EXPORTE
 # for as long as a proxy needs to notice.
 DRAIN_FILE = Path(env.text("KEYREEVE_DRAIN_FILE") or KEYREEVE_HOME / "draining")
 DRAIN_FOR = env.duration("KEYREEVE_DRAIN_FOR", timedelta(0))
+# ── Ownership ──────────────────────────────────────────────────────────────────────────────────
+# Owners accept what they answer for, for so long; then they are asked again, and each in line has so long to answer.
+OWNERSHIP_IS_ASKED = env.flag("KEYREEVE_OWNERSHIP_IS_ASKED", default=True)
+OWNERSHIP_HOLDS_FOR = env.duration("KEYREEVE_OWNERSHIP_HOLDS_FOR", timedelta(days=180))
+OWNERSHIP_OWNER_ANSWERS = env.duration("KEYREEVE_OWNERSHIP_OWNER_ANSWERS", timedelta(days=14))
+OWNERSHIP_DEPUTY_ANSWERS = env.duration("KEYREEVE_OWNERSHIP_DEPUTY_ANSWERS", timedelta(days=7))
+OWNERSHIP_MANAGER_ANSWERS = env.duration("KEYREEVE_OWNERSHIP_MANAGER_ANSWERS", timedelta(days=7))
+OWNERSHIP_QUARANTINES_CLIENTS = env.flag("KEYREEVE_OWNERSHIP_QUARANTINES_CLIENTS")
+if not OWNERSHIP_HOLDS_FOR or not all((OWNERSHIP_OWNER_ANSWERS, OWNERSHIP_DEPUTY_ANSWERS, OWNERSHIP_MANAGER_ANSWERS)):
+    raise ImproperlyConfigured("The times of KEYREEVE_OWNERSHIP_… are longer than nothing.")
 
 # ── Notices ────────────────────────────────────────────────────────────────────────────────────
 # Where people reach Keyreeve: what links in mails and webhooks begin with.

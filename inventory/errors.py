@@ -212,3 +212,23 @@ class ReferenceMisplaced(InventoryError):
 
 class NotReplaceable(InventoryError):
     """This literal cannot be replaced by a reference here; the sentence says why."""
+
+
+class NotAsked(InventoryError):
+    """Whoever is asked answers, by signing in; where nobody signs in as them, a reviewer records what they said."""
+
+
+class AlreadyAnswered(InventoryError):
+    """This was answered or settled meanwhile. Nothing changed."""
+
+
+class NothingLeft(InventoryError):
+    """Nothing of this is left to accept: it ended, or somebody else answers for it now."""
+
+
+class HandOverRefused(InventoryError):
+    """Hand it over to an active owner other than the one who is asked; three times at most, then accept or decline."""
+
+
+class AnswerNeedsReason(InventoryError):
+    """Say why, in a few words."""

@@ -6,7 +6,7 @@ from operator import or_
 from typing import Any
 
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
-from django_filters import CharFilter, ChoiceFilter, FilterSet, NumberFilter
+from django_filters import CharFilter, ChoiceFilter, FilterSet, NumberFilter, UUIDFilter
 
 from history.past import now as clock
 from inventory.models import (
@@ -19,6 +19,7 @@ from inventory.models import (
     McpClient,
     McpServer,
     Owner,
+    OwnershipQuestion,
     PostureCheck,
     Use,
 )
@@ -33,11 +34,14 @@ from inventory.states import (
     Hygiene,
     Logged,
     OwnerKind,
+    Part,
+    QuestionState,
     Registration,
     RemovalStage,
     RunState,
     ServerRole,
     Severity,
+    Stage,
     Storage,
     Transport,
     TrustModel,
@@ -75,6 +79,40 @@ class OwnerFilter(FilterSet):  # type: ignore[misc]
     email = CharFilter(field_name="email", lookup_expr="iexact", label="E-mail", max_length=254)
     external_id = CharFilter(field_name="external_id", label="External id", max_length=200)
     manager = RowFilter(Owner, offered=True, field_name="manager", label="Manager")
+    deputy = RowFilter(Owner, field_name="deputy", label="Deputy")
+
+
+class OwnershipQuestionFilter(FilterSet):  # type: ignore[misc]
+    state = ChoicesFilter(choices=QuestionState.choices, label="State")
+    stage = ChoicesFilter(choices=Stage.choices, label="Asked as")
+    mine = FlagFilter(method="of_mine", label="Asked of me")
+    owner = RowFilter(Owner, offered=True, field_name="owner", label="In the name of")
+    asked = RowFilter(Owner, field_name="asked", label="Asked of")
+    is_again = FlagFilter(field_name="is_again", label="Accepted before")
+    follows = RowFilter(OwnershipQuestion, field_name="follows", label="Handed over from")
+    answer_after = after("answer_by", "Answer due from")
+    answer_before = before("answer_by", "Answer due before")
+
+    def of_mine(self, rows: Rows, name: str, value: bool) -> Rows:
+        mine = OwnershipQuestion.objects.asked_of(self.request.actor).order_by().values("pk")
+        return rows.filter(pk__in=mine) if value else rows.exclude(pk__in=mine)
+
+
+class TenureFilter(FilterSet):  # type: ignore[misc]
+    part = ChoicesFilter(choices=Part.choices, label="Part")
+    subject_id = UUIDFilter(field_name="subject_id", label="Id of the thing")
+    owner = RowFilter(Owner, offered=True, field_name="owner", label="Owner")
+    has_owner = SetFilter(field_name="owner", label="Has an owner")
+    accepted = SetFilter(field_name="accepted_at", label="Accepted")
+    question = RowFilter(OwnershipQuestion, field_name="question", label="Question")
+    ended = SetFilter(field_name="ended_at", label="Ended")
+    gap_after = after("gap_since", "Without an accepted owner from")
+    gap_before = before("gap_since", "Without an accepted owner before")
+
+
+class OwnershipDayFilter(FilterSet):  # type: ignore[misc]
+    counted_after = after("counted_at", "Counted from")
+    counted_before = before("counted_at", "Counted before")
 
 
 class EnvironmentFilter(FilterSet):  # type: ignore[misc]

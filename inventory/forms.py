@@ -89,6 +89,42 @@ class OwnerForm(forms.Form):
     refused = {"name": "name", "email": "email", "external_id": "external_id", "kind": "kind"}  # noqa: RUF012
 
 
+class OwnerChangeForm(OwnerForm):
+    """An owner as they are known, and who is in line where they do not answer."""
+
+    deputy = OwnerNamed(
+        label="Deputy", required=False, help_text="Stands in for them, and is asked next where they do not answer."
+    )
+    manager = OwnerNamed(label="Manager", required=False, help_text="Is asked last.")
+
+    refused = {**OwnerForm.refused, "deputy": "deputy", "manager": "manager"}  # noqa: RUF012
+
+    def __init__(self, data: QueryDict | None = None, *, owner: Owner) -> None:
+        known = {name: getattr(owner, name) for name in ("kind", "name", "email", "external_id")}
+        in_line = {name: called(getattr(owner, name)) for name in ("deputy", "manager")}
+        super().__init__(data, initial={**known, **in_line})
+        self.owner = owner
+        for name in ("deputy", "manager"):
+            self.fields[name].widget.suggestions = suggested_owners()  # type: ignore[attr-defined]
+
+    def clean(self) -> dict[str, Any]:
+        given = super().clean() or {}
+        for name in ("deputy", "manager"):
+            person = given.get(name)
+            if person == self.owner:
+                self.add_error(name, "Choose somebody else: nobody is in line for themselves.")
+            elif person and not person.is_active and person != getattr(self.owner, name):
+                self.add_error(name, f"{person} has left. Choose an active owner.")
+        return given
+
+
+def called(owner: Owner | None) -> str:
+    """As `OwnerNamed` finds this owner again and no other."""
+    if owner is None:
+        return ""
+    return f"{owner.name} <{owner.email}>" if owner.email else str(owner.pk)
+
+
 class AssignOwnerForm(forms.Form):
     """An owner who exists, or, where the actor may, one who is made on the way."""
 
@@ -181,6 +217,22 @@ class ReasonForm(forms.Form):
         help_text="Kept in the audit chain with your name.",
         error_messages={"required": "Say why."},
     )
+
+
+class HandOverForm(ReasonForm):
+    """Who else answers for it."""
+
+    to = OwnerNamed(label="Who answers for it", help_text="Name or e-mail. They are asked.")
+    reason = forms.CharField(
+        max_length=500,
+        help_text="Kept in the audit chain with your name.",
+        error_messages={"required": "Say why they answer for it."},
+    )
+    field_order = ("to", "reason")
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.fields["to"].widget.suggestions = suggested_owners()  # type: ignore[attr-defined]
 
 
 class ConfirmForm(ReasonForm):

@@ -1,6 +1,8 @@
 """Shapes of the inventory in the REST API. Of a secret there is the hint and the fingerprint, never more."""
 
-from django.db.models import DateField, F, Q, Value
+from typing import Any
+
+from django.db.models import Case, DateField, F, Q, TextField, Value, When
 from django.db.models.functions import Cast, Coalesce
 from rest_framework import serializers
 
@@ -19,13 +21,16 @@ from inventory.models import (
     McpServer,
     MetadataSnapshot,
     Owner,
+    OwnershipDay,
+    OwnershipQuestion,
     PostureCheck,
     SyncRun,
+    Tenure,
     Tool,
     Use,
 )
-from inventory.states import Severity
-from web.shapes import Flag, Joined, Length, Level, Link, Members, Shape, Text, Texts, Url
+from inventory.states import SERVER_PARTS, Part, Severity
+from web.shapes import Flag, Joined, Length, Level, Link, Members, Shape, Text, Texts, Url, address
 
 SEEN = ("first_seen_at", "last_seen_at", "gone_at")
 PLACE = Joined(F("file"), Value("#"), F("pointer"))
@@ -42,6 +47,100 @@ class OwnerSerializer(Shape):
     class Meta:
         model = Owner
         fields = ("id", "url", "display", "kind", "name", "email", "external_id", "manager", "deputy", "is_active")
+
+
+class OwnershipQuestionSerializer(Shape):
+    """Whether somebody answers for what is in an owner's name. Each in line has until `answer_by`."""
+
+    noun = "ownership-questions"
+    url = Url()
+    display = Text(Joined(Value("Ownership of what is in the name of "), F("owner__name")))
+    owner = Link("owners", "owner", help_text="In whose name it is.")
+    asked = Link("owners", "asked", help_text="Who is asked now, or was last.")
+    follows = Link(
+        "ownership-questions",
+        "follows",
+        Joined(Value("Ownership of what is in the name of "), F("follows__owner__name")),
+        allow_null=True,
+        help_text="From which it was handed over.",
+    )
+
+    class Meta:
+        model = OwnershipQuestion
+        fields = (
+            "id", "url", "display", "owner", "asked", "stage", "state", "is_again", "size", "opened_at", "asked_at",
+            "answer_by", "passes", "ended_at", "answered_by", "reason", "follows", "hand_overs",
+        )  # fmt: skip
+
+
+class OfPart(Text):
+    """The address of the thing that a tenure is about."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(Value(""), **kwargs)
+
+    def sql(self, root: str, noun: str) -> Any:
+        nouns = {Part.CREDENTIAL: "credentials", Part.CLIENT: "clients", **dict.fromkeys(SERVER_PARTS, "servers")}
+        return Case(
+            *(When(part=part, then=address(root, name, "subject_id")) for part, name in nouns.items()),
+            output_field=TextField(),
+        )
+
+
+class TenureSerializer(Shape):
+    """That one owner, or nobody, stands for one thing, since when, and whether they accepted it."""
+
+    noun = "tenures"
+    url = Url()
+    display = Text(Joined(F("part"), Value(" "), F("subject_id")))
+    subject_url = OfPart(help_text="The credential, client or server.")
+    owner = Link("owners", "owner", allow_null=True)
+    question = Link(
+        "ownership-questions",
+        "question",
+        Joined(Value("Ownership of what is in the name of "), F("question__owner__name")),
+        allow_null=True,
+        help_text="By which they are being asked, or which ended without anybody who accepts.",
+    )
+
+    class Meta:
+        model = Tenure
+        fields = (
+            "id", "url", "display", "part", "subject_id", "subject_url", "owner", "begun_at", "gap_since",
+            "accepted_at", "ask_at", "question", "ended_at",
+        )  # fmt: skip
+
+
+class OwnershipDaySerializer(Shape):
+    noun = "ownership-days"
+    url = Url()
+    display = Text(Joined(Value("Ownership on "), F("taken_on")))
+    open_median = Length("open_median", allow_null=True, help_text="Seconds that open intervals last, at the median.")
+    open_p90 = Length("open_p90", allow_null=True, help_text="Seconds that 90 of 100 open intervals do not exceed.")
+    closed_median = Length("closed_median", allow_null=True, help_text="Seconds that closed ones lasted, likewise.")
+    closed_p90 = Length("closed_p90", allow_null=True)
+
+    class Meta:
+        model = OwnershipDay
+        fields = (
+            "id", "url", "display", "taken_on", "counted_at", "accepted", "asked", "ownerless", "quarantined",
+            "open_median", "open_p90", "closed", "closed_median", "closed_p90",
+        )  # fmt: skip
+
+
+class AnswerBody(serializers.Serializer[Any]):
+    reason = serializers.CharField(
+        max_length=500, required=False, default="", allow_blank=True,
+        help_text="What a reviewer who records it for somebody else was told.",
+    )  # fmt: skip
+
+
+class DeclineBody(serializers.Serializer[Any]):
+    reason = serializers.CharField(max_length=500, help_text="Why: kept with what was done.")
+
+
+class HandOverBody(DeclineBody):
+    to = serializers.UUIDField(help_text="The owner who answers for it.")
 
 
 class EnvironmentSerializer(Shape):

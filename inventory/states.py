@@ -28,6 +28,35 @@ class ConnectionKind(TextChoices):
     PLUG_IN = "plug_in", "Plug-in"
 
 
+class Part(TextChoices):
+    """What an owner stands for: a thing, or one of the three sides of a server."""
+
+    CREDENTIAL = "credential", "Credential"
+    CLIENT = "client", "Client"
+    IAM_OWNER = "iam_owner", "Server, as IAM owner"
+    PLATFORM_OWNER = "platform_owner", "Server, as platform owner"
+    APPLICATION_OWNER = "application_owner", "Server, as application owner"
+
+
+SERVER_PARTS = (Part.IAM_OWNER, Part.PLATFORM_OWNER, Part.APPLICATION_OWNER)
+
+
+class Stage(TextChoices):
+    """Whom a question about ownership has come to."""
+
+    OWNER = "owner", "Owner"
+    DEPUTY = "deputy", "Deputy"
+    MANAGER = "manager", "Manager"
+
+
+class QuestionState(TextChoices):
+    OPEN = "open", "Asked"
+    ACCEPTED = "accepted", "Accepted"
+    HANDED_OVER = "handed_over", "Handed over"
+    SETTLED = "settled", "Settled elsewhere"
+    QUARANTINED = "quarantined", "Quarantined"
+
+
 class RunState(TextChoices):
     RUNNING = "running", "Running"
     COMPLETE = "complete", "Complete"

@@ -178,6 +178,26 @@ OWN = (
         path="/waivers/?outgrown=true",
     ),
     Measure(
+        slug="owners-accepted",
+        name="Accepted by their owners",
+        population="Every credential, client and side of a server that is live.",
+        violated="Nobody stands for it, or nobody in line accepted it.",
+        unknown="Its owner is asked and has time to answer.",
+        threshold=0.95,
+        subject="tenure",
+        path="/ownership/?state=open",
+    ),
+    Measure(
+        slug="accepted-in-time",
+        name="Not long without an accepted owner",
+        population="What was accepted within 90 days, and what has stood without an accepted owner for over 30.",
+        violated="It stood for over 30 days without an owner who had accepted it.",
+        unknown="Never.",
+        threshold=0.9,
+        subject="tenure",
+        path="/ownership/?state=quarantined",
+    ),
+    Measure(
         slug="policies-current",
         name="Policies looked at within a year",
         population="Every policy in force.",
@@ -287,7 +307,7 @@ CONTROLS: dict[str, Control] = {
             "rotated and revoked.",
             "AC-1 AC-2 AC-14 IA-1 IA-2 IA-3 IA-4 IA-5 IA-6 IA-7 IA-8 IA-9 IA-10 IA-11",
             replaces="PR.AC-1",
-            own=("under-policy", "rotations-verified", "revocations-verified"),
+            own=("under-policy", "owners-accepted", "rotations-verified", "revocations-verified"),
             gap="Identities of people and of hardware: only what authenticates by itself is in this inventory.",
         ),
         _control(
@@ -328,6 +348,7 @@ CONTROLS: dict[str, Control] = {
             "GV.RR-02",
             "Roles and responsibilities are known: somebody answers for every credential, server and client.",
             replaces="ID.AM-6",
+            own=("owners-accepted", "accepted-in-time"),
         ),
         _control(
             "GV.RR-04",

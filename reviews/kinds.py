@@ -1,4 +1,4 @@
-"""The kinds of notices that access reviews give rise to."""
+"""The kinds of notices that access reviews and questions of ownership give rise to."""
 
 from notifications.kinds import Kind
 from notifications.states import Timing
@@ -8,5 +8,12 @@ TO_DO = Kind(
     name="Access reviews",
     help="What is yours to review, when it begins, before it is due, and each day after that.",
     template="reviews/mail/to_do",
+    timings=(Timing.IMMEDIATELY, Timing.OFF),
+)
+OWNERSHIP = Kind(
+    slug="ownership.asked",
+    name="Ownership",
+    help="Whether you answer for what is in your name or of whom you stand in for, and when nobody did.",
+    template="reviews/mail/ownership",
     timings=(Timing.IMMEDIATELY, Timing.OFF),
 )

@@ -3,10 +3,10 @@
 Their parameters are `now` and `since`, the beginning of the time that is looked back on.
 """
 
-from inventory.states import ENDED
+from inventory.states import ENDED, Part, QuestionState
 from lifecycle.rules.facts import REFUSED_AT_ONCE, REFUSED_WITHIN
 from lifecycle.states import COUNTED, OperationKind, OperationState, Proof, WaiverState
-from reviews.states import QUICK, Ending, ItemState, Seat, What
+from reviews.states import ACCEPTED_WITHIN, QUICK, Ending, ItemState, Seat, What
 
 
 def _ended(kind: OperationKind) -> str:
@@ -27,6 +27,14 @@ _DROPPED = ", ".join(
     f"'{state.value}'" for state in (OperationState.PROPOSED, OperationState.CANCELLED, OperationState.SUPERSEDED)
 )
 _SECONDS, _SECONDS_AT_ONCE = (int(length.total_seconds()) for length in (REFUSED_WITHIN, REFUSED_AT_ONCE))
+
+_ACCEPTED_WITHIN = int(ACCEPTED_WITHIN.total_seconds())
+_THING = "coalesce(c.name, k.name, s.name)"
+_OF_TENURES = f"""
+        LEFT JOIN inventory_credential c ON t.part = '{Part.CREDENTIAL.value}' AND c.id = t.subject_id
+        LEFT JOIN inventory_mcpclient k ON t.part = '{Part.CLIENT.value}' AND k.id = t.subject_id
+        LEFT JOIN inventory_mcpserver s ON t.part NOT IN ('{Part.CREDENTIAL.value}', '{Part.CLIENT.value}')
+          AND s.id = t.subject_id"""
 
 ROWS: dict[str, str] = {
     "under-policy": f"""
@@ -64,6 +72,24 @@ ROWS: dict[str, str] = {
                CASE WHEN w.ends_at <= %(now)s OR f.severity > w.severity THEN 'violated' ELSE 'met' END AS verdict
         FROM lifecycle_waiver w JOIN lifecycle_finding f ON f.id = w.finding_id
         WHERE w.state = '{WaiverState.ACTIVE.value}'
+    """,
+    # Asked and not answered yet is neither: their time runs.
+    "owners-accepted": f"""
+        SELECT t.id::text AS id, {_THING} AS name,
+               CASE WHEN t.accepted_at IS NOT NULL THEN 'met'
+                    WHEN t.owner_id IS NULL OR q.state = '{QuestionState.QUARANTINED.value}' THEN 'violated'
+                    ELSE 'unknown' END AS verdict
+        FROM inventory_tenure t LEFT JOIN inventory_ownershipquestion q ON q.id = t.question_id {_OF_TENURES}
+        WHERE t.ended_at IS NULL
+    """,
+    "accepted-in-time": f"""
+        SELECT t.id::text AS id, {_THING} AS name,
+               CASE WHEN coalesce(t.accepted_at, %(now)s) <= t.gap_since + interval '{_ACCEPTED_WITHIN} s'
+                    THEN 'met' ELSE 'violated' END AS verdict
+        FROM inventory_tenure t {_OF_TENURES}
+        WHERE t.accepted_at > %(since)s
+           OR t.ended_at IS NULL AND t.accepted_at IS NULL
+              AND t.gap_since <= %(now)s - interval '{_ACCEPTED_WITHIN} s'
     """,
     "policies-current": """
         SELECT p.id::text AS id, p.name,

@@ -143,4 +143,5 @@ FRESH_WITHIN = timedelta(days=3)
 ESCALATE_AFTER = timedelta(days=7)
 REMINDERS = (7, 3, 1)  # days before the date
 SUSPENDED_FOR = timedelta(days=30)  # before what was suspended for want of an answer is destroyed
+ACCEPTED_WITHIN = timedelta(days=30)  # of standing without an owner who had accepted it
 QUICK = timedelta(seconds=3)  # a decision faster than this was hardly read

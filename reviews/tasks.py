@@ -7,11 +7,15 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
+from inventory.actions import asking
+from inventory.actions.asking import measure_ownership
+from inventory.actions.terms import terms
 from lifecycle.tasks import ring, tell
 from reviews import running
 from reviews.actions import recurring
 from reviews.actions.closing import close_what_is_gone
 from reviews.actions.controls import measure_controls as measure
+from reviews.actions.ownership_notices import tell_of_ownership
 from reviews.actions.reminding import remind
 from reviews.models import EvidencePack
 from reviews.packing.building import build, remove_old
@@ -21,7 +25,20 @@ PACKS_AT_ONCE = 10
 
 @shared_task
 def measure_controls() -> dict[str, int]:
-    return {"measures": measure(timezone.now())}
+    now = timezone.now()
+    if settings.OWNERSHIP_IS_ASKED:
+        measure_ownership(now=now)
+    return {"measures": measure(now)}
+
+
+@shared_task
+def sweep_ownership() -> dict[str, int]:
+    """Who is to be asked whether they answer for what, whom nobody answered for, and who is to be told."""
+    if not settings.OWNERSHIP_IS_ASKED:
+        return {}
+    now = timezone.now()
+    done = asking.sweep(now=now, terms=terms())
+    return {**done, "told": tell_of_ownership(now=now)}
 
 
 @shared_task

@@ -1,5 +1,6 @@
 """Who answers for what, where it runs, and what a server is for."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Literal
 
@@ -65,10 +66,18 @@ def chosen(rows: Any, actor: Actor, *relations: str) -> list[Any]:
 
 def _hand_over(rows: Any, field: str, owner: Owner, *, event: Event, actor: Actor, reason: str, **detail: str) -> int:
     """Make `owner` the one in `field` of `rows`; how many changed hands. One entry for each of them."""
+    return give(chosen(rows, actor, field), field, owner, event=event, actor=actor, reason=reason, **detail)
+
+
+def give(
+    rows: Sequence[Any], field: str, owner: Owner, *, event: Event, actor: Actor, reason: str, **detail: str
+) -> int:
+    """Part of an action that holds these rows of one table, read with the one in `field`, and may write them."""
     if not owner.is_active:
         raise OwnerInactive(owner)
-    moved = [row for row in chosen(rows, actor, field) if getattr(row, f"{field}_id") != owner.pk]
-    rows.model._default_manager.filter(pk__in=[row.pk for row in moved]).update(**{field: owner})
+    moved = [row for row in rows if getattr(row, f"{field}_id") != owner.pk]
+    if moved:
+        type(moved[0])._default_manager.filter(pk__in=[row.pk for row in moved]).update(**{field: owner})
     for row in moved:
         said = {**detail, "from": label(getattr(row, field)), "to": str(owner), "reason": reason}
         record(event, actor=actor, subject=row, detail=said)

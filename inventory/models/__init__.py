@@ -5,6 +5,7 @@ from inventory.models.connections import Connection, SyncRun
 from inventory.models.credentials import Credential, CredentialVersion, Exposure
 from inventory.models.logged import LoggingRecord
 from inventory.models.owners import Environment, Owner
+from inventory.models.ownership import OwnershipDay, OwnershipQuestion, Tenure
 from inventory.models.posture import Manifest, MetadataSnapshot, PostureCheck
 from inventory.models.servers import AuthorizationServer, McpServer, Tool
 
@@ -23,8 +24,11 @@ __all__ = [
     "McpServer",
     "MetadataSnapshot",
     "Owner",
+    "OwnershipDay",
+    "OwnershipQuestion",
     "PostureCheck",
     "SyncRun",
+    "Tenure",
     "Tool",
     "Use",
 ]

@@ -19,9 +19,9 @@ from access.rights import Right
 from access.roles import Role
 from inventory.actions.ownership import change_owner, create_owner
 from inventory.filters import OwnerFilter
-from inventory.forms import OwnerForm
-from inventory.models import ClientRemoval, Credential, McpClient, McpServer, Owner
-from inventory.states import OwnerKind
+from inventory.forms import OwnerChangeForm, OwnerForm
+from inventory.models import ClientRemoval, Credential, McpClient, McpServer, Owner, OwnershipQuestion
+from inventory.states import OwnerKind, QuestionState
 from inventory.views.counts import CappedCount
 from inventory.views.histories import history_of
 from inventory.views.presence import suited
@@ -102,7 +102,7 @@ def owner_list(request: HttpRequest) -> HttpResponseBase:
 @answers_past
 def owner_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
     actor = request.actor  # type: ignore[attr-defined]
-    owner = get_object_or_404(Owner.objects.visible_to(actor).select_related("manager", "user"), pk=pk)
+    owner = get_object_or_404(Owner.objects.visible_to(actor).select_related("manager", "deputy", "user"), pk=pk)
     credentials = Credential.objects.visible_to(actor).live().filter(owner=owner)
     servers = McpServer.objects.visible_to(actor).present().filter(answered_for_by(owner))
     clients = McpClient.objects.visible_to(actor).present().filter(owner=owner)
@@ -119,11 +119,19 @@ def owner_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
             .select_related("client")
             .order_by(F("next_at").asc(nulls_last=True), "pk")[:SHOWN]
         ),
+        "asked": list(_asked(owner, actor)),
         "counts": dict(zip(("credentials", "servers", "clients", "at_risk"), counts, strict=True)),
         "history": history_of(owner, actor)[:HISTORY],
         "may_change": actor.may(Right.RECORD_OWNER),
     }
     return render(request, "inventory/owner_detail.html", context)
+
+
+def _asked(owner: Owner, actor: Any) -> QuerySet[OwnershipQuestion]:
+    """What they are asked, and what of theirs others are asked or nobody accepted."""
+    rows = OwnershipQuestion.objects.visible_to(actor).select_related("owner", "asked")
+    waiting = Q(state__in=[QuestionState.OPEN, QuestionState.QUARANTINED])
+    return rows.filter(waiting, Q(asked=owner) | Q(owner=owner)).order_by("answer_by", "pk")[:SHOWN]
 
 
 def _parts(server: McpServer, owner: Model) -> str:
@@ -152,6 +160,33 @@ def owner_create(request: HttpRequest) -> HttpResponse:
         form=form,
         submit="Create owner",
         back=way_back(request, reverse("owner_list")),
+    )
+    return ask(request, question)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@requires(Right.RECORD_OWNER)
+def owner_change(request: HttpRequest, pk: UUID) -> HttpResponse:
+    """What is known of an owner, and who is in line for them."""
+    actor = request.actor  # type: ignore[attr-defined]
+    rows = Owner.objects.visible_to(actor).select_related("manager", "deputy")
+    owner = get_object_or_404(rows, pk=pk)
+    form = OwnerChangeForm(request.POST if is_decided(request) else None, owner=owner)
+    back = reverse("owner_detail", args=[pk])
+    if is_decided(request) and form.is_valid():
+        try:
+            change_owner(owner, actor=actor, now=timezone.now(), **form.cleaned_data)
+        except ValidationError as exc:
+            refuse(form, exc, OwnerChangeForm.refused)
+        else:
+            messages.success(request, f"{owner} is recorded so.")
+            return go(request, back)
+    question = Question(
+        title=f"Change {owner.name}",
+        text="Where they do not accept what is in their name, their deputy is asked, then their manager.",
+        form=form,
+        submit="Save",
+        back=back,
     )
     return ask(request, question)
 

@@ -40,10 +40,11 @@ from inventory.models import (
     Owner,
     PostureCheck,
     SyncRun,
+    Tenure,
     Tool,
     Use,
 )
-from inventory.states import Admission, ConnectionKind, Registration, Transport, TrustModel
+from inventory.states import SERVER_PARTS, Admission, ConnectionKind, Part, Registration, Transport, TrustModel
 from lifecycle.actions.judging import (
     DUE_AFTER,
     IS_ESCALATED,
@@ -163,7 +164,6 @@ WITHOUT_EFFECT = {
     Event.OWNERSHIP_ASKED,
     Event.OWNERSHIP_ACCEPTED,
     Event.OWNERSHIP_PASSED_ON,
-    Event.OWNERSHIP_QUARANTINED,
     Event.ENDPOINT_ADDED,
     Event.ENDPOINT_CHANGED,
     Event.ENDPOINT_PAUSED,
@@ -497,6 +497,8 @@ def _changed_by(kind: str, ids: set[UUID]) -> Keys:
             yield Subject.CREDENTIAL, _keys(_consented_by(Owner.objects.filter(pk__in=ids)))
             yield Subject.SERVER, _keys(McpServer.objects.filter(owners))
             yield Subject.CLIENT, _keys(McpClient.objects.filter(owner__in=ids))
+        case "ownershipquestion":
+            yield from _quarantined(ids)
         case "scheduledjob":
             yield Subject.JOB, ids
         case "connection":
@@ -507,6 +509,14 @@ def _changed_by(kind: str, ids: set[UUID]) -> Keys:
             yield from _listed_by(ids)
         case _:
             raise _TooLarge
+
+
+def _quarantined(questions: set[UUID]) -> Keys:
+    """What nobody stands for any more."""
+    things = Tenure.objects.filter(question__in=questions)
+    yield Subject.CREDENTIAL, _keys(things.filter(part=Part.CREDENTIAL), "subject_id")
+    yield Subject.CLIENT, _keys(things.filter(part=Part.CLIENT), "subject_id")
+    yield Subject.SERVER, _keys(things.filter(part__in=SERVER_PARTS), "subject_id")
 
 
 def _subjects_of(findings: QuerySet[Finding]) -> Keys:

@@ -1,13 +1,14 @@
 """How access reviews are said on pages."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import timedelta
 from typing import Any
 
 from django import template
 
 from reviews.recommendations import in_words
 from reviews.states import ALLOWED, RUNNING, What
-from web.wording import plural
+from web.wording import plural, span
 
 register = template.Library()
 
@@ -20,6 +21,12 @@ ICONS = {
     What.REDUCE: "review",
     What.SUSPEND: "pause",
 }
+
+
+@register.filter
+def lasted(length: timedelta | None) -> str:
+    """`4 d`; a length of time below a minute in words."""
+    return "none" if length is None else span(length) or "under a minute"
 
 
 @register.filter

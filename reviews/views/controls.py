@@ -13,6 +13,7 @@ from django.views.decorators.http import require_GET
 
 from access.actors import Actor
 from access.permissions import requires_reader
+from inventory.models import OwnershipDay
 from inventory.states import Verdict
 from lifecycle.models import Waiver
 from lifecycle.views.rules import percent
@@ -24,6 +25,7 @@ from web.wording import plural
 DAYS = 90
 WAIVERS = 20  # of a control, those that end first
 CROSSWALK = crosswalk()
+OF_OWNERSHIP = {"owners-accepted", "accepted-in-time"}
 ORDER = (Verdict.VIOLATED, Verdict.UNKNOWN, Verdict.MET, Verdict.NOT_APPLICABLE)
 
 
@@ -124,6 +126,7 @@ def control_list(request: HttpRequest) -> HttpResponse:
             "count": len(rows),
             "crosswalk": CROSSWALK.items(),
             "sees_everything": actor.sees_everything,
+            "owned": OwnershipDay.objects.visible_to(actor).order_by("-taken_on").first(),
             "counted_at": max((tally.counted_at for tally in latest.values() if tally.counted_at), default=None),
             "now": now,
         },
@@ -146,10 +149,14 @@ def control_detail(request: HttpRequest, pk: str) -> HttpResponse:
     rules = [measure.rule for measure in control.measures if measure.rule]
     waivers = Waiver.objects.visible_to(actor).active().filter(finding__rule__in=rules)
     row = _Row(found, control_series(control, counted, DAYS, today=now.date()))
+    owned = None
+    if set(slugs) & OF_OWNERSHIP:
+        owned = OwnershipDay.objects.visible_to(actor).order_by("-taken_on").first()
     return render(
         request,
         "reviews/control_detail.html",
         {
+            "owned": owned,
             "row": row,
             "control": control,
             "standing": found,

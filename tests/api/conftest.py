@@ -25,8 +25,11 @@ from inventory.models import (
     LoggingRecord,
     MetadataSnapshot,
     Owner,
+    OwnershipDay,
+    OwnershipQuestion,
     PostureCheck,
     SyncRun,
+    Tenure,
     Tool,
 )
 from inventory.states import RunState, Severity, Verdict
@@ -303,10 +306,17 @@ def estate(db: None) -> Estate:
     job = ScheduledJob.objects.create(name="findings", task="x", cadence=timedelta(minutes=5), declared_at=NOW)
     JobRun.objects.create(job=job, begun_at=NOW, ended_at=NOW, outcome=RunOutcome.ENDED, work={"opened": 1})
     reviewed(mine)
+    asked = OwnershipQuestion.objects.create(owner=mira, asked=mira, opened_at=NOW, asked_at=NOW, answer_by=NOW)
+    for key, name, question in ((mine.pk, mira, asked), (foreign.pk, None, None)):
+        values = {"begun_at": NOW, "gap_since": NOW, "ask_at": NOW}
+        Tenure.objects.create(part="credential", subject_id=key, owner=name, question=question, **values)
     for days in (0, 1):
         at = NOW + timedelta(days=days)
         JobHour.objects.create(job=job, hour=at, begun=1, ended=1, longest_gap=timedelta(minutes=5))
         RuleDay.objects.create(rule="no-owner", taken_on=at.date(), counted_at=at, met=1, violated=2, unknown=3)
+        OwnershipDay.objects.create(
+            taken_on=at.date(), counted_at=at, accepted=1, asked=2, ownerless=3, quarantined=1, closed=0
+        )
         MeasureDay.objects.create(measure="no-owner", taken_on=at.date(), counted_at=at, met=1, violated=2, unknown=3)
         Snapshot.objects.create(taken_on=at.date(), taken_at=at, **dict.fromkeys(POSTURE, 1))
     return Estate(mira, caller, mine, foreign, foreign_finding)
