@@ -89,9 +89,6 @@ def follow(*, now: datetime) -> int:
                 {"now": now},
             )
         cursor.execute("DROP TABLE ownership_moved")
-    if moved > OWNERS_AT_ONCE:
-        with database.cursor() as cursor:
-            cursor.execute("ANALYZE inventory_tenure")
     return moved
 
 
