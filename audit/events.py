@@ -131,6 +131,7 @@ class Event(StrEnum):
     REVIEW_ITEM_RETURNED = "review_item.returned"
     REVIEW_ITEM_CLOSED = "review_item.closed"
     APPROVAL_LAPSED = "approval.lapsed"
+    TRIGGER_SET = "trigger.set"
     OWNERSHIP_ASKED = "ownership.asked"
     OWNERSHIP_ACCEPTED = "ownership.accepted"
     OWNERSHIP_PASSED_ON = "ownership.passed_on"

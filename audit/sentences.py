@@ -41,6 +41,7 @@ NOUNS = {
     "operatinglimits": "operating limits",
     "ownershipquestion": "question of ownership",
     "schedulehalt": "schedule halt",
+    "trigger": "review that begins by itself",
 }
 NAMES = ("tools", "scopes", "resources")  # what others called them: said as they wrote it
 NAMED = ("client", "consumer", "by", "file", "pointer", "reference", "delivered_to")  # and these

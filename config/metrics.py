@@ -146,6 +146,8 @@ FAMILIES: Sequence[Family] = (
         "stream_failing_seconds",
         "How long the receiver of a stream has taken nothing; 0 while it does.",
         "SELECT name AS stream, coalesce(extract(epoch FROM now() - failing_since), 0) FROM notifications_eventstream",
+    ),
+    Family(
         "ownership_things",
         "Credentials, clients and sides of servers, by whether their owner accepted them, as counted last.",
         f"SELECT v.state, v.n FROM {OWNERSHIP} CROSS JOIN LATERAL (VALUES ('accepted', d.accepted),"

@@ -21,6 +21,7 @@ from lifecycle.serializers import ReasonBody
 from reviews import filters, serializers
 from reviews.actions import campaigns, decisions, signing
 from reviews.actions.reminding import remind_by_hand
+from reviews.actions.triggers import set_trigger
 from reviews.errors import (
     CampaignRefused,
     ItemNotVisible,
@@ -37,13 +38,24 @@ from reviews.errors import (
     StaleByLauncher,
     StatementMissing,
     TakerMissing,
+    TriggerRefused,
 )
-from reviews.models import Approval, Attestation, Campaign, Decision, Delegation, Exclusion, ReviewItem
+from reviews.models import (
+    Approval,
+    Attestation,
+    Campaign,
+    Decision,
+    Delegation,
+    Exclusion,
+    Occurrence,
+    ReviewItem,
+    Trigger,
+)
 from reviews.models.cuts import cuts_of
 from reviews.models.figures import pace, progress, waiting_on
 from reviews.models.preview import preview
 from reviews.recommendations import in_words
-from reviews.states import CampaignState, Seat, What
+from reviews.states import CampaignState, NoAnswer, Occasion, Seat, What
 from reviews.tasks import ring_decided
 from web.api import ARRIVAL, ReadOnlyViewSet
 from web.paging import Ordering
@@ -64,6 +76,7 @@ REFUSALS: Mapping[type[Exception], int] = {
     ReasonMissing: 400,
     HoldsSecret: 400,
     TakerMissing: 400,
+    TriggerRefused: 400,
     ScopesMissing: 400,
     StatementMissing: 400,
     ReviewError: 409,
@@ -300,6 +313,38 @@ class ApprovalViewSet(ReadOnlyViewSet):
     filterset_class = filters.ApprovalFilter
 
 
+class TriggerViewSet(WritingViewSet):
+    """What small reviews begin with by themselves. One of each occasion; to set it again changes it."""
+
+    queryset = Trigger.objects.all()
+    serializer_class = serializers.TriggerSerializer
+    filterset_class = filters.TriggerFilter
+    rights: ClassVar = {"*": Right.RUN_CAMPAIGN}
+    refusals = REFUSALS
+
+    @writes(serializers.TriggerBody, "Say whether something that occurs is reviewed by itself.", status=CREATED)
+    def create(self, given: Mapping[str, Any]) -> Trigger:
+        lead = named(Owner.objects.visible_to(self.actor), given["lead"], "lead", "owner")
+        return set_trigger(
+            Occasion(given["occasion"]),
+            is_on=given["is_on"],
+            lead=lead,
+            no_answer=NoAnswer(given["no_answer"]),
+            answer_within=timedelta(seconds=given["answer_within"]),
+            actor=self.actor,
+            now=timezone.now(),
+        )
+
+
+class OccurrenceViewSet(ReadOnlyViewSet):
+    """What occurred and is reviewed because of that, or waits to be."""
+
+    queryset = Occurrence.objects.all()
+    serializer_class = serializers.OccurrenceSerializer
+    filterset_class = filters.OccurrenceFilter
+    lookup_value_converter = "int"
+
+
 VIEWSETS: tuple[type[ReadOnlyViewSet], ...] = (
     CampaignViewSet,
     ReviewItemViewSet,
@@ -308,4 +353,6 @@ VIEWSETS: tuple[type[ReadOnlyViewSet], ...] = (
     AttestationViewSet,
     ExclusionViewSet,
     ApprovalViewSet,
+    TriggerViewSet,
+    OccurrenceViewSet,
 )

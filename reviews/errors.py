@@ -187,3 +187,7 @@ class MailIsOff(ReviewError):
 
 class NobodyToRemind(ReviewError):
     """Nobody it waits for gets mails about reviews: they have no address, or chose to get none."""
+
+
+class TriggerRefused(ReviewError):
+    """What was said of a review that begins by itself does not hold together."""

@@ -8,7 +8,7 @@ from django_filters import CharFilter, FilterSet
 
 from inventory.models import Connection, Credential, Environment, Grant, McpClient, McpServer, Owner
 from inventory.states import CredentialKind, Severity
-from reviews.models import Campaign, ReviewItem
+from reviews.models import Campaign, ReviewItem, Trigger
 from reviews.recommendations import SIGNALS
 from reviews.states import (
     CHOICES,
@@ -17,6 +17,7 @@ from reviews.states import (
     ItemState,
     LeftOut,
     NoAnswer,
+    Occasion,
     Origin,
     Passed,
     Reviewed,
@@ -149,6 +150,20 @@ class ExclusionFilter(FilterSet):  # type: ignore[misc]
     kind = ChoicesFilter(choices=Reviewed.choices, label="Kind")
     reason = ChoicesFilter(choices=LeftOut.choices, label="Why")
     connection = RowFilter(Connection, offered=True, field_name="connection", label="Connection")
+
+
+class TriggerFilter(FilterSet):  # type: ignore[misc]
+    occasion = ChoicesFilter(choices=Occasion.choices, label="Occasion")
+    is_on = FlagFilter(field_name="is_on", label="On")
+
+
+class OccurrenceFilter(FilterSet):  # type: ignore[misc]
+    trigger = RowFilter(Trigger, field_name="trigger", label="Begun by")
+    campaign = RowFilter(Campaign, field_name="campaign", label="Campaign")
+    kind = ChoicesFilter(choices=Reviewed.choices, label="Kind")
+    is_reviewed = SetFilter(field_name="campaign", label="Part of a campaign")
+    happened_after = after("happened_at", "Happened from")
+    happened_before = before("happened_at", "Happened before")
 
 
 class ApprovalFilter(FilterSet):  # type: ignore[misc]

@@ -130,6 +130,19 @@ class DueForm(forms.Form):
         return timezone.make_aware(datetime.combine(self.cleaned_data["due_on"], time(23, 59, 59)))
 
 
+class TriggerForm(forms.Form):
+    """Whether something that occurs is reviewed by itself."""
+
+    is_on = forms.BooleanField(label="Review it by itself", required=False)
+    lead = OwnerNamed(label="Lead", required=False, help_text="Sees it through and signs. Nobody: any reviewer.")
+    no_answer = forms.ChoiceField(label="Where nobody answers", choices=NoAnswer)
+    days = forms.IntegerField(label="Days to answer", min_value=1, max_value=365)
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.fields["lead"].widget.suggestions = suggested_owners()  # type: ignore[attr-defined]
+
+
 class DecisionForm(forms.Form):
     """What a decision says beside what it is: a reason, who takes over, what remains."""
 

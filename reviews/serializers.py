@@ -8,8 +8,18 @@ from rest_framework import serializers
 
 from inventory.states import CredentialKind, ServerRole, Severity, TrustModel
 from lifecycle.serializers import OptionalReasonBody, Reason, ReasonBody, operation_name
-from reviews.models import Approval, Attestation, Campaign, Decision, Delegation, Exclusion, ReviewItem
-from reviews.states import CHOICES, NoAnswer, Reviewed, Seat, What
+from reviews.models import (
+    Approval,
+    Attestation,
+    Campaign,
+    Decision,
+    Delegation,
+    Exclusion,
+    Occurrence,
+    ReviewItem,
+    Trigger,
+)
+from reviews.states import CHOICES, NoAnswer, Occasion, Reviewed, Seat, What
 from web.shapes import Flag, Joined, Length, Level, Link, Shape, Text, TextFromMap, Url
 
 WHAT = {each.value: each.label for each in What}
@@ -242,6 +252,41 @@ class ApprovalSerializer(Shape):
         )  # fmt: skip
 
 
+class TriggerSerializer(Shape):
+    """Whether something that occurs is reviewed by itself, who leads that, and how long reviewers have."""
+
+    noun = "review-triggers"
+    url = Url()
+    display = Text(TextFromMap(F("occasion"), {each.value: each.label for each in Occasion}))
+    lead = Link("owners", "lead", allow_null=True)
+    answer_within = Length("answer_within")
+
+    class Meta:
+        model = Trigger
+        fields = (
+            "id", "url", "display", "occasion", "is_on", "lead", "no_answer", "answer_within", "begins_at",
+            "looked_at", "set_by",
+        )  # fmt: skip
+
+
+class OccurrenceSerializer(Shape):
+    """That something occurred to one thing, and in which campaign it is reviewed."""
+
+    noun = "review-occurrences"
+    url = Url()
+    display = Text(Joined(F("kind"), Value(" "), F("subject_id")))
+    trigger = Link(
+        "review-triggers", "trigger", TextFromMap(F("trigger__occasion"), {each.value: each.label for each in Occasion})
+    )
+    campaign = Link("campaigns", "campaign", allow_null=True)
+
+    class Meta:
+        model = Occurrence
+        fields = (
+            "id", "url", "display", "trigger", "kind", "subject_id", "happened_at", "seen_at", "campaign", "settled_at",
+        )  # fmt: skip
+
+
 # ── What a write takes ─────────────────────────────────────────────────────────────────────────
 
 
@@ -288,6 +333,16 @@ class NoBody(serializers.Serializer[Any]):
 
     class Meta:
         ref_name = "NothingMore"
+
+
+class TriggerBody(serializers.Serializer[Any]):
+    occasion = serializers.ChoiceField(Occasion.choices)
+    is_on = serializers.BooleanField()
+    lead = serializers.UUIDField(required=False, allow_null=True, default=None, help_text="The owner who leads it.")
+    no_answer = serializers.ChoiceField(NoAnswer.choices, required=False, default=NoAnswer.ESCALATE)
+    answer_within = serializers.IntegerField(
+        required=False, default=14 * 86_400, min_value=86_400, max_value=365 * 86_400, help_text="Seconds."
+    )
 
 
 class DueBody(ReasonBody):

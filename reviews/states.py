@@ -36,6 +36,15 @@ class Origin(TextChoices):
     EVENT = "event", "Something changed"
 
 
+class Occasion(TextChoices):
+    """What a small review may begin with by itself."""
+
+    OWNER_LEFT = "owner_left", "Owner left"
+    EXPOSURE_FOUND = "exposure_found", "Exposure found"
+    CLIENT_REGISTERED = "client_registered", "New dynamic client"
+    SERVER_OWNER_CHANGED = "server_owner_changed", "Server changed hands"
+
+
 class NoAnswer(TextChoices):
     """What becomes of an item that nobody decided by its date. To keep it is no choice."""
 

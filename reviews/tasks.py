@@ -12,7 +12,7 @@ from inventory.actions.asking import measure_ownership
 from inventory.actions.terms import terms
 from lifecycle.tasks import ring, tell
 from reviews import running
-from reviews.actions import recurring
+from reviews.actions import recurring, triggers
 from reviews.actions.closing import close_what_is_gone
 from reviews.actions.controls import measure_controls as measure
 from reviews.actions.ownership_notices import tell_of_ownership
@@ -50,12 +50,14 @@ def sweep_campaigns() -> dict[str, int]:
 
 @shared_task
 def begin_campaigns() -> dict[str, int]:
-    """What begins by itself: campaigns that come back, and those about what is not as it was approved."""
+    """What begins by itself: campaigns that come back, and those about what lapsed or occurred."""
     now = timezone.now()
     lapsed = recurring.ask_again(now=now)
     gone = close_what_is_gone(now=now)
-    drafted = recurring.draft_due(now=now)
-    return {"lapsed": lapsed, "gone": gone, "drafted": drafted, "begun": recurring.launch_drafts(now=now)}
+    gathered = triggers.gather(now=now)
+    drafted = recurring.draft_due(now=now) + gathered["drafted"]
+    begun = recurring.launch_drafts(now=now)
+    return {"lapsed": lapsed, "gone": gone, "occurred": gathered["occurred"], "drafted": drafted, "begun": begun}
 
 
 @shared_task(acks_late=True, ignore_result=True)

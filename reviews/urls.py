@@ -14,6 +14,7 @@ urlpatterns: list[URLPattern] = [
     path("evidence/<uuid:pk>/download/", evidence.evidence_download, name="evidence_download"),
     path("controls/<str:pk>/", controls.control_detail, name="control_detail"),
     path("campaigns/", campaigns.campaign_list, name="campaign_list"),
+    path("campaigns/by-itself/<slug:occasion>/", campaigns.campaign_trigger, name="campaign_trigger"),
     path("campaigns/new/", campaigns.campaign_new, name="campaign_new"),
     path("campaigns/<uuid:pk>/", campaigns.campaign_detail, name="campaign_detail"),
     path("campaigns/<uuid:pk>/change/", campaigns.campaign_change, name="campaign_change"),

@@ -5,6 +5,7 @@ from reviews.models.campaigns import Campaign, Exclusion, StaleApproval
 from reviews.models.controls import MeasureDay
 from reviews.models.evidence import EvidencePack
 from reviews.models.items import Attestation, Decision, Delegation, ReviewItem
+from reviews.models.triggers import Occurrence, Trigger
 
 __all__ = [
     "Approval",
@@ -15,6 +16,8 @@ __all__ = [
     "EvidencePack",
     "Exclusion",
     "MeasureDay",
+    "Occurrence",
     "ReviewItem",
     "StaleApproval",
+    "Trigger",
 ]

@@ -1,12 +1,14 @@
 """Campaigns: drafted with a look at their size, launched, followed, attested and signed."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 from django import forms
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse
+from django.db.models import Count
+from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -16,19 +18,20 @@ from django.views.decorators.http import require_GET, require_http_methods
 from access.actors import Actor
 from access.permissions import requires, requires_reader
 from access.rights import Right
-from inventory.forms import ReasonForm
+from inventory.forms import ReasonForm, called
 from inventory.models import Owner
 from inventory.views.questions import REFUSED, Question, ask, go, is_decided
 from lifecycle.errors import LifecycleError
 from reviews.actions import campaigns, signing
 from reviews.actions.reminding import remind_by_hand
+from reviews.actions.triggers import WHY, set_trigger
 from reviews.errors import CampaignRefused, ReviewError
 from reviews.filters import CampaignFilter
-from reviews.forms import CampaignForm, DueForm, StatementForm
-from reviews.models import Attestation, Campaign, Exclusion, ReviewItem, StaleApproval
+from reviews.forms import CampaignForm, DueForm, StatementForm, TriggerForm
+from reviews.models import Attestation, Campaign, Exclusion, Occurrence, ReviewItem, StaleApproval, Trigger
 from reviews.models.figures import pace, progress, waiting_on
 from reviews.models.preview import preview
-from reviews.states import CampaignState, Ending, ItemState, LeftOut
+from reviews.states import CampaignState, Ending, ItemState, LeftOut, NoAnswer, Occasion
 from web.lists import Column, Empty, ListPage, View
 from web.paging import BadCursor, Ordering, page
 from web.pictures import Part
@@ -85,7 +88,61 @@ CAMPAIGNS = ListPage(
 def campaign_list(request: HttpRequest) -> HttpResponseBase:
     actor: Actor = request.actor  # type: ignore[attr-defined]
     rows = Campaign.objects.visible_to(actor).select_related("lead")
-    return CAMPAIGNS.respond(request, rows, context={"may_run": actor.may(Right.RUN_CAMPAIGN)})
+    context: dict[str, Any] = {"may_run": actor.may(Right.RUN_CAMPAIGN)}
+    if actor.sees_everything:
+        context["triggers"] = _triggers()
+    return CAMPAIGNS.respond(request, rows, context=context)
+
+
+def _triggers() -> list[dict[str, Any]]:
+    """Each occasion, whether it is switched on, and how much waits for the review under way to end."""
+    known = {row.occasion: row for row in Trigger.objects.select_related("lead")}
+    waits = dict(Occurrence.objects.waiting().order_by().values_list("trigger").annotate(n=Count("*")))
+    return [
+        {"occasion": each, "row": (row := known.get(each)), "waiting": waits.get(row.pk, 0) if row else 0}
+        for each in Occasion
+    ]
+
+
+@require_http_methods(METHODS)
+@requires(Right.RUN_CAMPAIGN)
+def campaign_trigger(request: HttpRequest, occasion: str) -> HttpResponse:
+    """Whether something that occurs is reviewed by itself."""
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    if occasion not in Occasion.values:
+        raise Http404
+    about = Occasion(occasion)
+    row = Trigger.objects.select_related("lead").filter(occasion=about).first()
+    known = {"is_on": row is None or row.is_on, "no_answer": NoAnswer.ESCALATE, "days": 14}
+    if row is not None:
+        known |= {"lead": called(row.lead), "no_answer": row.no_answer, "days": row.answer_within.days}
+    form = TriggerForm(_data(request), initial=known)
+    back = reverse("campaign_list")
+    if is_decided(request) and form.is_valid():
+        given = form.cleaned_data
+        try:
+            set_trigger(
+                about,
+                is_on=given["is_on"],
+                lead=given["lead"],
+                no_answer=NoAnswer(given["no_answer"]),
+                answer_within=timedelta(days=given["days"]),
+                actor=actor,
+                now=timezone.now(),
+            )
+        except REFUSALS as exc:
+            form.add_error(None, str(exc))
+        else:
+            messages.success(request, f"{about.label}: {'reviewed by itself' if given['is_on'] else 'not reviewed'}.")
+            return go(request, back)
+    question = Question(
+        title=f"{about.label}: review it by itself",
+        text=f"{WHY[about]} One such review is under way at a time; what occurs meanwhile gathers for the next.",
+        form=form,
+        submit="Save",
+        back=back,
+    )
+    return ask(request, question)
 
 
 def _campaign(request: HttpRequest, pk: UUID) -> Campaign:

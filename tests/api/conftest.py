@@ -63,7 +63,9 @@ from reviews.models import (
     EvidencePack,
     Exclusion,
     MeasureDay,
+    Occurrence,
     ReviewItem,
+    Trigger,
 )
 from tests.factories import NOW, client, connection, credential, environment, exposure, manifest, owner, server, use
 
@@ -306,6 +308,11 @@ def estate(db: None) -> Estate:
     job = ScheduledJob.objects.create(name="findings", task="x", cadence=timedelta(minutes=5), declared_at=NOW)
     JobRun.objects.create(job=job, begun_at=NOW, ended_at=NOW, outcome=RunOutcome.ENDED, work={"opened": 1})
     reviewed(mine)
+    trigger = Trigger.objects.create(occasion="owner_left", begins_at=NOW, looked_at=NOW, set_by="Otto")
+    campaign = Campaign.objects.latest("pk")
+    values = {"trigger": trigger, "kind": "credential", "happened_at": NOW, "seen_at": NOW}
+    Occurrence.objects.create(subject_id=mine.pk, campaign=campaign, **values)
+    Occurrence.objects.create(subject_id=foreign.pk, **values)
     asked = OwnershipQuestion.objects.create(owner=mira, asked=mira, opened_at=NOW, asked_at=NOW, answer_by=NOW)
     for key, name, question in ((mine.pk, mira, asked), (foreign.pk, None, None)):
         values = {"begun_at": NOW, "gap_since": NOW, "ask_at": NOW}
