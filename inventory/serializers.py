@@ -142,6 +142,9 @@ class DeclineBody(serializers.Serializer[Any]):
 class HandOverBody(DeclineBody):
     to = serializers.UUIDField(help_text="The owner who answers for it.")
 
+    class Meta:
+        ref_name = "HandOverOwnership"
+
 
 class EnvironmentSerializer(Shape):
     noun = "environments"

@@ -25,6 +25,7 @@ ACTOR = Actor.system("ownership")
 OWNERS_AT_ONCE = 200
 GATHERED_WITHIN = timedelta(days=1)  # what comes so soon after a question is part of it
 LOOKED_BACK = timedelta(days=90)
+MANY = 2_000  # things of one question, from which on it is quicker to go through all that there are
 
 # The table and the column that each part is, in the order in which rows are locked.
 PLACES: dict[Part, tuple[str, str]] = {
@@ -72,6 +73,7 @@ def follow(*, now: datetime) -> int:
         if not _alone(cursor):
             return 0
         cursor.execute("DROP TABLE IF EXISTS ownership_moved")
+        cursor.execute("SET LOCAL work_mem = '64MB'")  # so that what is compared need not go through a file
         cursor.execute(_MOVED, {"now": now})
         moved: int = cursor.rowcount
         if moved:
@@ -332,7 +334,8 @@ SELECT b.part, count(*), encode(sha256(convert_to(string_agg(b.subject_id::text,
 
 def _quarantine(row: OwnershipQuestion, why: str, *, actor: Actor, now: datetime, terms: Terms) -> None:
     with database.cursor() as cursor:
-        cursor.execute("SET LOCAL enable_nestloop = off")  # the history of a bulk write: see the design of it
+        if row.size > MANY:
+            cursor.execute("SET LOCAL enable_nestloop = off")  # else their history takes minutes to write
         lock_things(cursor, row.pk)
         held_back = _hold_back(row, actor, now) if terms.quarantines_clients else 0
         for part, (table, column) in PLACES.items():

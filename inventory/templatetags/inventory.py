@@ -7,9 +7,10 @@ from django import template
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from history.past import instant
 from inventory.connection_kinds import changes as changes_in_words
 from inventory.forms import SERVER_OWNERS
-from inventory.models import AuthorizationServer, ClientRemoval, McpServer, Owner, SyncRun
+from inventory.models import AuthorizationServer, ClientRemoval, McpServer, Owner, SyncRun, Tenure
 from inventory.posture.hygiene import redirect_hosts
 from inventory.states import OwnerKind, RemovalStage
 from inventory.views.authorization_servers import glance as at_a_glance
@@ -132,3 +133,10 @@ REMOVAL_STATES = {  # stage → the state whose shape it has
 @register.simple_tag
 def removal_stage(removal: ClientRemoval) -> SafeString:
     return state(REMOVAL_STATES[RemovalStage(removal.stage)], removal.get_stage_display())
+
+
+@register.inclusion_tag("inventory/_tenures.html")
+def tenures(subject: Any) -> dict[str, Any]:
+    """Whether whoever stands for a thing accepted it, or is asked, or nobody did. Of the past nothing is said here."""
+    rows = Tenure.objects.none() if instant() else Tenure.objects.open().filter(subject_id=subject.pk).order_by("part")
+    return {"tenures": list(rows.select_related("question__owner", "question__asked"))}

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from django.contrib import messages
 from django.core.exceptions import ValidationError
-from django.db.models import F, Model, OuterRef, Q, QuerySet
+from django.db.models import Exists, F, Model, OuterRef, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
@@ -17,6 +17,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from access.permissions import requires, requires_reader
 from access.rights import Right
 from access.roles import Role
+from history.past import instant
 from inventory.actions.ownership import change_owner, create_owner
 from inventory.filters import OwnerFilter
 from inventory.forms import OwnerChangeForm, OwnerForm
@@ -102,7 +103,9 @@ def owner_list(request: HttpRequest) -> HttpResponseBase:
 @answers_past
 def owner_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
     actor = request.actor  # type: ignore[attr-defined]
-    owner = get_object_or_404(Owner.objects.visible_to(actor).select_related("manager", "deputy", "user"), pk=pk)
+    rows = Owner.objects.visible_to(actor).select_related("manager", "deputy", "user")
+    waits, leaving = Exists(_asked(OuterRef("pk"), actor)), Exists(_removals(OuterRef("pk"), actor))
+    owner: Any = get_object_or_404(rows.annotate(is_waited_for=waits, has_removals=leaving), pk=pk)
     credentials = Credential.objects.visible_to(actor).live().filter(owner=owner)
     servers = McpServer.objects.visible_to(actor).present().filter(answered_for_by(owner))
     clients = McpClient.objects.visible_to(actor).present().filter(owner=owner)
@@ -112,14 +115,10 @@ def owner_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
         "credentials": list(credentials.select_related("environment").order_by("-risk", "-score", "-id")[:SHOWN]),
         "servers": [(server, _parts(server, owner)) for server in servers.order_by("-risk", "-id")[:SHOWN]],
         "clients": list(clients.order_by("name", "id")[:SHOWN]),
-        "removals": list(
-            ClientRemoval.objects.visible_to(actor)
-            .open()
-            .filter(client__owner=owner)
-            .select_related("client")
-            .order_by(F("next_at").asc(nulls_last=True), "pk")[:SHOWN]
-        ),
-        "asked": list(_asked(owner, actor)),
+        "removals": list(_removals(owner, actor).order_by(F("next_at").asc(nulls_last=True), "pk")[:SHOWN])
+        if owner.has_removals
+        else [],
+        "asked": list(_asked(owner, actor).order_by("answer_by", "pk")[:SHOWN]) if owner.is_waited_for else [],
         "counts": dict(zip(("credentials", "servers", "clients", "at_risk"), counts, strict=True)),
         "history": history_of(owner, actor)[:HISTORY],
         "may_change": actor.may(Right.RECORD_OWNER),
@@ -127,11 +126,17 @@ def owner_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
     return render(request, "inventory/owner_detail.html", context)
 
 
-def _asked(owner: Owner, actor: Any) -> QuerySet[OwnershipQuestion]:
+def _removals(owner: Any, actor: Any) -> QuerySet[ClientRemoval]:
+    return ClientRemoval.objects.visible_to(actor).open().filter(client__owner=owner).select_related("client")
+
+
+def _asked(owner: Any, actor: Any) -> QuerySet[OwnershipQuestion]:
     """What they are asked, and what of theirs others are asked or nobody accepted."""
+    if instant():
+        return OwnershipQuestion.objects.none()  # of the past nobody is asked anything
     rows = OwnershipQuestion.objects.visible_to(actor).select_related("owner", "asked")
     waiting = Q(state__in=[QuestionState.OPEN, QuestionState.QUARANTINED])
-    return rows.filter(waiting, Q(asked=owner) | Q(owner=owner)).order_by("answer_by", "pk")[:SHOWN]
+    return rows.filter(waiting, Q(asked=owner) | Q(owner=owner))
 
 
 def _parts(server: McpServer, owner: Model) -> str:

@@ -14,7 +14,14 @@ from access.roles import Role
 from audit.actions import action, record
 from audit.events import Event
 from audit.models import AuditEntry
-from inventory.models import AuthorizationServer, LoggingRecord, MetadataSnapshot, Owner
+from inventory.models import (
+    AuthorizationServer,
+    LoggingRecord,
+    MetadataSnapshot,
+    Owner,
+    OwnershipQuestion,
+    Tenure,
+)
 from inventory.states import Hygiene, Registration, Severity
 from lifecycle.actions.requests import request_revocation
 from lifecycle.models import Batch, Finding, FindingLink
@@ -103,7 +110,14 @@ def things(mark: str) -> Things:
         actor=SYSTEM, now=NOW, name=mark, reviewed=["credential"], owners=[owner.pk], due_at=NOW + timedelta(days=30)
     )
     review = launch(review, actor=SYSTEM, now=NOW)
+    asked = OwnershipQuestion.objects.create(
+        owner=owner, asked=owner, opened_at=NOW, asked_at=NOW, answer_by=NOW + timedelta(days=14), reason=mark
+    )
+    Tenure.objects.create(
+        part="credential", subject_id=held.pk, owner=owner, question=asked, begun_at=NOW, gap_since=NOW, ask_at=NOW
+    )
     rows: dict[str, Model] = {
+        "ownership": asked,
         "campaigns": review, "reviews": review, "review-items": ReviewItem.objects.get(campaign=review),
         "connections": place, "owners": owner, "authorization-servers": issuer, "servers": one, "clients": program,
         "credentials": held, "uses": used, "exposures": shown, "findings": found, "links": link,

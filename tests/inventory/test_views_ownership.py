@@ -176,3 +176,16 @@ def test_an_outsider_answers_nothing_over_rest(mira: tuple[Owner, Caller]):
     problem_of(other.post(f"{at}decline/", {"reason": "Not mine"}), 404)
     reviewer = caller_of("rui", Role.REVIEWER)[1]
     problem_of(reviewer.post(f"{at}decline/", {"reason": "Not theirs"}), 403)
+
+
+def test_the_page_of_a_thing_says_whether_its_owner_accepted_it(line: Line, question: OwnershipQuestion):
+    credential = Credential.objects.get()
+    server = factories.server(name="github", iam_owner=line.mira)
+    line.sweep()
+    mira = as_(line.mira)
+    assert "Mira is asked" in text(mira.get(f"/credentials/{credential.pk}/"))
+    assert "Mira is asked" in text(mira.get(f"/servers/{server.pk}/"))
+    for days in (14, 7, 7):
+        line.pass_by(days * DAY)
+    said = text(browser(Role.REVIEWER).get(f"/credentials/{credential.pk}/"))
+    assert "Quarantined: nobody accepted it after Mira" in said
