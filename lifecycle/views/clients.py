@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import UUID
 
-from django.db.models import F
+from django.db.models import F, OuterRef, Subquery
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_safe
@@ -11,6 +11,7 @@ from django.views.decorators.http import require_safe
 from access.actors import Actor
 from access.permissions import requires_reader
 from access.rights import Right
+from history.past import instant
 from history.past import now as clock
 from inventory.models import (
     ClientRemoval,
@@ -20,6 +21,7 @@ from inventory.models import (
     McpServer,
     MetadataSnapshot,
     PostureCheck,
+    Tenure,
     Use,
 )
 from inventory.posture.clients import CHECKS
@@ -43,6 +45,13 @@ SNAPSHOTS = 10
 def client_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
     actor = request.actor  # type: ignore[attr-defined]
     clients = McpClient.objects.visible_to(actor).select_related("connection", "owner", "authorization_server")
+    if not instant():  # of the past nobody knows who had accepted it
+        tenure = Tenure.objects.open().filter(subject_id=OuterRef("pk"))
+        clients = clients.annotate(
+            accepted_at=Subquery(tenure.values("accepted_at")[:1]),
+            asked_in=Subquery(tenure.values("question")[:1]),
+            asked_state=Subquery(tenure.values("question__state")[:1]),
+        )
     client = get_object_or_404(clients, pk=pk)
     uses = Use.objects.filter(client=client)
     files = uses.order_by().values("file")
