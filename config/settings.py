@@ -105,6 +105,7 @@ TRACING = bool(env.text("OTEL_EXPORTER_OTLP_ENDPOINT") or env.text("OTEL_EXPORTE
 # for as long as a proxy needs to notice.
 DRAIN_FILE = Path(env.text("KEYREEVE_DRAIN_FILE") or KEYREEVE_HOME / "draining")
 DRAIN_FOR = env.duration("KEYREEVE_DRAIN_FOR", timedelta(0))
+
 # ── Ownership ──────────────────────────────────────────────────────────────────────────────────
 # Owners accept what they answer for, for so long; then they are asked again, and each in line has so long to answer.
 OWNERSHIP_IS_ASKED = env.flag("KEYREEVE_OWNERSHIP_IS_ASKED", default=True)

@@ -29,6 +29,7 @@ _DROPPED = ", ".join(
 _SECONDS, _SECONDS_AT_ONCE = (int(length.total_seconds()) for length in (REFUSED_WITHIN, REFUSED_AT_ONCE))
 
 _ACCEPTED_WITHIN = int(ACCEPTED_WITHIN.total_seconds())
+_STOOD = "t.begun_at <= %(now)s AND (t.ended_at IS NULL OR t.ended_at > %(now)s)"
 _THING = "coalesce(c.name, k.name, s.name)"
 _OF_TENURES = f"""
         LEFT JOIN inventory_credential c ON t.part = '{Part.CREDENTIAL.value}' AND c.id = t.subject_id
@@ -76,19 +77,20 @@ ROWS: dict[str, str] = {
     # Asked and not answered yet is neither: their time runs.
     "owners-accepted": f"""
         SELECT t.id::text AS id, {_THING} AS name,
-               CASE WHEN t.accepted_at IS NOT NULL THEN 'met'
-                    WHEN t.owner_id IS NULL OR q.state = '{QuestionState.QUARANTINED.value}' THEN 'violated'
+               CASE WHEN t.accepted_at <= %(now)s THEN 'met'
+                    WHEN t.owner_id IS NULL
+                      OR q.state = '{QuestionState.QUARANTINED.value}' AND q.ended_at <= %(now)s THEN 'violated'
                     ELSE 'unknown' END AS verdict
         FROM inventory_tenure t LEFT JOIN inventory_ownershipquestion q ON q.id = t.question_id {_OF_TENURES}
-        WHERE t.ended_at IS NULL
+        WHERE {_STOOD}
     """,
     "accepted-in-time": f"""
         SELECT t.id::text AS id, {_THING} AS name,
-               CASE WHEN coalesce(t.accepted_at, %(now)s) <= t.gap_since + interval '{_ACCEPTED_WITHIN} s'
+               CASE WHEN least(t.accepted_at, %(now)s) <= t.gap_since + interval '{_ACCEPTED_WITHIN} s'
                     THEN 'met' ELSE 'violated' END AS verdict
         FROM inventory_tenure t {_OF_TENURES}
-        WHERE t.accepted_at > %(since)s
-           OR t.ended_at IS NULL AND t.accepted_at IS NULL
+        WHERE t.accepted_at > %(since)s AND t.accepted_at <= %(now)s
+           OR {_STOOD} AND (t.accepted_at IS NULL OR t.accepted_at > %(now)s)
               AND t.gap_since <= %(now)s - interval '{_ACCEPTED_WITHIN} s'
     """,
     "policies-current": """

@@ -10,7 +10,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('inventory', '0023_ownership'),
-        ('reviews', '0005_reminded_by_hand'),
+        ('reviews', '0006_packs_as_of_and_removed'),
     ]
 
     operations = [
