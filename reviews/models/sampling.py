@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from django.db.models import CharField, F, Func, Q, QuerySet, TextField, Value
+from django.db.models import BinaryField, CharField, F, Func, Q, QuerySet, TextField, Value
 from django.db.models.functions import Cast
 
 from audit.models import AuditEntry
@@ -18,18 +18,24 @@ ENTRIES = 200  # audit entries about one item, the newest
 
 
 class Lot(Func):
-    """`reviews.sampling.lot` as the database reckons it."""
+    """`reviews.sampling.lot` as the database reckons it, in bytes: their order is that of its digits."""
 
-    template = "encode(sha256(convert_to(%(expressions)s, 'UTF8')), 'hex')"
+    template = "sha256(convert_to(%(expressions)s, 'UTF8'))"
     arg_joiner = " || ':' || "
-    output_field = TextField()
+    output_field = BinaryField()
 
 
 def drawn(population: QuerySet[Credential], *, size: int, seed: str) -> list[Credential]:
     """The sample, in the order in which it is drawn; each has its `lot`. The same seed draws the same again."""
     lots = Lot(Value(seed, output_field=TextField()), Cast("id", CharField()))
-    rows = population.order_by().annotate(lot=lots).select_related("owner", "custodian", "environment", "connection")
-    return list(rows.order_by("lot", "pk")[:size])
+    # By their keys alone, and then the rows of the few: every member of the population is looked at.
+    drawn_by = population.order_by().annotate(lot=lots).order_by("lot", "pk").values_list("pk", "lot")[:size]
+    lot_of = {pk: bytes(lot).hex() for pk, lot in drawn_by}
+    rows = Credential.objects.filter(pk__in=lot_of).select_related("owner", "custodian", "environment", "connection")
+    found = {row.pk: row for row in rows}
+    for pk, lot in lot_of.items():
+        found[pk].lot = lot  # type: ignore[attr-defined]
+    return [found[pk] for pk in lot_of]
 
 
 def _values(rows: QuerySet[Any], *names: str, **more: Any) -> list[dict[str, Any]]:
