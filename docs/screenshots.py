@@ -1,9 +1,9 @@
 """Take the pictures of the docs: start the demo estate, sign in by its link, photograph the pages.
 
-    python docs/screenshots.py [FOLDER] [--operations]
+    python docs/screenshots.py [FOLDER] [--operations] [--reviews]
 
 Needs Chromium. Everything runs in a temporary home and is gone afterwards. With `--operations` only the pictures of
-rotations and revocations are taken: those that something is done for.
+rotations and revocations are taken: those that something is done for. With `--reviews` only those of an access review.
 """
 
 import os
@@ -70,8 +70,8 @@ def free_port() -> int:
 
 
 @contextmanager
-def running() -> Iterator[str]:
-    """Keyreeve over the demo estate; gives the one-time link."""
+def running() -> Iterator[tuple[str, dict[str, str]]]:
+    """Keyreeve over the demo estate; gives the one-time link, and the environment in which its commands run."""
     folder = Path(tempfile.mkdtemp(prefix="krp-", dir="/tmp"))  # nosec B108  # a short path, for the socket
     environment = {
         **os.environ,
@@ -84,7 +84,7 @@ def running() -> Iterator[str]:
         command = [sys.executable, "-m", "demo"]
         demo = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=out, stderr=subprocess.STDOUT)
     try:
-        yield link_in(log, demo)
+        yield link_in(log, demo), environment
     finally:
         demo.send_signal(signal.SIGINT)
         demo.wait(PATIENCE)
@@ -174,6 +174,62 @@ def operate(page: Page, base: str, folder: Path) -> None:
     shoot("rotation")
 
 
+def review(page: Page, link: str, folder: Path) -> None:
+    """Decide in the quarter's review as its reviewer, from the keyboard, and submit."""
+    page.set_viewport_size({"width": WIDE[0], "height": WIDE[1]})
+    page.emulate_media(color_scheme="light", reduced_motion="reduce")
+    page.context.clear_cookies()
+    page.goto(link)
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_load_state("load")
+    base = link.partition("/sign-in/")[0]
+    press = page.keyboard.press
+
+    def shoot(name: str, size: tuple[int, int] = WIDE) -> None:
+        page.wait_for_load_state("load")
+        page.set_viewport_size({"width": size[0], "height": size[1]})
+        page.screenshot(path=folder / f"{name}-{size[0]}-light.png")
+        page.set_viewport_size({"width": WIDE[0], "height": WIDE[1]})
+
+    page.goto(f"{base}/reviews/")
+    page.locator("tbody .name").first.click()
+    page.locator("#sitting-progress").wait_for()
+    sitting = page.url
+    page.wait_for_load_state("load")
+    press("j")
+    for number in range(6):  # as recommended; what is to be rotated nobody delivers here, so it is kept with a reason
+        is_revoked = number < 2
+        press("3" if is_revoked else "1")
+        made = page.locator(f"#sitting-progress:has-text('{number + 1} decided')")
+        page.locator("dialog[open]").or_(made).first.wait_for()
+        if page.locator("dialog[open]").count():
+            page.keyboard.type("Nobody needs it." if is_revoked else "Its team rotates it by hand on Monday.")
+            press("Enter")
+        made.wait_for()
+    shoot("sitting")
+    shoot("sitting", NARROW)
+    page.goto(f"{sitting.partition('?')[0]}?q=aws-ops")
+    page.locator("tbody .name").first.click()
+    page.get_by_role("heading", name="Where it can be cut").wait_for()
+    shoot("review-item")
+    page.goto(sitting)
+    page.wait_for_load_state("load")
+    press("S")
+    page.locator("dialog[open]").get_by_text("Stops working").wait_for()
+    shoot("review-submit")
+    press("Tab")
+    press("Enter")
+    page.get_by_text("6 decisions submitted").wait_for()
+    page.goto(f"{base}/campaigns/{sitting.partition('/reviews/')[2].partition('/')[0]}/")
+    shoot("campaign")
+
+
+def sign_in_link(environment: dict[str, str], who: str) -> str:
+    command = [sys.executable, "-W", "ignore", "-m", "demo", "sign_in_link", who]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    return done.stdout.split()[-1]
+
+
 def rotation_of(page: Page, base: str) -> str:
     """The address of the rotation that the schedule begins within five minutes."""
     for _ in range(2 * PATIENCE):
@@ -185,23 +241,26 @@ def rotation_of(page: Page, base: str) -> str:
     raise SystemExit("The schedule has not begun the rotation.")
 
 
-def main(folder: Path, *, only_operations: bool = False) -> None:
+def main(folder: Path, *, only: str = "") -> None:
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if chromium is None:
         raise SystemExit("Chromium is not installed; it is Debian's package chromium.")
     folder.mkdir(parents=True, exist_ok=True)
-    for old in () if only_operations else folder.glob("*.png"):
+    for old in () if only else folder.glob("*.png"):
         old.unlink()
-    with running() as link, sync_playwright() as playwright:
+    with running() as (link, environment), sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
         page = browser.new_page()
         page.goto(link)
         page.get_by_role("button", name="Sign in").click()
         page.wait_for_load_state("networkidle")
         base = link.partition("/sign-in/")[0]
-        if not only_operations:
+        if not only:
             photograph(page, base, folder)
-        operate(page, base, folder)
+        if only != "reviews":
+            operate(page, base, folder)
+        if only != "operations":
+            review(page, sign_in_link(environment, "mira"), folder)
         browser.close()
 
 
@@ -209,5 +268,5 @@ if __name__ == "__main__":
     given = [each for each in sys.argv[1:] if not each.startswith("--")]
     main(
         Path(given[0]) if given else ROOT / "docs" / "screenshots",
-        only_operations="--operations" in sys.argv[1:],
+        only=next((each.removeprefix("--") for each in sys.argv[1:] if each in {"--operations", "--reviews"}), ""),
     )

@@ -72,15 +72,25 @@ def waiting_on(campaign: UUID, *, most: int = 100) -> list[dict[str, Any]]:
     with database.cursor() as cursor:
         cursor.execute(
             """
-            SELECT w.id, w.name, count(*), min(i.due_at) FROM reviews_reviewitem i
-            CROSS JOIN LATERAL (VALUES ('first', i.reviewer_id, true), ('second', i.second_id, i.needs_second))
-              AS s (seat, holder, is_asked)
-            LEFT JOIN inventory_owner w ON w.id = s.holder
-            WHERE i.campaign_id = %s AND s.is_asked AND i.state IN ('open', 'disputed', 'returned')
-              AND NOT EXISTS (SELECT 1 FROM reviews_decision d WHERE d.item_id = i.id AND d.round = i.round
-                AND d.seat = s.seat AND d.withdrawn_at IS NULL AND d.submitted_at IS NOT NULL)
-            GROUP BY w.id, w.name ORDER BY 3 DESC, 2 LIMIT %s""",
-            [campaign, most],
+            WITH said AS (
+              SELECT d.item_id, d.round, d.seat FROM reviews_decision d
+              WHERE d.campaign_id = %(campaign)s AND d.withdrawn_at IS NULL AND d.submitted_at IS NOT NULL
+            ), asked AS (
+              SELECT i.reviewer_id AS holder, count(*) AS number, min(i.due_at) AS due_at FROM reviews_reviewitem i
+              WHERE i.campaign_id = %(campaign)s AND i.state IN ('open', 'disputed', 'returned') AND NOT EXISTS (
+                SELECT 1 FROM said WHERE said.item_id = i.id AND said.round = i.round AND said.seat = 'first')
+              GROUP BY 1
+              UNION ALL
+              SELECT i.second_id, count(*), min(i.due_at) FROM reviews_reviewitem i
+              WHERE i.campaign_id = %(campaign)s AND i.state IN ('open', 'disputed', 'returned') AND i.needs_second
+                AND NOT EXISTS (
+                  SELECT 1 FROM said WHERE said.item_id = i.id AND said.round = i.round AND said.seat = 'second')
+              GROUP BY 1
+            )
+            SELECT w.id, w.name, sum(a.number)::bigint, min(a.due_at) FROM asked a
+            LEFT JOIN inventory_owner w ON w.id = a.holder
+            GROUP BY w.id, w.name ORDER BY 3 DESC, 2 LIMIT %(most)s""",
+            {"campaign": campaign, "most": most},
         )
         return [
             {"id": key and str(key), "name": name, "items": number, "due_at": due_at.isoformat()}

@@ -190,6 +190,12 @@ class ReviewItem(Row):
         indexes: ClassVar = [
             models.Index(fields=["campaign", "id"], name="review_item_by_campaign"),
             models.Index(fields=["campaign", "state", "id"], name="review_item_by_state"),
+            # All that the figures of a campaign read: an item's row is wide, and there are a hundred thousand of them.
+            models.Index(
+                fields=["campaign", "state", "ending"],
+                include=["id", "what", "recommendation", "reviewer", "second", "needs_second", "due_at", "round"],
+                name="review_item_figures",
+            ),
             models.Index(fields=["campaign", "risk", "score", "id"], name="review_item_by_risk"),
             models.Index(fields=["campaign", "alike", "id"], name="review_item_by_likeness"),
             models.Index(fields=["reviewer", "id"], name="review_item_by_reviewer"),

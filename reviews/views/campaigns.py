@@ -40,6 +40,7 @@ from web.wording import plural
 METHODS = ["GET", "HEAD", "POST"]
 REFUSALS = (ReviewError, LifecycleError)
 EXCLUDED = 20
+PACED = 10_000  # items; how reviewers decide in a larger campaign is counted when somebody asks
 TONES = {
     ItemState.CLOSED: "ok",
     ItemState.ACTING: "woad",
@@ -220,7 +221,8 @@ def campaign_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
         context |= _progress(campaign)
         context["attestations"] = list(Attestation.objects.filter(campaign=campaign).order_by("id")[:100])
         if may_run or is_lead or actor.sees_everything:
-            context["pace"] = pace(campaign.pk)
+            is_asked = campaign.size <= PACED or "pace" in request.GET
+            context |= {"pace": pace(campaign.pk)} if is_asked else {"pace_waits": True}
         context["places"] = [_place(each) for each in campaign.completeness]
         excluded = Exclusion.objects.visible_to(actor).filter(campaign=campaign).select_related("connection")
         context["excluded"] = _excluded(excluded, request.GET.get("cursor", ""))

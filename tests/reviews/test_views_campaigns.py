@@ -179,3 +179,21 @@ def test_the_page_offers_to_remind_while_something_waits_and_says_why_it_did_not
     answer = lea.post(f"/campaigns/{campaign.pk}/remind/", DECIDED)
     assert answer.status_code == 422
     assert "No mail server is set up" in text(answer)
+
+
+def test_how_reviewers_decide_is_for_the_lead_and_not_for_whoever_is_reviewed_by_them(company):
+    company.credential(name="deploy")
+    campaign = company.launch()
+    decide([item_of(campaign).pk], What.KEEP, actor=company.mira.actor, now=company.now, reason="It is used.")
+    assert "How they decide" in text(as_(company.lea).get(f"/campaigns/{campaign.pk}/"))
+    assert "How they decide" not in text(as_(company.mira).get(f"/campaigns/{campaign.pk}/"))
+
+
+def test_how_they_decide_in_a_large_campaign_is_counted_when_somebody_asks(company):
+    company.credential(name="deploy")
+    campaign = company.launch()
+    decide([item_of(campaign).pk], What.KEEP, actor=company.mira.actor, now=company.now, reason="It is used.")
+    Campaign.objects.update(size=20_000)
+    lea = as_(company.lea)
+    assert "Keeps in a row" not in text(lea.get(f"/campaigns/{campaign.pk}/"))
+    assert "Keeps in a row" in text(lea.get(f"/campaigns/{campaign.pk}/?pace=yes"))
