@@ -108,7 +108,8 @@ DRAIN_FOR = env.duration("KEYREEVE_DRAIN_FOR", timedelta(0))
 
 # ── Ownership ──────────────────────────────────────────────────────────────────────────────────
 # Owners accept what they answer for, for so long; then they are asked again, and each in line has so long to answer.
-OWNERSHIP_IS_ASKED = env.flag("KEYREEVE_OWNERSHIP_IS_ASKED", default=True)
+# Who is never told must not lose what is in their name: without mail nobody is asked, unless the operator says so.
+OWNERSHIP_IS_ASKED = env.flag("KEYREEVE_OWNERSHIP_IS_ASKED", default=bool(env.secret("KEYREEVE_MAIL_URL")))
 OWNERSHIP_HOLDS_FOR = env.duration("KEYREEVE_OWNERSHIP_HOLDS_FOR", timedelta(days=180))
 OWNERSHIP_OWNER_ANSWERS = env.duration("KEYREEVE_OWNERSHIP_OWNER_ANSWERS", timedelta(days=14))
 OWNERSHIP_DEPUTY_ANSWERS = env.duration("KEYREEVE_OWNERSHIP_DEPUTY_ANSWERS", timedelta(days=7))

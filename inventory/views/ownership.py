@@ -65,7 +65,7 @@ QUESTIONS = ListPage(
     ),
     empty=Empty(
         "Nobody is asked",
-        "Whoever things are assigned to is asked whether they answer for them, and again when that has run out.",
+        "Once mail is set up, owners are asked whether they answer for what is in their name, and again in time.",
     ),
 )
 

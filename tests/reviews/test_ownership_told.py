@@ -104,6 +104,11 @@ def test_the_page_of_controls_says_how_long_things_stand_without_an_accepted_own
     assert "Without an accepted owner" in admin_client.get("/controls/GV.RR-02/").content.decode()
 
 
+def test_without_mail_nobody_is_asked_who_would_never_be_told(line: Line):
+    assert sweep_ownership() == {}
+    assert not OwnershipQuestion.objects.exists()
+
+
 def test_where_the_operator_switched_it_off_nobody_is_asked(line: Line, settings):
     settings.OWNERSHIP_IS_ASKED = False
     assert sweep_ownership() == {}
