@@ -27,7 +27,7 @@ GROUPS: list[tuple[str, list[tuple[str, str, str, str]]]] = [
             ("grant_matrix", "check", "Grants", ""),
             ("exposure_list", "eye", "Exposures", "exposures"),
             ("owner_list", "person", "Owners", ""),
-            ("ownership_list", "todo", "Ownership", ""),
+            ("ownership_list", "transfer", "Ownership", ""),
         ],
     ),
     (
