@@ -272,6 +272,7 @@ class Metrics(APIView):
 
     schema = None
     authentication_classes = (MetricsToken, ApiTokenAuthentication, PageSessionAuthentication)
+    throttle_classes = ()  # it answers where the database does not
     content_negotiation_class = ByHeader
     rights: ClassVar = {"get": Right.MONITOR}
 

@@ -76,6 +76,8 @@ class ScimView(APIView):
         response = error(told.status_code, str(told.data["detail"]))
         if told.status_code == 401:
             response["WWW-Authenticate"] = "Bearer"
+        if told.has_header("Retry-After"):
+            response["Retry-After"] = told["Retry-After"]
         response.exception = True
         return response
 

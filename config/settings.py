@@ -272,6 +272,7 @@ MIDDLEWARE = [
     "access.middleware.IdleMiddleware",
     "access.middleware.RightsMiddleware",
     "web.past.PastMiddleware",
+    "web.budgets.BudgetMiddleware",
 ]
 ROOT_URLCONF = "config.urls"
 WSGI_APPLICATION = "config.wsgi.application"
@@ -373,6 +374,14 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 2_621_440
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 2_000
 
 # ── API ────────────────────────────────────────────────────────────────────────────────────────
+# Requests a minute; 0 is as many as they like. An address has the budget of those that nobody is known behind.
+API_BUDGETS = {
+    "token": env.number("KEYREEVE_API_TOKEN_BUDGET", 1_200),
+    "person": env.number("KEYREEVE_API_PERSON_BUDGET", 600),
+    "address": env.number("KEYREEVE_API_ADDRESS_BUDGET", 300),
+}
+# Of how many proxies in front of us `X-Forwarded-For` is believed, here and where tries to sign in are counted.
+ALLAUTH_TRUSTED_PROXY_COUNT = env.number("KEYREEVE_TRUSTED_PROXIES", 0, most=10)
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
         "access.authentication.ApiTokenAuthentication",
@@ -382,6 +391,7 @@ REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_THROTTLE_CLASSES": ["web.budgets.Budget"],
     "EXCEPTION_HANDLER": "web.problems.problem_handler",
     "UNAUTHENTICATED_USER": None,
 }

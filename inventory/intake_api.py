@@ -27,7 +27,7 @@ from inventory.models import Connection
 from inventory.serializers import ConnectionSerializer, SyncRunSerializer
 from web.api import ByHeader, answer, as_body, check_parameters
 from web.problems import MEDIA_TYPE, problem
-from web.schema import ProblemSerializer
+from web.schema import REFUSALS, ProblemSerializer
 
 MEDIA_TYPES = {
     "application/x-ndjson": NDJSON,
@@ -100,6 +100,7 @@ class IntakeSchema(AutoSchema):
             "411": "The length of the body was not announced.",
             "415": "The content type or encoding is not understood.",
             "422": "No row could be taken, or the key came with another body before.",
+            "429": REFUSALS["429"],
         }
         return {
             "200": {

@@ -12,12 +12,14 @@ from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
+from web import budgets
 from web.outages import database_is_away
 
 logger = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER = 10  # seconds, where the database is away
+QUOTA_EXCEEDED = "https://iana.org/assignments/http-problem-types#quota-exceeded"
 
 # Words of ours where the framework's name too little or, as with a row that is not there, too much.
 DETAILS = {
@@ -54,6 +56,8 @@ def problem_handler(exc: Exception, context: Mapping[str, Any]) -> Response:
             known = _Away("The database does not answer. Nothing was half done; try again.")
         case _:
             return _unexpected(exc, context)
+    if not isinstance(known, _Away):
+        known = _counted(known, context)
     headers = {}
     if auth_header := getattr(known, "auth_header", None):
         headers["WWW-Authenticate"] = auth_header
@@ -68,7 +72,21 @@ def problem_handler(exc: Exception, context: Mapping[str, Any]) -> Response:
         text = DETAILS.get(known.status_code) or " ".join(_sentences(detail))
         if isinstance(known, exceptions.AuthenticationFailed) or getattr(known, "says_why", False):
             text = str(detail)
+    if isinstance(known, budgets.BudgetSpent):
+        more: dict[str, Any] = {"type": QUOTA_EXCEEDED, "title": "Quota Exceeded", "violated-policies": [known.policy]}
+        return problem(429, text, headers=headers, **more)
     return problem(known.status_code, text, errors=errors, headers=headers)
+
+
+def _counted(known: exceptions.APIException, context: Mapping[str, Any]) -> exceptions.APIException:
+    """The same refusal, or the one that too many have earned: who is turned away early has not been counted yet."""
+    request = context.get("request")
+    if request is not None:
+        try:
+            budgets.count(request)
+        except budgets.BudgetSpent as spent:
+            return spent
+    return known
 
 
 def problem(

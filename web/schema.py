@@ -18,6 +18,7 @@ REFUSALS = {
     "401": "Nobody is signed in, or the API token is unknown or has expired.",
     "403": "The actor holds no role that allows this.",
     "404": "There is nothing here, or nothing that the actor may see.",
+    "429": "The budget of requests is used up; `Retry-After` says for how many seconds.",
 }
 WRITE_REFUSALS = {
     "400": "The body is not understood; `errors` names the field.",

@@ -40,6 +40,12 @@ def quiet() -> Iterator[None]:
     logger.setLevel(level)
 
 
+@pytest.fixture(autouse=True)
+def unhurried(settings) -> None:
+    """As many requests a minute as there are doors."""
+    settings.API_BUDGETS = dict.fromkeys(settings.API_BUDGETS, 0)
+
+
 def filled(path: str, *keys: str) -> str:
     """The address with these keys, or with such as lead to nothing."""
     left = list(keys)

@@ -15,7 +15,7 @@ from web.problems import problem_handler
 
 
 @pytest.mark.parametrize("path", ["nothing/", "credentials/a/b/", "export/credentials.xml/", "export/nothing.csv/"])
-def test_an_unknown_path_is_a_problem_too(path: str, anonymous: Caller):
+def test_an_unknown_path_is_a_problem_too(path: str, anonymous: Caller, db: None):
     said = problem_of(anonymous.get(path), 404)
     assert said["type"] == "urn:keyreeve:problem:not-found"
 

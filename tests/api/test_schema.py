@@ -22,7 +22,7 @@ def test_it_is_generated_without_a_warning_and_validates(capsys: pytest.CaptureF
     assert capsys.readouterr().out.startswith("openapi: 3.1")
 
 
-def test_anybody_may_read_it():
+def test_anybody_may_read_it(db: None):
     answer = Client().get("/api/v1/schema/")
     assert answer.status_code == 200
     assert answer.json()["info"]["title"] == "Keyreeve"
