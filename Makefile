@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: up demo test bench lint audit lock clean
+.PHONY: up demo test fuzz bench lint audit lock clean
 .DEFAULT_GOAL := up
 
 # Each list is a superset of the one before it, so that a later one's stamp serves the earlier targets.
@@ -35,6 +35,9 @@ demo: $(DEMO)
 
 test: $(DEV)
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+fuzz: $(DEV)
+	KEYREEVE_FUZZ=20000 $(BIN)/python -m pytest tests/api/test_fuzz.py -o log_cli=true
 
 bench: $(DEV)
 	$(BIN)/python manage.py bench

@@ -8,7 +8,6 @@ from django.http import HttpResponse
 from django.urls import path, reverse
 from django.utils import timezone
 from rest_framework.exceptions import APIException
-from rest_framework.parsers import JSONParser
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -19,6 +18,7 @@ from access.authentication import ApiTokenAuthentication
 from access.rights import Right
 from config import scim
 from web.api import ByHeader
+from web.bodies import JsonParser
 from web.problems import problem_handler
 
 MEDIA_TYPE = "application/scim+json"
@@ -34,7 +34,7 @@ class BearerAuthentication(ApiTokenAuthentication):
         return "Bearer"
 
 
-class ScimParser(JSONParser):
+class ScimParser(JsonParser):
     media_type = MEDIA_TYPE
 
 
@@ -51,7 +51,7 @@ def error(status: int, detail: str, kind: str = "") -> Response:
 class ScimView(APIView):
     schema = None
     authentication_classes = (BearerAuthentication,)
-    parser_classes = (ScimParser, JSONParser)
+    parser_classes = (ScimParser, JsonParser)
     renderer_classes = (ScimRenderer, JSONRenderer)
     content_negotiation_class = ByHeader
     rights: ClassVar = {"*": Right.PROVISION, "get": Right.PROVISION}

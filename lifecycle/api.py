@@ -3,7 +3,7 @@
 Each actor sees what it may, and asks for what its actions allow it.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, timedelta
 from typing import Any, ClassVar
 from uuid import UUID
@@ -62,7 +62,7 @@ from lifecycle.rules import RULES, Rule
 from lifecycle.states import Acknowledged, BatchKind, OperationKind, ScopeKind, Suggestion
 from lifecycle.tasks import ring_batch
 from providers.base import Secret
-from web.api import ARRIVAL, ReadOnlyViewSet, as_body, cleaned
+from web.api import ARRIVAL, DeclaredViewSet, ReadOnlyViewSet, as_body, cleaned
 from web.paging import Ordering
 from web.schema import NO_CONTENT
 from web.writes import CREATED, WritingViewSet, writes
@@ -227,26 +227,22 @@ class FindingChangeViewSet(ReadOnlyViewSet):
     orderings = (ARRIVAL,)
 
 
-class RuleViewSet(ReadOnlyViewSet):
-    """Declared in the release, with what the last full evaluation counted. All of them are one page."""
+class RuleViewSet(DeclaredViewSet):
+    """Declared in the release, with what the last full evaluation counted."""
 
     queryset = RuleState.objects.all()
     serializer_class = serializers.RuleSerializer
     filterset_class = filters.RuleFilter
-    orderings = (Ordering("id", ()),)
     lookup_value_converter = "slug"
 
     def visible(self, actor: Actor) -> Rows:
         """The counts are of the whole estate, so only those who see all of it are told."""
         return self.queryset.all() if actor.sees_everything else self.queryset.none()
 
-    def page_of(self, names: Sequence[str]) -> tuple[Iterable[str], str | None, str | None]:
-        return self.all_of(names), None, None
-
     def one(self, pk: str, names: Sequence[str]) -> str | None:
-        return next(self._said([RULES[pk]], names), None) if pk in RULES else None
+        return self._said([RULES[pk]], names)[pk] if pk in RULES else None
 
-    def all_of(self, names: Sequence[str]) -> Iterator[str]:
+    def kept(self, names: Sequence[str]) -> Mapping[str, str]:
         chosen = cleaned(self.filterset_class(self.request.query_params, queryset=self.queryset.none()))
         settings = self._settings()
         kept = [
@@ -260,18 +256,18 @@ class RuleViewSet(ReadOnlyViewSet):
             and chosen["is_on"] in {None, rule.slug not in settings or settings[rule.slug].is_on}
             and (not chosen["control"] or set(chosen["control"]) & set(rule.controls))
         ]
-        is_backwards = self.request.query_params.get("ordering", "").startswith("-")
-        return self._said(sorted(kept, key=lambda rule: rule.slug, reverse=is_backwards), names)
+        return self._said(kept, names)
 
     def _settings(self) -> dict[str, RuleSetting]:
         return {setting.rule: setting for setting in RuleSetting.objects.current()}
 
-    def _said(self, rules: Iterable[Rule], names: Sequence[str]) -> Iterator[str]:
+    def _said(self, rules: Iterable[Rule], names: Sequence[str]) -> dict[str, str]:
         states = {state.rule: state for state in self.get_queryset()}
-        settings = self._settings()
-        for rule in rules:
-            said = serializers.RuleSerializer.of(rule, states.get(rule.slug), settings.get(rule.slug), self.root, names)
-            yield as_body(said).decode()
+        settings, said_of = self._settings(), serializers.RuleSerializer.of
+        return {
+            rule.slug: as_body(said_of(rule, states.get(rule.slug), settings.get(rule.slug), self.root, names)).decode()
+            for rule in rules
+        }
 
 
 # ── Operations ─────────────────────────────────────────────────────────────────────────────────

@@ -10,33 +10,30 @@ from reviews import control_shapes as shapes
 from reviews.controls import CONTROLS, MEASURES, Standing, Tally, standings
 from reviews.models import MeasureDay
 from reviews.models.controls import tallies_of
-from web.api import ARRIVAL, ReadOnlyViewSet, as_body, cleaned
+from web.api import ARRIVAL, DeclaredViewSet, ReadOnlyViewSet, as_body, cleaned
 from web.paging import Ordering
 
 Said = dict[str, Any]
 
 
-class Declared(ReadOnlyViewSet):
-    """What a release declares, all of it on one page, with the counts beside it."""
+class Declared(DeclaredViewSet):
+    """What a release declares, with the counts beside it."""
 
     queryset = MeasureDay.objects.all()
-    orderings = (Ordering("id", ()),)
     known: ClassVar[Iterable[str]]
-
-    def page_of(self, names: Sequence[str]) -> tuple[Iterable[str], str | None, str | None]:
-        return self.all_of(names), None, None
 
     def one(self, pk: str, names: Sequence[str]) -> str | None:
         if pk not in self.known:
             return None
         return next(as_body(shapes.chosen_of(each, names)).decode() for each in self.said() if each["id"] == pk)
 
-    def all_of(self, names: Sequence[str]) -> Iterator[str]:
+    def kept(self, names: Sequence[str]) -> Mapping[str, str]:
         chosen = cleaned(self.filterset_class(self.request.query_params, queryset=self.queryset.none()))
-        kept = [each for each in self.said() if self.fits(each, chosen)]
-        is_backwards = self.request.query_params.get("ordering", "").startswith("-")
-        for each in sorted(kept, key=lambda said: str(said["id"]), reverse=is_backwards):
-            yield as_body(shapes.chosen_of(each, names)).decode()
+        return {
+            str(each["id"]): as_body(shapes.chosen_of(each, names)).decode()
+            for each in self.said()
+            if self.fits(each, chosen)
+        }
 
     def said(self) -> Iterator[Said]:
         raise NotImplementedError

@@ -31,7 +31,7 @@ from rest_framework.viewsets import GenericViewSet
 from history import past
 from history.kept import has_past
 from web.csvfiles import CHUNK, Field, lines
-from web.paging import BadCursor, Ordering, page
+from web.paging import BadCursor, Ordering, page, page_of_few
 from web.schema import LISTINGS, ReadSchema
 from web.shapes import Link, Shape, fields_of
 
@@ -365,3 +365,27 @@ class ReadOnlyViewSet(GenericViewSet[Any]):
 
     def _filename(self, extension: str) -> str:
         return f"keyreeve-{self.serializer_class.noun}-{self._moment or timezone.now():%Y-%m-%d}.{extension}"
+
+
+class DeclaredViewSet(ReadOnlyViewSet):
+    """A noun of what a release declares: few objects and no table, with all that lists of tables can do."""
+
+    orderings = (Ordering("id", ()),)
+
+    def kept(self, names: Sequence[str]) -> Mapping[str, str]:
+        """The objects that the filters leave, as JSON by their ids."""
+        raise NotImplementedError
+
+    def page_of(self, names: Sequence[str]) -> tuple[Iterable[str], str | None, str | None]:
+        ordering, size = asked_ordering(self.request, self.orderings), asked_size(self.request)
+        paginator: KeysetPagination = self.paginator  # type: ignore[assignment]
+        paginator.request = self.request
+        try:
+            found = page_of_few(self.kept(names), ordering, self.request.query_params.get("cursor"), size)
+        except BadCursor as exc:
+            raise ValidationError({"cursor": [str(exc)]}) from exc
+        return found.rows, paginator.link(found.next), paginator.link(found.previous)
+
+    def all_of(self, names: Sequence[str]) -> Iterator[str]:
+        ordering, kept = asked_ordering(self.request, self.orderings), self.kept(names)
+        return iter([kept[pk] for pk in sorted(kept, reverse=ordering.descending)])

@@ -17,7 +17,7 @@ from django.conf import settings
 from django.db import connection
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
-from rest_framework.exceptions import Throttled
+from rest_framework.exceptions import ErrorDetail, Throttled
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
@@ -70,9 +70,8 @@ class BudgetSpent(Throttled):
 
     def __init__(self, spent: Spent) -> None:
         super().__init__()
-        self.wait = spent.seconds
-        self.policy = spent.policy
-        self.detail = (  # type: ignore[assignment]
+        self.wait, self.policy = spent.seconds, spent.policy
+        self.detail = ErrorDetail(
             f"{thousands(spent.quota)} requests a minute are what this {spent.policy} may send, and they are used up. "
             f"Go on in {spent.seconds} s."
         )

@@ -10,7 +10,7 @@ import base64
 import binascii
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -25,6 +25,7 @@ from django.utils.duration import duration_iso_string
 from web.wording import thousands
 
 M = TypeVar("M", bound=Model)
+T = TypeVar("T")
 
 FAR_PAST = datetime(1, 1, 2, tzinfo=UTC)
 FAR_FUTURE = datetime(9999, 12, 30, tzinfo=UTC)
@@ -64,8 +65,8 @@ class Ordering:
 
 
 @dataclass(frozen=True)
-class Page(Generic[M]):
-    rows: list[M]
+class Page(Generic[T]):
+    rows: list[T]
     next: str | None
     previous: str | None
 
@@ -115,18 +116,12 @@ class Keys:
         return self.sorted(backwards=backwards).filter(beyond_edge)
 
     def cursor(self, row: Any, *, backwards: bool) -> str:
-        values = [_plain(getattr(row, name)) for name in self.names]
-        text = json.dumps([self.ordering.parameter, "<" if backwards else ">", values], separators=(",", ":"))
-        return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+        return _encoded(self.ordering, [_plain(getattr(row, name)) for name in self.names], backwards=backwards)
 
     def read(self, cursor: str) -> tuple[list[Any], bool]:
         """The values and the direction, or `BadCursor`."""
-        parameter, arrow, values = _decoded(cursor)
-        if parameter != self.ordering.parameter or arrow not in {"<", ">"}:
-            raise BadCursor("This link belongs to another order of the list.")
-        if not isinstance(values, list) or len(values) != len(self.fields):
-            raise BadCursor("This link to a page is damaged.")
-        return [_typed(value, field) for value, field in zip(values, self.fields, strict=True)], arrow == "<"
+        values, backwards = _decoded(cursor, self.ordering, len(self.fields))
+        return [_typed(value, field) for value, field in zip(values, self.fields, strict=True)], backwards
 
 
 def page(queryset: QuerySet[M], ordering: Ordering, cursor: str | None = None, size: int = 50) -> Page[M]:
@@ -149,6 +144,25 @@ def page(queryset: QuerySet[M], ordering: Ordering, cursor: str | None = None, s
     return Page(rows, last if backwards or has_more else None, first if not backwards or has_more else None)
 
 
+def page_of_few(rows: Mapping[str, T], ordering: Ordering, cursor: str | None, size: int) -> Page[T]:
+    """A page of what is no table: few rows in memory, by the texts that they are sorted by."""
+    names = sorted(rows, reverse=ordering.descending)
+    begin, end = 0, size
+    if cursor:
+        (edge,), backwards = _decoded(cursor, ordering, 1)
+        if not isinstance(edge, str):
+            raise BadCursor("This link to a page is damaged.")
+        before = [name for name in names if (name > edge if ordering.descending else name < edge)]
+        begin = max(0, len(before) - size) if backwards else len(before) + (edge in rows)
+        end = len(before) if backwards else begin + size
+    shown = names[begin:end]
+    return Page(
+        [rows[name] for name in shown],
+        _encoded(ordering, [shown[-1]], backwards=False) if shown and end < len(names) else None,
+        _encoded(ordering, [shown[0]], backwards=True) if shown and begin > 0 else None,
+    )
+
+
 def _plain(value: Any) -> Any:
     if value is None:
         raise FieldError("A key of an ordering was NULL; wrap it in Coalesce.")
@@ -167,7 +181,13 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no value")
 
 
-def _decoded(cursor: str) -> tuple[Any, Any, Any]:
+def _encoded(ordering: Ordering, values: Sequence[Any], *, backwards: bool) -> str:
+    text = json.dumps([ordering.parameter, "<" if backwards else ">", values], separators=(",", ":"))
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def _decoded(cursor: str, ordering: Ordering, count: int) -> tuple[list[Any], bool]:
+    """So many values, and whether the page lies before them."""
     try:
         if len(cursor) > CURSOR_LIMIT:
             raise ValueError("too long")
@@ -175,7 +195,11 @@ def _decoded(cursor: str) -> tuple[Any, Any, Any]:
         parameter, arrow, values = json.loads(raw.decode(), parse_constant=_refuse_constant)
     except (ValueError, TypeError, binascii.Error, RecursionError) as exc:
         raise BadCursor("This link to a page is damaged.") from exc
-    return parameter, arrow, values
+    if parameter != ordering.parameter or arrow not in {"<", ">"}:
+        raise BadCursor("This link belongs to another order of the list.")
+    if not isinstance(values, list) or len(values) != count:
+        raise BadCursor("This link to a page is damaged.")
+    return values, arrow == "<"
 
 
 def _typed(value: Any, field: "models.Field[Any, Any]") -> Any:

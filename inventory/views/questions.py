@@ -61,7 +61,11 @@ def way_back(request: HttpRequest, otherwise: str) -> str:
     """Where the question was asked from: what it carries along, else the page with the link or the list."""
     given = request.POST.get("next") or request.GET.get("next", "")
     if not given:
-        came_from = urlsplit(request.headers.get("HX-Current-URL") or request.headers.get("Referer", ""))
+        said = request.headers.get("HX-Current-URL") or request.headers.get("Referer", "")
+        try:
+            came_from = urlsplit(said)
+        except ValueError:  # what a header says need not be an address
+            return otherwise
         if came_from.netloc == request.get_host() and came_from.path != request.path:
             given = f"{came_from.path}?{came_from.query}" if came_from.query else came_from.path
     return given if given and url_has_allowed_host_and_scheme(given, allowed_hosts=None) else otherwise

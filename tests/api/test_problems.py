@@ -87,3 +87,10 @@ def test_an_unexpected_failure_is_logged_and_answered_by_a_reference(caplog: pyt
     assert answer.status_code == 500
     assert answer.data["reference"] in caplog.text
     assert "hunter2" not in str(answer.data)
+
+
+@pytest.mark.parametrize("body", ["[" * 100_000, '{"a":' * 100_000])
+def test_a_body_that_is_nested_too_deeply_is_refused(body: str, db: None):
+    caller = bearer(Role.OPERATOR)
+    answer = caller.browser.post("/api/v1/operations/", body, content_type="application/json", headers=caller.headers)
+    assert "nested" in problem_of(answer, 400)["detail"]
