@@ -392,7 +392,7 @@ def fill(first: int, last: int) -> None:
 def requests() -> Iterator[Asked]:
     """Programs with an auditor's token, people with a session: an auditor's, or an owner's."""
     named = _named()
-    browsers = {role: _browser(role) for role in (Role.AUDITOR, Role.OWNER)}
+    browsers = {role: browser(role) for role in (Role.AUDITOR, Role.OWNER)}
     user = User.objects.get(username=_name(Role.OWNER))
     Owner.objects.filter(pk=named["mine"]).update(user=user)
     token = issue_token("benchmark", Role.AUDITOR, life=timedelta(days=1), actor=Actor.system("benchmark"))
@@ -407,7 +407,7 @@ def requests() -> Iterator[Asked]:
             yield Asked(question, url, program, {"Authorization": f"Token {token}"}, named)
 
 
-def _browser(role: Role) -> Client:
+def browser(role: Role) -> Client:
     name = _name(role)
     user, _ = User.objects.get_or_create(username=name, email=f"{name}@keyreeve.invalid")
     user.groups.set(Group.objects.filter(name=role))

@@ -40,7 +40,7 @@ def run(size: int = 200) -> list[Row]:
 
 def _measured(size: int, workers: int, needed: int) -> Row:
     bare = _together(workers, [_Bare(number) for number in range(workers)])
-    keys = _asked(size)
+    keys = asked_for(size)
     shares = [keys[number::workers] for number in range(workers)]
     done = _together(workers, [_Rotations(share) for share in shares])
     ended = Operation.objects.filter(pk__in=keys, state=OperationState.COMPLETED).count()
@@ -57,7 +57,7 @@ def _measured(size: int, workers: int, needed: int) -> Row:
     )
 
 
-def _asked(size: int) -> list[UUID]:
+def asked_for(size: int) -> list[UUID]:
     """Rotations that wait for nothing, of credentials in several clouds."""
     places = []
     stamp = time.monotonic_ns()
@@ -104,7 +104,7 @@ def _one(place: Connection, name: str) -> UUID:
 
 def _commits_of_one() -> int:
     """How often one rotation commits; what it reads is in no transaction."""
-    (key,) = _asked(1)
+    (key,) = asked_for(1)
     counted = 0
     commit = connection._commit
 

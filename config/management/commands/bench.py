@@ -59,6 +59,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("name", nargs="*", help="discovery, intake, lists, evaluation…")
         parser.add_argument("--size", type=int, help="Rows or files, where the benchmark takes a size.")
+        parser.add_argument("--seconds", type=int, help="How long, where the benchmark takes a time.")
         parser.add_argument("--format", choices=["text", "json"], default="text")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -75,7 +76,8 @@ class Command(BaseCommand):
             for name in chosen:
                 self.stderr.write(f"{name}…")
                 run = importlib.import_module(f"bench.{name}").run
-                rows += run(options["size"]) if options["size"] else run()
+                sizes = [options["size"]] if options["size"] else []
+                rows += run(*sizes, **({"seconds": options["seconds"]} if options["seconds"] else {}))
         if options["format"] == "json":
             self.stdout.write(json.dumps(rows))
         else:

@@ -49,13 +49,11 @@ def parts(port: int) -> list[Part]:
     evaluating keep a core busy and take turns.
     """
     python = [sys.executable, "-m"]
-    web = [*python, "granian", "--interface", "wsgi", "--host", settings.BIND, "--port", str(port), "--no-ws"]
-    web += ["--workers", "1", "--blocking-threads", "4", "--log-level", "warning", "--no-access-log"]
     celery = [*python, "celery", "-q", "-A", "config"]
     worker = [*celery, "worker", "--loglevel", "WARNING", "--without-gossip", "--without-mingle"]
     beat = [*celery, "beat", "--loglevel", "WARNING", "--pidfile=", "-s", str(settings.KEYREEVE_HOME / "beat")]
     return [
-        Part("web", [*web, "config.wsgi:application"], grace=WEB_ENDS),
+        Part("web", web_command(port), grace=WEB_ENDS),
         Part(
             "worker operate",
             [*worker, "-n", "operate@keyreeve", "-Q", "operate,default", "-c", "3"],
@@ -70,6 +68,13 @@ def parts(port: int) -> list[Part]:
         Part("worker sync", [*worker, "-n", "sync@keyreeve", "-Q", "sync", "-c", "3"], grace=WORK_ENDS),
         Part("beat", beat),
     ]
+
+
+def web_command(port: int) -> list[str]:
+    """The web server, by which the load benchmark asks too."""
+    web = [sys.executable, "-m", "granian", "--interface", "wsgi", "--host", settings.BIND, "--port", str(port)]
+    web += ["--no-ws", "--workers", "1", "--blocking-threads", "4", "--log-level", "warning", "--no-access-log"]
+    return [*web, "config.wsgi:application"]
 
 
 def web_answers(port: int) -> bool:
