@@ -273,6 +273,7 @@ MIDDLEWARE = [
     "access.middleware.RightsMiddleware",
     "web.past.PastMiddleware",
     "web.budgets.BudgetMiddleware",
+    "web.deprecations.DeprecationMiddleware",
 ]
 ROOT_URLCONF = "config.urls"
 WSGI_APPLICATION = "config.wsgi.application"
@@ -389,7 +390,7 @@ REST_FRAMEWORK = {
     ],
     "DEFAULT_PERMISSION_CLASSES": ["access.permissions.HoldsRight"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["web.bodies.JsonParser"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "DEFAULT_THROTTLE_CLASSES": ["web.budgets.Budget"],
     "EXCEPTION_HANDLER": "web.problems.problem_handler",

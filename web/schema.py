@@ -7,7 +7,9 @@ from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.utils import OpenApiParameter
 from rest_framework import serializers
 
+from web.deprecations import of_noun
 from web.problems import MEDIA_TYPE
+from web.shapes import Shape
 
 LISTINGS = frozenset({"list", "ndjson", "csv"})
 HEADER = "Idempotency-Key"
@@ -87,7 +89,19 @@ class ReadSchema(AutoSchema):
         return SENTENCES[self.action].format(nouns=self.noun.replace("-", " "))
 
     def get_description(self) -> str:  # type: ignore[override]
-        return ""
+        return " ".join(each.words for each in of_noun(self.noun) if not each.parameter)
+
+    def is_deprecated(self) -> bool:
+        return any(not each.parameter for each in of_noun(self.noun))
+
+    def _get_parameters(self) -> Any:
+        found = super()._get_parameters()  # type: ignore[no-untyped-call]
+        leaving = {each.parameter: each for each in of_noun(self.noun) if each.parameter}
+        for parameter in found:
+            if each := leaving.get(parameter["name"]):
+                parameter["deprecated"] = True
+                parameter["description"] = f"{parameter.get('description', '')} {each.words}".strip()
+        return found
 
     def get_filter_backends(self) -> list[Any]:
         return list(self.view.filter_backends) if self.action in LISTINGS else []
@@ -141,6 +155,13 @@ class ReadSchema(AutoSchema):
 
     def get_response_serializers(self) -> Any:
         return self.view.shape
+
+    def _map_basic_serializer(self, serializer: Any, direction: Any) -> Any:
+        """No member of an object is there for certain: `fields` may have left it out."""
+        found = super()._map_basic_serializer(serializer, direction)  # type: ignore[no-untyped-call]
+        if issubclass(serializer if isinstance(serializer, type) else type(serializer), Shape):
+            found.pop("required", None)
+        return found
 
     def _get_response_bodies(self, direction: Any = "response") -> Any:
         bodies = super()._get_response_bodies(direction)
