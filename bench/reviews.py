@@ -1,15 +1,20 @@
-"""Reviews: how long the launch of a campaign takes, and what is done to many of its items by the clock."""
+"""Reviews: how long the launch of a campaign takes, its pages, and what is done to many of its items by the clock."""
 
 from collections.abc import Iterator
 from datetime import timedelta
 
 from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
 
 from access.actors import Actor
+from access.models import User
+from access.roles import Role
 from bench.evaluation import ESTATE, NOW
-from bench.measure import Row, timed
+from bench.lists import browser
+from bench.measure import Row, percentile, timed
 from bench.scratch import scratch_database
-from inventory.models import Connection, Credential
+from config.statics import ensure_collected
+from inventory.models import Connection, Credential, Owner
 from lifecycle.actions.evaluation import evaluate
 from reviews.actions.approvals import bind
 from reviews.actions.campaigns import create_campaign, launch
@@ -23,6 +28,9 @@ from reviews.models.preview import preview
 ACTOR = Actor.system("benchmark")
 LAUNCH_BUDGET = 30.0  # seconds for 100 000 items
 SWEEP_BUDGET = 10.0
+PAGE_BUDGET, PAGE_QUERIES = 100.0, 12  # milliseconds of server time, p95
+REPEATS, WARM = 20, 3
+SITTING = 200  # items that one reviewer has to decide
 DUE = NOW + timedelta(days=30)
 
 # By hand, in the shortest way: the rows with the names beside them, what each is used by, and the findings counted.
@@ -39,6 +47,7 @@ LEFT JOIN (SELECT credential_id, count(*) AS number FROM lifecycle_finding WHERE
 
 
 def run(size: int = 100_000) -> list[Row]:
+    ensure_collected()
     return list(_run(size))
 
 
@@ -61,7 +70,43 @@ def _run(size: int) -> Iterator[Row]:
         with connection.cursor() as cursor:
             cursor.execute("ANALYZE")
         yield _row("reviews: launch", size, watch.seconds, LAUNCH_BUDGET, limit.seconds)
+        yield from _pages(campaign, size)
         yield from _by_the_clock(campaign, size)
+
+
+def _pages(campaign: Campaign, size: int) -> Iterator[Row]:
+    """As a reviewer sees them who has a long sitting ahead."""
+    reviewer = browser(Role.REVIEWER)
+    owner = Owner.objects.filter(is_active=True).order_by("id")[0]
+    Owner.objects.filter(pk=owner.pk).update(user=User.objects.get(username__endswith=Role.REVIEWER))
+    theirs = list(ReviewItem.objects.order_by("id").values_list("pk", flat=True)[: size : max(1, size // SITTING)])
+    ReviewItem.objects.filter(pk__in=theirs).update(reviewer=owner, first_chain=[owner.pk])
+    for name, url in (
+        ("campaigns", "/campaigns/"),
+        ("campaign", f"/campaigns/{campaign.pk}/"),
+        ("my reviews", "/reviews/"),
+        ("a sitting", f"/reviews/{campaign.pk}/"),
+        ("an item", f"/reviews/items/{theirs[0]}/"),
+    ):
+        taken = []
+        for _ in range(WARM + REPEATS):
+            with timed() as watch:
+                answer = reviewer.get(url)
+            assert answer.status_code == 200, f"{url} answered {answer.status_code}."
+            taken.append(watch.seconds * 1_000)
+        with CaptureQueriesContext(connection) as asked:
+            reviewer.get(url)
+        value = percentile(taken[WARM:], 0.95)
+        yield {
+            "name": f"reviews: page of {name}",
+            "size": size,
+            "value": round(value, 1),
+            "unit": "ms",
+            "limit": None,
+            "ratio": None,
+            "budget": f"at most {PAGE_BUDGET:g} ms, {len(asked)} of at most {PAGE_QUERIES} queries",
+            "ok": value <= PAGE_BUDGET and len(asked) <= PAGE_QUERIES,
+        }
 
 
 def _by_the_clock(campaign: Campaign, size: int) -> Iterator[Row]:
