@@ -160,5 +160,5 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("intake/schema/", RowSchema.as_view(), name="api_intake_schema"),
     *(route for noun, viewset in NOUNS.items() for route in routes(noun, viewset)),
     # Only with a slash at the end: a path without one is first tried again with it.
-    re_path(r"^.*/$", NotFound.as_view()),
+    re_path(r"^[\s\S]*/$", NotFound.as_view()),
 ]

@@ -36,7 +36,7 @@ def where() -> str:
     found: defaultdict[Right | None, list[str]] = defaultdict(list)
     for door in doors():
         for verb, right in door.rights.items():
-            if right is not Right.READ and ".*" not in door.path:
+            if right is not Right.READ and "*" not in door.path:
                 found[right].append(f"`{verb.upper()} {door.path}`" if door.is_api else f"`{door.path}`")
     lines = ["| may | where |", "|---|---|"]
     for right, held in TABLE.items():

@@ -32,6 +32,7 @@ from reviews.tasks import ring_pack
 from web.api import ARRIVAL, ByHeader, answer, check_parameters, cleaned
 from web.paging import Ordering
 from web.problems import problem
+from web.schema import refusals_of_a_read
 from web.writes import CREATED, WritingViewSet, writes
 
 USUAL_SEED = "keyreeve"
@@ -48,6 +49,10 @@ class EvidencePackViewSet(WritingViewSet):
     rights: ClassVar = {"*": Right.BUILD_EVIDENCE}
     refusals: ClassVar = {NotABuilder: 403, PackRefused: 400, ReviewError: 409}
     files: ClassVar = {"download": "download"}
+    file_refusals: ClassVar = {
+        "409": "It is not built yet, or could not be.",
+        "410": "Its file was removed after its time; what was in it is still said.",
+    }
 
     @writes(pack_shapes.EvidencePackBody, "Ask for an evidence pack. A worker builds it.", status=CREATED)
     def create(self, given: Mapping[str, Any]) -> EvidencePack:
@@ -94,10 +99,10 @@ class EvidenceSample(APIView):
         tags=["evidence-packs"],
         summary="Draw a sample of credentials by a seed, each with its evidence. Filters are those of credentials.",
         parameters=[
-            OpenApiParameter("size", int, description=f"At most {LARGEST_SAMPLE}."),
+            OpenApiParameter("size", {"type": "integer", "minimum": 1, "maximum": LARGEST_SAMPLE}),
             OpenApiParameter("seed", str, description="Any text; the same draws the same again."),
         ],
-        responses={200: OpenApiTypes.OBJECT},
+        responses={200: OpenApiTypes.OBJECT, **refusals_of_a_read()},
     )
     def get(self, request: Request) -> HttpResponse:
         check_parameters(

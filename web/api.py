@@ -245,6 +245,8 @@ class ReadOnlyViewSet(GenericViewSet[Any]):
     schema = ReadSchema()
     # What else can be fetched of one object, by its place in the object's address: the method that answers.
     files: ClassVar[Mapping[str, str]] = {}
+    # Why such a file may not be had, by status, beside what every read may be refused for.
+    file_refusals: ClassVar[Mapping[str, str]] = {}
     # What one object says beyond its row, by name; each is reckoned when it is asked for, so a list is without them.
     parts: ClassVar[Mapping[str, Callable[[Any, Any], Any]]] = {}
 

@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from drf_spectacular.openapi import AutoSchema
-from drf_spectacular.utils import OpenApiParameter
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse
 from rest_framework import serializers
 
 from web.deprecations import of_noun
@@ -50,6 +50,14 @@ class ProblemSerializer(serializers.Serializer[Any]):
         help_text="What is wrong with which parameter or field.",
     )
     reference = serializers.CharField(required=False, help_text="Of an unexpected failure: where the log has it.")
+
+
+def refusals_of_a_read() -> dict[tuple[int, str], OpenApiResponse]:
+    """What a read that is no noun's declares beside its answer."""
+    return {
+        (int(status), MEDIA_TYPE): OpenApiResponse(ProblemSerializer, description=sentence)
+        for status, sentence in REFUSALS.items()
+    }
 
 
 def write_of(view: Any) -> Any:
@@ -167,6 +175,8 @@ class ReadSchema(AutoSchema):
         bodies = super()._get_response_bodies(direction)
         problem = self.resolve_serializer(ProblemSerializer, "response").ref
         refusals = REFUSALS if self.write is None else {**REFUSALS, **WRITE_REFUSALS}
+        if self.action in self.view.files.values():
+            refusals = {**refusals, **self.view.file_refusals}
         for status, sentence in refusals.items():
             bodies[status] = {"description": sentence, "content": {MEDIA_TYPE: {"schema": problem}}}
         if self.write is not None:

@@ -17,8 +17,10 @@ LEFT = re.compile(r'"(token|person|address)";r=(\d+);t=(\d+)')
 
 
 @pytest.fixture(autouse=True)
-def in_the_middle_of_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that no test runs over its end."""
+def in_the_middle_of_a_minute(monkeypatch: pytest.MonkeyPatch, db: None) -> None:
+    """So that no test runs over its end, and nobody has asked before."""
+    with database.cursor() as cursor:
+        cursor.execute("DELETE FROM web_budget")
     monkeypatch.setattr("web.budgets.time", lambda: 1_790_000_040.0)
 
 

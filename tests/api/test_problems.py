@@ -14,7 +14,7 @@ from tests.api.conftest import Caller, bearer, person, problem_of
 from web.problems import problem_handler
 
 
-@pytest.mark.parametrize("path", ["nothing/", "credentials/a/b/", "export/credentials.xml/", "export/nothing.csv/"])
+@pytest.mark.parametrize("path", ["nothing/", "credentials/a/b/", "export/credentials.xml/", "a%0Ab/"])
 def test_an_unknown_path_is_a_problem_too(path: str, anonymous: Caller, db: None):
     said = problem_of(anonymous.get(path), 404)
     assert said["type"] == "urn:keyreeve:problem:not-found"

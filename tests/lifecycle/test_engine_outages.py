@@ -93,7 +93,9 @@ def own_server() -> Iterator[EmbeddedPostgres]:
     with psycopg.connect(postgres.conninfo(), autocommit=True) as fresh:
         fresh.execute("ALTER DATABASE keyreeve SET synchronous_commit = on")  # what is committed is not lost, as usual
         fresh.execute("DROP SCHEMA IF EXISTS pgmq CASCADE")  # it is in the copy too
-    dumped = subprocess.run([postgres.bin / "pg_dump", "-Fc", of_shared], check=True, capture_output=True)
+    dumped = subprocess.run(
+        [postgres.bin / "pg_dump", "-Fc", "--no-privileges", of_shared], check=True, capture_output=True
+    )
     restore = [postgres.bin / "pg_restore", "--exit-on-error", "-d", postgres.conninfo()]
     subprocess.run(restore, input=dumped.stdout, check=True)
     connection.close()

@@ -144,7 +144,8 @@ def test_a_person_chooses_what_they_are_told():
     assert "Connections not synced" not in page
     given = {
         "kind_findings_severe": "digest", "kind_findings_open": "off", "kind_waivers_ending": "digest",
-        "kind_reviews_to_do": "off", "least_severity": "3", "rhythm": "weekly", "hour": "15",
+        "kind_reviews_to_do": "off", "kind_ownership_asked": "off", "least_severity": "3",
+        "rhythm": "weekly", "hour": "15",
     }  # fmt: skip
     assert "What you are told is changed." in text(mine.post("/account/notifications/", given, follow=True))
     chosen = Recipient.objects.get(owner=me)
