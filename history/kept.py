@@ -23,12 +23,13 @@ class Kept:
 
     `by_day`: times that move at every look; a version begins when one reaches another day (UTC), so that of a past
     instant they are known to the day. `ignored`: what says nothing of the estate, such as leases; of the past it is
-    empty.
+    empty. `untold`: what says how far Keyreeve is with a row; it is kept, and no timeline tells of it.
     """
 
     model: type[Model]
     by_day: Sequence[str]
     ignored: Sequence[str]
+    untold: Sequence[str]
 
     @property
     def table(self) -> str:
@@ -55,9 +56,9 @@ KEPT: dict[type[Model], Kept] = {}
 APPENDED: dict[type[Model], Appended] = {}
 
 
-def kept(*, by_day: Sequence[str] = (), ignored: Sequence[str] = ()) -> Callable[[M], M]:
+def kept(*, by_day: Sequence[str] = (), ignored: Sequence[str] = (), untold: Sequence[str] = ()) -> Callable[[M], M]:
     def declare(model: M) -> M:
-        KEPT[model] = Kept(model, by_day, ignored)
+        KEPT[model] = Kept(model, by_day, ignored, untold)
         return model
 
     return declare

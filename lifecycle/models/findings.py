@@ -158,7 +158,9 @@ def _about(others: Q, **subjects: models.QuerySet[Any]) -> Q:
     return others
 
 
-@kept()
+@kept(
+    untold=("refreshed_at", "escalates_at", "escalated_at", "told_severity", "acknowledged_at", "resolved_at"),
+)
 class Finding(Row):
     """A rule that a subject violates: opened, refreshed and resolved by the evaluation alone.
 

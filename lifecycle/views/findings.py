@@ -21,9 +21,7 @@ from access.permissions import requires, requires_reader
 from access.rights import Right
 from history.past import now as clock
 from inventory.errors import InventoryError
-from inventory.filters import CRITICALITY
 from inventory.models import Connection, Credential, McpClient, McpServer, Owner
-from inventory.posture.catalogue import CHECKS
 from inventory.states import Severity
 from inventory.views.questions import Question, ask, go, is_decided, nothing_picked, way_back
 from lifecycle.actions.findings import acknowledge, add_link, assign, comment, remove_link
@@ -34,8 +32,8 @@ from lifecycle.models import Finding, FindingLink, ScheduledJob, Waiver
 from lifecycle.models.findings import FindingQuerySet, SubjectRow, mildness, owner_key, place_key
 from lifecycle.rules import Subject
 from lifecycle.rules.explained import EXPLAINED
-from lifecycle.rules.wording import length
 from lifecycle.states import COUNTED, ENDS_SOON, LinkKind, Raised, WaiverState
+from lifecycle.views.evidence_words import shown, title
 from lifecycle.views.history import history_of
 from web.lists import TAB_LIMIT, Bulk, Column, Empty, ListPage, View
 from web.narrowing import once
@@ -276,7 +274,7 @@ def finding_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
             "title": finding.title_now(now),
             "rule": finding.declaration,
             "subject_url": subject_url(finding.subject),
-            "evidence": [(title(name), value) for name, value in shown_evidence(finding)],
+            "evidence": [(title(name), value) for name, value in shown(finding.evidence)],
             "raised_by": [_because(each, finding.rule) for each in finding.raised_by],
             "waivers": waivers,
             "active": active,
@@ -328,39 +326,6 @@ def findings_about(request: HttpRequest, kind: str, pk: UUID) -> HttpResponse:
     found = listed(actor).unresolved().filter(**{f"{kind}_id": pk}).order_by("-severity", "due_at")[:MOST]
     findings = [(finding, finding.title_now(now)) for finding in found]
     return render(request, "lifecycle/_findings_about.html", {"findings": findings, "kind": kind, "now": now})
-
-
-def shown_evidence(finding: Finding) -> list[tuple[str, Any]]:
-    """The evidence in the words of a record; lengths are kept in seconds and said in days."""
-    shown: list[tuple[str, Any]] = []
-    for name, value in finding.evidence.items():
-        if value is None:
-            continue
-        if name.endswith("_at") or name in {"known_since", "rotate_by", "review_by"}:
-            try:
-                shown.append((name, datetime.fromisoformat(str(value))))
-            except ValueError:
-                shown.append((name, value))
-        elif name.startswith("max_") or name in {"lifetime", "interval"}:
-            shown.append((name, length(timedelta(seconds=int(value)))))
-        elif name == "checks" and isinstance(value, list):
-            shown.append(
-                (name, "; ".join(f"{each} {CHECKS[each].title}" if each in CHECKS else each for each in value))
-            )
-        elif isinstance(value, list):
-            shown.append((name, ", ".join(str(each) for each in value)))
-        elif name == "criticality":
-            shown.append(("serves", dict(CRITICALITY).get(str(value), "unknown").lower()))
-        elif isinstance(value, bool):
-            shown.append((name, "yes" if value else "no"))
-        else:
-            shown.append((name, value))
-    return shown
-
-
-def title(name: str) -> str:
-    words = name.replace("_", " ")
-    return words[:1].upper() + words[1:]
 
 
 def noun_of(subject: SubjectRow) -> str:

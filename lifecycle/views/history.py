@@ -1,6 +1,6 @@
 """What happened to one finding, out of every table that knows, newest first and a bounded part at a time."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import takewhile
@@ -12,11 +12,14 @@ from django.utils.formats import date_format
 from access.actors import Actor
 from audit.events import Event
 from audit.models import AuditEntry
+from history.changes import ONE_TRANSACTION, Step, in_words, known_by, steps_of, told
 from lifecycle.models import Finding, FindingChange, FindingComment
 from lifecycle.states import Change, Raised
+from lifecycle.views import evidence_words
 from lifecycle.views.timeline import Happening
 
 LENGTH = 30
+STEPS = 100  # versions that are looked through for one part
 EVALUATION = "Evaluation"
 # What an entry says about its finding, in words for people: after the name of who did it.
 SAID: dict[str, str] = {
@@ -33,6 +36,15 @@ SAID: dict[str, str] = {
     Event.WAIVER_WITHDRAWN: "withdrew the waiver",
     Event.WAIVER_EXPIRED: "ended the waiver",
 }
+# Which of its columns an entry tells of.
+_MOVED: dict[str, tuple[str, ...]] = {
+    Event.FINDING_ACKNOWLEDGED: ("state", "acknowledged_by"),
+    Event.FINDING_REOPENED: ("state", "acknowledged_by"),
+    Event.FINDING_ASSIGNED: ("assigned_to",),
+    Event.FINDING_WAIVED: ("state",),
+    Event.WAIVER_WITHDRAWN: ("state",),
+    Event.WAIVER_EXPIRED: ("state",),
+}
 
 
 @dataclass(frozen=True)
@@ -46,18 +58,63 @@ def history_of(finding: Finding, actor: Actor, *, now: datetime, before: datetim
     entries = AuditEntry.objects.about(finding).exclude(event=Event.FINDING_COMMENTED.value).order_by("-seq")
     changes = FindingChange.objects.filter(finding=finding).order_by("-changed_at", "-id")
     comments = FindingComment.objects.filter(finding=finding).order_by("-written_at", "-id")
+    shown_entries = list(_some(entries, "at", before))
+    # An entry of the part before this one may tell of the first version of this one.
+    ahead = list(entries.filter(at__gte=before, at__lte=before + ONE_TRANSACTION)[:LENGTH]) if before else []
+    steps = steps_of(finding, most=STEPS, before=before)
     found = [
-        *_entries(_some(entries, "at", before), actor),
+        *_entries(shown_entries, actor),
         *_changes(_some(changes, "changed_at", before)),
         *_comments(_some(comments, "written_at", before)),
         *(it for it in _ends(finding, now) if before is None or it.at < before),
+        *_steps(finding, steps, [*ahead, *shown_entries]),
     ]
     found.sort(key=attrgetter("at"), reverse=True)
-    if len(found) <= LENGTH:
-        return History(found)
-    last = found[LENGTH - 1].at
-    shown = list(takewhile(lambda it: it.at >= last, found))
-    return History(shown, last.isoformat() if len(shown) < len(found) else "")
+    # Before the oldest version that was looked at there may be others, so nothing is said of that time yet.
+    looked_to = steps[-1].at if len(steps) == STEPS else None
+    known = found if looked_to is None else [it for it in found if it.at >= looked_to]
+    if len(known) <= LENGTH:
+        return History(known, looked_to.isoformat() if looked_to else "")
+    last = known[LENGTH - 1].at
+    shown = list(takewhile(lambda it: it.at >= last, known))
+    return History(shown, last.isoformat() if len(shown) < len(found) or looked_to else "")
+
+
+def _steps(finding: Finding, steps: Sequence[Step], entries: Iterable[AuditEntry]) -> Iterator[Happening]:
+    """What its versions say that no record tells: what an evaluation saw anew, what somebody wrote by hand."""
+    refreshed = {step.after["refreshed_at"] for step in steps}
+    noted = set(
+        FindingChange.objects.filter(finding=finding, changed_at__in=refreshed).values_list("changed_at", flat=True)
+    )
+    of_entries = known_by([(entry.at, [entry.detail, *_MOVED.get(entry.event, ())]) for entry in entries])
+
+    def known(step: Step) -> set[str]:
+        found = {"evidence", *of_entries(step)}  # the evidence is said in words of its own
+        if step.changed("resolved_at"):
+            found |= {"state", "resolution"}
+        if step.changed("refreshed_at") and step.after["refreshed_at"] in noted:
+            found |= {"severity", "raised_by", "owner"}
+        return found
+
+    said = {step.at: change.what for step, change in told(finding, steps, known)}
+    for step in steps:
+        what = "; ".join(each for each in (said.get(step.at, ""), _otherwise(step)) if each)
+        if what and step.changed("refreshed_at"):
+            yield Happening(step.at, EVALUATION, "saw it otherwise", what)
+        elif what:
+            yield Happening(step.at, "It changed", what)
+
+
+def _otherwise(step: Step) -> str:
+    before, after = (
+        dict(evidence_words.shown(step.before["evidence"])),
+        dict(evidence_words.shown(step.after["evidence"])),
+    )
+    return "; ".join(
+        f"{name.replace('_', ' ')}: {in_words(before.get(name))} → {in_words(after.get(name))}"
+        for name in dict.fromkeys([*before, *after])
+        if before.get(name) != after.get(name)
+    )
 
 
 def _some(rows: QuerySet, column: str, before: datetime | None) -> QuerySet:  # type: ignore[type-arg]

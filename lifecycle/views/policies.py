@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import zip_longest
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
@@ -17,6 +18,7 @@ from django.views.decorators.http import require_GET, require_http_methods
 from access.actors import Actor
 from access.permissions import requires, requires_reader
 from access.rights import Right
+from history.changes import Step, steps_of
 from history.past import now as clock
 from inventory.views.questions import go
 from lifecycle.actions.policies import change_policy, create_policy, draft, retire_policy
@@ -31,7 +33,7 @@ from lifecycle.errors import (
 )
 from lifecycle.models import Finding, Policy, PolicyVersion, Snapshot
 from lifecycle.models.breakdowns import by_policy, policy_binds
-from lifecycle.models.policies import asked_of
+from lifecycle.models.policies import ASKED, asked_of
 from lifecycle.policy_forms import PolicyForm, RetirementForm, WindowForm
 from lifecycle.rules import RULES, Subject
 from lifecycle.rules.asked import OFF
@@ -146,7 +148,8 @@ def policy_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
     policy = get_object_or_404(Policy, pk=pk)
     versions = list(PolicyVersion.objects.of(policy)[: VERSIONS + 1]) if actor.sees_everything else []
     asked = asked_of(policy)
-    names = words.Names.of([asked, *(version.asked for version in versions)], actor)
+    steps = steps_of(policy, most=VERSIONS) if actor.sees_everything else []
+    names = words.Names.of([asked, *(version.asked for version in versions), *map(_asked_then, steps)], actor)
     words.name([policy], names)
     counted = counts(actor, [pk])
     of = counted.of(pk)
@@ -167,10 +170,7 @@ def policy_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
             "counted_at": counted.counted_at,
             "population": answers,
             "others": other_findings(of or NOTHING, {answer.slug for answer in answers}),
-            "versions": [
-                Past(version, words.differences(before.asked if before else None, version.asked, names))
-                for version, before in _with_earlier(versions)
-            ],
+            "past": _past(versions, steps, names),
             "has_earlier": len(versions) > VERSIONS,
             "may_change": actor.may(Right.SET_POLICY) and policy.retired_at is None,
             "sees_everything": actor.sees_everything,
@@ -181,13 +181,45 @@ def policy_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
 
 @dataclass(frozen=True)
 class Past:
-    version: PolicyVersion
+    """What became of it at one instant: by a version, or without one."""
+
+    at: datetime
+    version: PolicyVersion | None
     differences: list[words.Difference]
+    is_retirement: bool = False
 
 
-def _with_earlier(versions: Sequence[PolicyVersion]) -> list[tuple[PolicyVersion, PolicyVersion | None]]:
-    """Newest first, each with the one before it. The last that was read is there only to be compared with."""
-    return list(zip_longest(versions, versions[1:]))[:VERSIONS]
+def _past(versions: Sequence[PolicyVersion], steps: Sequence[Step], names: words.Names) -> list[Past]:
+    """Newest first. What a version changed is read from the row as it stood before and after; of the time before its
+    past was kept, from the version before.
+    """
+    made = {step.after["version"]: step for step in steps if step.changed("version")}
+    found = [
+        Past(
+            step.at,
+            None,
+            words.differences(asked_of(_then(step.before)), _asked_then(step), names),
+            step.changed("retired_at") and step.after["retired_at"] is not None,
+        )
+        for step in steps
+        if not step.changed("version")
+    ]
+    found = [each for each in found if each.differences or each.is_retirement]
+    for version, earlier in zip_longest(versions, versions[1:]):
+        step = made.get(version.number)
+        before = asked_of(_then(step.before)) if step else earlier.asked if earlier else None
+        at = step.at if step else version.changed_at
+        found.append(Past(at, version, words.differences(before, version.asked, names), version.is_retirement))
+    return sorted(found, key=attrgetter("at"), reverse=True)[:VERSIONS]
+
+
+def _then(values: Mapping[str, Any]) -> Policy:
+    """The policy as a version of its row has it."""
+    return Policy(**{name: value for name, value in values.items() if name in ASKED and value is not None})
+
+
+def _asked_then(step: Step) -> dict[str, Any]:
+    return asked_of(_then(step.after))
 
 
 @dataclass(frozen=True)

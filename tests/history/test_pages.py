@@ -1,6 +1,8 @@
 """Pages as of a past instant: said plainly, with a way back, and nothing to change."""
 
 import re
+from typing import Any
+from urllib.parse import unquote
 
 import pytest
 from django.test import Client
@@ -11,8 +13,11 @@ from access.actors import Actor
 from access.roles import Role
 from inventory.actions.ownership import assign_owner
 from inventory.models import Credential, Grant, McpServer
-from inventory.states import CredentialStatus
-from lifecycle.models import Finding, Policy
+from inventory.states import CredentialStatus, Severity
+from lifecycle.actions.findings import acknowledge, assign
+from lifecycle.actions.policies import change_policy, create_policy
+from lifecycle.models import Finding, FindingChange, Policy
+from lifecycle.states import Resolution
 from tests.api.conftest import Estate, estate  # noqa: F401  the same small estate
 from tests.factories import NOW, client, credential, grant, owner, server
 from tests.history.passing import DAY, time_passes
@@ -249,3 +254,162 @@ def test_a_name_is_told_where_a_key_changed(db: None):
     Credential.objects.filter(pk=row.pk).update(owner=owner(name="Ben"))
     page = text(browser(Role.AUDITOR).get(reverse("credential_detail", args=[row.pk])))
     assert "owner: Ada → Ben" in page
+
+
+# ── Of findings and policies ───────────────────────────────────────────────────────────────────
+
+
+def history_on(page: str) -> str:
+    part = page[page.index('<h2 id="h-hist">') :]
+    return part[: part.index("</section>")]
+
+
+def a_finding(days: int = 40, **values: Any) -> Finding:
+    """One that an evaluation opened some days ago, and told anybody of."""
+    then = timezone.now() - days * DAY
+    made = Finding.objects.create(
+        rule="no-owner", credential=credential(), severity=Severity.MEDIUM, opened_at=then, refreshed_at=then,
+        due_at=then + 90 * DAY, **values,
+    )  # fmt: skip
+    time_passes()
+    return made
+
+
+def finding_page(found: Finding, **asked: str) -> str:
+    return text(browser(Role.AUDITOR).get(reverse("finding_detail", args=[found.pk]), asked))
+
+
+def test_what_nobody_recorded_is_on_the_timeline_of_a_finding(db: None):
+    found = a_finding()
+    Finding.objects.filter(pk=found.pk).update(severity=Severity.LOW)
+    assert "<b>It changed</b> severity: medium → low" in history_on(finding_page(found))
+
+
+def test_what_an_evaluation_saw_anew_is_told_in_words(db: None):
+    found = a_finding(evidence={"max_age": 90 * 86_400, "issued_at": "2026-01-02T00:00:00Z"})
+    seen_anew = {"max_age": 30 * 86_400, "issued_at": "2026-01-02T00:00:00Z"}
+    Finding.objects.filter(pk=found.pk).update(evidence=seen_anew, refreshed_at=timezone.now())
+    shown = history_on(finding_page(found))
+    assert "<b>Evaluation</b> saw it otherwise" in shown
+    assert "max age: 90 days → 30 days" in shown
+    assert "issued at" not in shown
+
+
+def test_what_a_record_of_the_evaluation_tells_is_told_once(db: None):
+    found, now = a_finding(), timezone.now()
+    Finding.objects.filter(pk=found.pk).update(
+        severity=Severity.HIGH, raised_by=["past_due"], refreshed_at=now, escalated_at=now
+    )
+    FindingChange.objects.create(
+        finding=found, kind="escalated", changed_at=now, severity_before=2, severity=3, raised_by=["past_due"]
+    )
+    shown = history_on(finding_page(found))
+    assert "escalated it from medium to high" in shown
+    assert "saw it otherwise" not in shown
+    assert "It changed" not in shown
+
+
+def test_what_people_decided_about_a_finding_is_told_once(db: None):
+    found, someone = a_finding(), Actor.system("test")
+    acknowledge([found.pk], actor=someone, now=timezone.now())
+    assign([found.pk], owner(name="Ada"), actor=someone)
+    shown = history_on(finding_page(found))
+    assert shown.count("acknowledged it") == 1
+    assert "It changed" not in shown
+
+
+def test_an_end_of_a_finding_is_told_once(db: None):
+    found = a_finding()
+    Finding.objects.filter(pk=found.pk).update(state="resolved", resolved_at=timezone.now(), resolution=Resolution.MET)
+    shown = history_on(finding_page(found))
+    assert shown.count("resolved it") == 1
+    assert "It changed" not in shown
+
+
+def test_the_timeline_of_a_finding_of_the_past_ends_at_its_instant(db: None):
+    found = a_finding()
+    Finding.objects.filter(pk=found.pk).update(severity=Severity.LOW)
+    time_passes(3 * DAY)
+    Finding.objects.filter(pk=found.pk).update(severity=Severity.CRITICAL)
+    shown = history_on(finding_page(found, as_of=half_a_day_ago()))
+    assert "severity: medium → low" in shown
+    assert "critical" not in shown
+
+
+def test_many_versions_of_a_finding_are_told_part_by_part(db: None):
+    found = a_finding(days=300)
+    for day in range(120):
+        Finding.objects.filter(pk=found.pk).update(due_at=timezone.now() + day * DAY)
+        time_passes(Finding)
+    told, asked = [], {}
+    while True:
+        shown = history_on(finding_page(found, **asked))
+        told += re.findall(r"due at: ([^<]*)", shown)
+        earlier = re.search(r'href="\?before=([^#"]*)#', shown)
+        if not earlier:
+            break
+        asked = {"before": unquote(earlier.group(1))}
+    assert len(told) == len(set(told)) == 120
+
+
+def policy_page(policy: Policy, **asked: str) -> str:
+    page = text(browser(Role.AUDITOR).get(reverse("policy_detail", args=[policy.pk]), asked))
+    part = page[page.index('id="h-ver"') :]
+    return " ".join(part[: part.index("</section>")].split())
+
+
+def a_policy() -> Policy:
+    reviewer = Actor(SYSTEM.kind, "1", "Ada", frozenset({Role.ADMINISTRATOR}))
+    how = {"actor": reviewer, "now": timezone.now(), "reason": "It is time."}
+    made = create_policy({"name": "Short", "max_age": 90 * DAY}, **how)
+    time_passes()
+    return made
+
+
+def changed(policy: Policy, **values: Any) -> None:
+    reviewer = Actor(SYSTEM.kind, "1", "Ada", frozenset({Role.ADMINISTRATOR}))
+    version = Policy.objects.get(pk=policy.pk).version
+    change_policy(
+        policy, values, expected_version=version, actor=reviewer, now=timezone.now(), reason="It was too long."
+    )
+
+
+def test_a_policy_that_changed_without_a_version_says_so(db: None):
+    held = a_policy()
+    Policy.objects.filter(pk=held.pk).update(max_age=30 * DAY)
+    shown = policy_page(held)
+    assert "<h3>It changed</h3>" in shown
+    assert "without a version" in shown
+    assert '<span class="muted">90 days</span>' in shown
+    assert "30 days</dd>" in shown
+
+
+def test_a_version_tells_what_it_changed_itself_and_nothing_that_was_changed_before_it(db: None):
+    held = a_policy()
+    Policy.objects.filter(pk=held.pk).update(max_age=30 * DAY)
+    time_passes()
+    changed(held, name="Shorter")
+    shown = policy_page(held)
+    assert shown.count("Maximum age") == 1
+    second = shown[shown.index("<h3>Version 2</h3>") : shown.index("<h3>It changed</h3>")]
+    assert "Shorter" in second
+    assert "Maximum age" not in second
+
+
+def test_a_change_of_a_policy_is_told_once(db: None):
+    held = a_policy()
+    changed(held, max_age=60 * DAY)
+    shown = policy_page(held)
+    assert "It changed" not in shown
+    assert shown.count("Maximum age") == 1
+
+
+def test_the_history_of_a_policy_of_the_past_ends_at_its_instant(db: None):
+    held = a_policy()
+    time_passes(3 * DAY)
+    changed(held, max_age=60 * DAY)
+    Policy.objects.filter(pk=held.pk).update(priority=7)
+    shown = policy_page(held, as_of=half_a_day_ago())
+    assert "Version 1" in shown
+    assert "Version 2" not in shown
+    assert "It changed" not in shown
