@@ -118,6 +118,10 @@ OWNERSHIP_QUARANTINES_CLIENTS = env.flag("KEYREEVE_OWNERSHIP_QUARANTINES_CLIENTS
 if not OWNERSHIP_HOLDS_FOR or not all((OWNERSHIP_OWNER_ANSWERS, OWNERSHIP_DEPUTY_ANSWERS, OWNERSHIP_MANAGER_ANSWERS)):
     raise ImproperlyConfigured("The times of KEYREEVE_OWNERSHIP_… are longer than nothing.")
 
+# ── Operations ─────────────────────────────────────────────────────────────────────────────────
+# How long what is revoked stays suspended, so that it can be brought back should something miss it.
+REVOCATION_SETTLES_FOR = env.duration("KEYREEVE_REVOCATION_SETTLES_FOR", timedelta(hours=1))
+
 # ── Notices ────────────────────────────────────────────────────────────────────────────────────
 # Where people reach Keyreeve: what links in mails and webhooks begin with.
 PUBLIC_URL = public_url(env.text("KEYREEVE_URL"))

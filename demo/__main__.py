@@ -40,6 +40,10 @@ def main() -> None:
         KEYREEVE_CHAIN_HEADS_S3=estate.heads,
         KEYREEVE_CHAIN_HEADS_S3_KEY_FILE=str(estate.secret(HEADS_KEY)),
         KEYREEVE_DELIVERY_FOLDERS=f"{estate.machine},{estate.secrets}",
+        # There is no mail here, so owners find what they are asked on their pages alone. And the end of what is revoked
+        # can be waited for.
+        KEYREEVE_OWNERSHIP_IS_ASKED="1",
+        KEYREEVE_REVOCATION_SETTLES_FOR="2m",
     )
     runs = [str(BASE_DIR / "manage.py")] if is_command else ["-m", "demo.running"]
     os.execv(sys.executable, [sys.executable, *runs, *given])  # nosec B606  # noqa: S606  no shell is what is wanted

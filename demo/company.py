@@ -9,21 +9,17 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from django.contrib.auth.models import Group
 from django.db.models import Q
 from django.utils import timezone
 
 from access.actors import Actor
-from access.models import User
-from access.roles import Role
-from demo.decisions import MINUTES, OPERATOR, PARTNERS, PRIYA, create_rotating_policy, over_the_weeks, work_on_findings
+from demo.decisions import MINUTES, OPERATOR, PARTNERS, create_rotating_policy, over_the_weeks, work_on_findings
 from demo.weeks import Decision, live_through
 from inventory.actions.admission import admit, refer_to_registration, suspend
 from inventory.actions.dates import record_dates
 from inventory.actions.grants import approve_grants, definitions_of, draft_grants, seen
 from inventory.actions.ownership import (
     assign_client_owner,
-    assign_custodian,
     assign_environment,
     assign_owner,
     assign_server_owner,
@@ -41,8 +37,6 @@ from lifecycle.actions.snapshots import take_snapshot
 from lifecycle.models import Policy
 from notifications.actions.endpoints import Setup, add_endpoint, post_test
 from notifications.models import Endpoint
-from reviews.actions.campaigns import create_campaign, launch
-from reviews.states import Reviewed
 
 ACTOR = Actor.system("demo")
 PEOPLE = [
@@ -57,6 +51,15 @@ PEOPLE = [
     (OwnerKind.PERSON, "Jonas Weber", "jonas@halden.example"),
     (OwnerKind.PERSON, "Priya Raman", "priya@halden.example"),
 ]
+# Who stands in for whom, and whose manager is who: they are asked where an owner does not answer.
+LINES = {
+    "Payments": ("Mira Okafor", "Priya Raman"),
+    "Routing": ("Mira Okafor", "Priya Raman"),
+    "Data": ("Platform", "Priya Raman"),
+    "Workplace IT": ("Ana Duarte", "Priya Raman"),
+    "Mira Okafor": ("Ana Duarte", "Priya Raman"),
+    "Ana Duarte": ("Mira Okafor", "Priya Raman"),
+}
 OWNED = {
     "github-prod": "Mira Okafor",
     "billing-db": "Payments",
@@ -94,8 +97,6 @@ SYSTEMS = {
     "search": "Platform",
 }
 LEFT = "Jonas Weber"
-# Who sees the quarter's access review through, and who decides beside them.
-REVIEW, LEAD, REVIEWER = "Quarterly review, production keys", "Priya Raman", "Mira Okafor"
 FIRST_OWNED = ("billing", "customs", "partner_portal")  # the others found their owners in the weeks after
 SERVERS = {
     "notes": ("Workplace IT", "dev"),
@@ -189,7 +190,13 @@ def hold_registrations(folder: Path) -> None:
 def people() -> dict[str, Owner]:
     """Everybody by name, made where nobody is there yet."""
     known = {row.name: row for row in Owner.objects.all()}
-    return known or {name: create_owner(kind=kind, name=name, email=mail, actor=ACTOR) for kind, name, mail in PEOPLE}
+    if known:
+        return known
+    made = {name: create_owner(kind=kind, name=name, email=mail, actor=ACTOR) for kind, name, mail in PEOPLE}
+    for name, (deputy, manager) in LINES.items():
+        in_line = {"deputy": made[deputy], "manager": made[manager]}
+        change_owner(made[name], actor=ACTOR, now=timezone.now(), reason="Who stands in for whom.", **in_line)
+    return made
 
 
 def hand_over(system: str, _now: datetime) -> None:
@@ -239,41 +246,13 @@ def leave_to_schedule(accounts: Connection, *, user: str, location: str, now: da
     )
 
 
-def begin_review(accounts: Connection, now: datetime) -> int:
-    """The quarter's access review of the keys in production, under way; of how many. Two reviewers may sign in."""
-    owners = people()
-    for name in (LEAD, REVIEWER):
-        row = owners[name]
-        user, _ = User.objects.get_or_create(username=row.email.partition("@")[0], email=row.email)
-        user.first_name, user.last_name = name.split()
-        user.save()
-        user.groups.add(Group.objects.get(name=Role.REVIEWER))
-        if row.user_id is None:
-            change_owner(row, user=user, actor=ACTOR, now=now, reason="They sign in now.")
-    keys = Credential.objects.live().filter(connection=accounts, environment__name="prod")
-    decided(assign_custodian, keys, owners[REVIEWER], reason="She looks after the keys of the teams.")
-    campaign = create_campaign(
-        actor=PRIYA,
-        now=now,
-        name=REVIEW,
-        description="Every key of the production account, as the card scheme's assessor asks for each quarter.",
-        reviewed=[Reviewed.CREDENTIAL],
-        kinds=[CredentialKind.AWS_ACCESS_KEY],
-        environments=[Environment.objects.get(name="prod").pk],
-        connections=[accounts.pk],
-        due_at=now + timedelta(days=21),
-        lead=owners[LEAD],
-    )
-    return launch(campaign, actor=PRIYA, now=now).size
-
-
 def decided(action: Callable[..., int], *args: Any, **kwargs: Any) -> None:
     """Decide about rows where there are any."""
     with suppress(NothingChosen):
         action(*args, actor=ACTOR, **kwargs)
 
 
-def populate() -> None:
+def populate(*more: tuple[int, Decision]) -> None:
     """Decide what a company decides in its first weeks, while nobody else evaluates. For a fresh `demo.estate`."""
     now = timezone.now()
     owners = people()
@@ -299,7 +278,7 @@ def populate() -> None:
                 reason="The provider's own page says so.",
             )
     if not Policy.objects.filter(is_shipped=False).exists():
-        live_through(now, [*handed_over(), *over_the_weeks()], actor=ACTOR)
+        live_through(now, [*handed_over(), *over_the_weeks(), *more], actor=ACTOR)
     evaluate(now, actor=ACTOR, full=True)
     work_on_findings(timezone.now())
     take_snapshot(now)

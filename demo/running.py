@@ -20,10 +20,11 @@ from django.utils import timezone  # noqa: E402
 from config.errors import CannotStart  # noqa: E402
 from config.management.commands import up  # noqa: E402
 from config.supervisor import Part, Supervisor  # noqa: E402
-from demo import cloud, company, database, weeks  # noqa: E402
+from demo import cloud, company, database, ownership, reviews, weeks  # noqa: E402
 from demo.estate import Live, write  # noqa: E402
 from demo.places import HEADS_KEY, Places, places  # noqa: E402
 from demo.servers import HOST, NAMES  # noqa: E402
+from inventory.actions.asking import measure_ownership  # noqa: E402
 from inventory.actions.connections import create_connection, this_machine  # noqa: E402
 from inventory.engine import sync  # noqa: E402
 from inventory.feeds.rows import NDJSON  # noqa: E402
@@ -100,18 +101,20 @@ class Command(up.Command):
         self.say("  ten weeks before today, as demo data")
         receiver = f"http://{HOST}:{self.estate.receiver_port}/keyreeve"
         company.tell(receiver, self.estate.secret("security-desk"), timezone.now())
-        company.populate()
+        company.populate(*ownership.over_the_weeks(), *reviews.over_the_weeks())
         company.leave_to_schedule(
             Connection.objects.get(name=ACCOUNTS),
             user=cloud.EXPORTER,
             location=cloud.exporter_location(),
             now=timezone.now(),
         )
-        size = company.begin_review(Connection.objects.get(name=ACCOUNTS), timezone.now())
+        size = reviews.begin(Connection.objects.get(name=ACCOUNTS), timezone.now())
         self.say(
             f"  {size} AWS keys in production are under review: python -m demo sign_in_link mira lets a reviewer in"
         )
+        measure_ownership(now=timezone.now())
         measure_controls(timezone.now())
+        reviews.ask_for_evidence(timezone.now())
         self.say("  the AWS key of the invoice export is past its date: the schedule rotates it within five minutes")
 
     def wait_for_estate(self, supervisor: Supervisor) -> None:

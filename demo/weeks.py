@@ -16,10 +16,13 @@ from django.db.models import F
 from django.db.models.functions import Coalesce, Greatest, Least
 
 from access.actors import Actor
+from inventory.actions.asking import measure_ownership, sweep
+from inventory.actions.terms import terms
 from inventory.models import Credential, CredentialVersion, Exposure, McpClient, McpServer, Use
 from inventory.states import CredentialKind, Storage
 from lifecycle.actions.evaluation import evaluate
 from lifecycle.actions.snapshots import take_snapshot
+from reviews.actions.controls import measure_controls
 
 BEGAN = 70  # days ago
 # Judged for less than two weeks: nobody resolves much here, and after 14 days all that is high would have escalated.
@@ -75,7 +78,8 @@ def alone() -> Iterator[None]:
 def live_through(
     now: datetime, decisions: Iterable[tuple[int, Decision]], *, actor: Actor, counted: Iterable[int] = COUNTED
 ) -> None:
-    """Evaluate and count each day in `counted`, days ago; a decision is made on its day, before the next count."""
+    """Ask owners, evaluate and count each day in `counted`, days ago; a decision is made on its day, before the next
+    count."""
     rotations = put_back(now)
     waiting = sorted(decisions, key=lambda decision: -decision[0])
     is_first = True
@@ -87,8 +91,11 @@ def live_through(
         while waiting and waiting[0][0] >= days:
             decided, decide = waiting.pop(0)
             decide(now - timedelta(days=decided))
+        sweep(now=at, terms=terms())
         evaluate(at, actor=actor, full=True, clock_was_wrong=is_first)
         take_snapshot(at)
+        measure_ownership(now=at)
+        measure_controls(at)
         is_first = False
     for rotation in rotations:
         rotation.make()

@@ -28,7 +28,6 @@ FINAL_STEPS = frozenset({Step.DESTROY_OLD, Step.DESTROY, Step.VERIFY_GONE})
 
 OVERLAP = timedelta(days=1)
 QUIET = timedelta(days=7)
-SETTLE = timedelta(hours=1)
 # Nobody could tell whether an old version is refused: somebody looks at it within this time.
 VERIFY_WITHIN = timedelta(days=7)
 

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db import connection as database
 from django.db.models import F, Q, Sum
@@ -362,7 +363,7 @@ class _Opening:
     ) -> Operation:
         batch, now = self.batch, self.now
         is_rotation = batch.operation_kind == OperationKind.ROTATION
-        quiet = plans.SETTLE if not batch.is_urgent else timedelta(0)
+        quiet = settings.REVOCATION_SETTLES_FOR if not batch.is_urgent else timedelta(0)
         if is_rotation:
             chosen = delivered[credential.pk].quiet
             quiet = chosen if chosen is not None else plans.QUIET

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.conf import settings
 from django.db import IntegrityError, transaction
 
 from access.actors import Actor, ActorKind
@@ -137,7 +138,7 @@ def request_revocation(
             supersedes=open_one,
             idempotency_key=idempotency_key,
             overlap=timedelta(0),
-            quiet=timedelta(0) if is_urgent else plans.SETTLE if quiet is None else quiet,
+            quiet=timedelta(0) if is_urgent else settings.REVOCATION_SETTLES_FOR if quiet is None else quiet,
         ),
         row,
         actor=actor,

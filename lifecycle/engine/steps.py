@@ -546,7 +546,7 @@ def run_verify_refused(work: Work, attempt: StepAttempt | None) -> Outcome:
 def run_settle(work: Work, attempt: StepAttempt | None) -> Outcome:
     operation = work.operation
     if operation.is_urgent or not operation.quiet:
-        return Done(said="It is urgent; nothing is waited for.")
+        return Done(said="It is urgent; nothing is waited for." if operation.is_urgent else "No settling time is set.")
     if not work.can(Capability.SUSPEND):
         return Done(said="It cannot be suspended, so nothing is waited for.")
     ends_at = operation.step_at + operation.quiet

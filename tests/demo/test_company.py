@@ -10,22 +10,34 @@ import pytest
 from django.utils import timezone
 
 from access.roles import Role
-from demo import company
+from demo import company, ownership, reviews
 from demo.decisions import PARTNER, over_the_weeks
 from demo.estate import write
 from demo.receiver import HOST, Receiver
-from demo.weeks import live_through
+from demo.weeks import Decision, live_through
 from inventory.actions.connections import create_connection
+from inventory.actions.grants import draft_grants
 from inventory.engine import sync
 from inventory.feeds.rows import NDJSON
 from inventory.intake import take
-from inventory.models import CredentialVersion
-from inventory.states import ConnectionKind
+from inventory.models import (
+    Credential,
+    CredentialVersion,
+    Grant,
+    McpServer,
+    Owner,
+    OwnershipDay,
+    OwnershipQuestion,
+    Use,
+)
+from inventory.states import ConnectionKind, QuestionState
 from lifecycle.actions.evaluation import evaluate
 from lifecycle.models import Policy, PolicyVersion, RuleDay, Snapshot, Waiver
 from lifecycle.trials.past import back_test
 from notifications.signing import signed
 from providers.base import Secret
+from reviews.models import Campaign, MeasureDay, ReviewItem
+from reviews.models import Decision as Decided
 from tests.people import browser, text
 
 ACTOR = company.ACTOR
@@ -108,3 +120,38 @@ def test_the_receiver_takes_what_is_signed_and_nothing_else() -> None:
         receiver.server_close()
         listening.join()
     assert answers == [204, 401]
+
+
+def test_its_owners_answered_in_every_way_and_some_are_still_asked(founded: datetime) -> None:
+    people = {row.name: row for row in Owner.objects.all()}
+    keys = list(Credential.objects.order_by("pk").values_list("pk", flat=True))
+
+    def give(number: int, name: str) -> None:
+        Credential.objects.filter(pk=keys[number]).update(owner=people[name])
+
+    for number, name in enumerate((*ownership.ACCEPTED, "Data", "Workplace IT")):
+        give(number, name)
+    later: list[tuple[int, Decision]] = [
+        (days, lambda _now, given=given: give(*given))  # type: ignore[misc]
+        for days, given in ((12, (10, "Payments")), (11, (11, "Routing")), (5, (12, "Data")))
+    ]
+    live_through(founded, [*later, *ownership.over_the_weeks()], actor=ACTOR, counted=(12, 11, 5, 3, 1))
+    asked = OwnershipQuestion.objects.get(owner__name="Mira Okafor", state=QuestionState.OPEN)
+    assert founded < asked.answer_by < founded + timedelta(days=14)
+    assert set(OwnershipQuestion.objects.values_list("state", flat=True)) == set(QuestionState.values) - {"settled"}
+    quarantined = OwnershipQuestion.objects.get(owner__name="Workplace IT")
+    assert [each["name"] for each in quarantined.passes] == ["Workplace IT", "Ana Duarte", "Priya Raman"]
+    assert OwnershipDay.objects.count() == MeasureDay.objects.filter(measure="owners-accepted").count() == 5
+
+
+def test_its_first_review_is_signed_with_everything_carried_out(founded: datetime) -> None:
+    began = founded - timedelta(days=30)
+    drafted = draft_grants(Use.objects.present(), actor=ACTOR, now=began, reason="What is reached.")
+    Grant.objects.update(approved_at=began, approved_by="demo", ends_at=founded + timedelta(days=80))
+    McpServer.objects.update(application_owner=Owner.objects.get(name="Platform"))
+    McpServer.objects.filter(name="github-prod").update(application_owner=Owner.objects.get(name="Mira Okafor"))
+    live_through(founded, reviews.over_the_weeks(), actor=ACTOR, counted=(12, 1))
+    campaign = Campaign.objects.get()
+    assert (campaign.state, campaign.signed_by, campaign.size) == ("signed", "Priya Raman", drafted)
+    assert set(ReviewItem.objects.values_list("ending", flat=True)) == {"kept", "revoked"}
+    assert set(Decided.objects.values_list("decided_by", flat=True)) == {"Mira Okafor", "Priya Raman"}
