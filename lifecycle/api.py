@@ -517,6 +517,8 @@ class BatchViewSet(WritingViewSet):
         try:
             key = UUID(given["id"])
         except ValueError as exc:
+            if kind is ScopeKind.PERSON and given["id"]:
+                return Scope.called(given["id"])
             raise ValidationError({"id": ["This is no id."]}) from exc
         rows: Any = ROWS[kind]._default_manager.all()
         return Scope.around(kind, named(rows.visible_to(self.actor), key, "id", kind.value))

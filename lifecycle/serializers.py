@@ -698,7 +698,12 @@ class BatchBody(serializers.Serializer[Any]):
     """What a kill switch is pulled over. Of a leaked value only its keyed fingerprint is kept."""
 
     scope = serializers.ChoiceField([kind.value for kind in ScopeKind], required=False, default="")
-    id = serializers.CharField(max_length=100, required=False, default="", help_text="Of the server, client, …")
+    id = serializers.CharField(
+        max_length=200,
+        required=False,
+        default="",
+        help_text="Of the server, client, …; of a person who is no owner, what their tokens call them.",
+    )
     ids = serializers.ListField(child=serializers.UUIDField(), required=False, default=list, max_length=10_000)
     value = serializers.CharField(required=False, default="", write_only=True, help_text="A leaked value, once.")
     reason = serializers.CharField(max_length=1_000)

@@ -224,6 +224,7 @@ class ScopeKind(TextChoices):
     SERVER = "server", "Server"
     CLIENT = "client", "Client"
     OWNER = "owner", "Owner"
+    PERSON = "person", "What a person reaches"
     CONNECTION = "connection", "Connection"
     FINGERPRINT = "fingerprint", "Leaked value"
     CREDENTIALS = "credentials", "Chosen credentials"

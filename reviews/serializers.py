@@ -133,8 +133,10 @@ class ReviewItemObjectSerializer(ReviewItemSerializer):
     delegations = serializers.JSONField(help_text="Newest first.")
     reasons_in_words = serializers.JSONField()
     cuts = serializers.JSONField(
-        help_text="Each hop of its present ways from a client to a scope: which decision about it cuts there, if any, "
-        "how many ways stop and how many go on by another credential, and who is met."
+        help_text="Each hop of its present ways from a person to a scope: which decision about it cuts there, if any, "
+        "how many ways stop and how many go on by another credential, and who is met. A person's `id` is that of an "
+        "owner, or what tokens call them, as the scope `person` of a batch takes it; null where nobody is known. "
+        "`ways_of_others` end along where what a person shares with others is revoked."
     )
 
     class Meta(ReviewItemSerializer.Meta):

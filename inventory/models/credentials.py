@@ -6,7 +6,7 @@ from typing import ClassVar, Self
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex
 from django.db import models
-from django.db.models.functions import Coalesce
+from django.db.models.functions import Coalesce, Lower
 
 from access.actors import Actor
 from access.rights import Right
@@ -137,6 +137,7 @@ class Credential(Row):
                 fields=["operated_at"], condition=models.Q(operated_at__isnull=False), name="credential_operated"
             ),
             models.Index(fields=["principal"], condition=~models.Q(principal=""), name="credential_by_principal"),
+            models.Index(Lower("subject"), condition=~models.Q(subject=""), name="credential_by_subject"),
             GinIndex(words("name", "issuer", "hint"), name="credential_by_words"),
             GinIndex(fields=["tags"], condition=~models.Q(tags=[]), name="credential_by_tags"),
         ]

@@ -8,9 +8,9 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
-from django.db.models import F, OuterRef, QuerySet
+from django.db.models import Count, F, OuterRef, Q, QuerySet
 from django.db.models.functions import Coalesce
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
@@ -25,9 +25,9 @@ from inventory.actions import admission, removals
 from inventory.errors import InventoryError, NothingChosen
 from inventory.filters import ClientRemovalFilter, QueueFilter
 from inventory.forms import ReasonForm, RegistrationReferenceForm, RemovalForm
-from inventory.models import ClientRemoval, McpClient, PostureCheck, Use
+from inventory.models import ClientRemoval, McpClient, Owner, PostureCheck, Use
 from inventory.posture.hygiene import redirect_hosts
-from inventory.states import Admission, Hygiene, Verdict
+from inventory.states import Admission, Hygiene, Registration, Verdict
 from inventory.views.counts import CappedCount
 from inventory.views.presence import suited
 from inventory.views.questions import Question, ask, chosen, go, is_decided, nothing_picked, way_back
@@ -200,37 +200,40 @@ def _decide(request: HttpRequest, verb: Verb, rows: QuerySet[McpClient]) -> Http
     ids, picked = chosen(request, rows)
     if not ids:
         return nothing_picked(request, back, "clients")
-    return _asked(request, verb, ids, picked, back=back, facts=lambda: _facts(picked, len(ids)))
+    return _asked(request, verb, picked, back=back, facts=lambda: _facts(picked, len(ids)), count=len(ids), ids=ids)
 
 
 def _asked(
     request: HttpRequest,
     verb: Verb,
-    ids: list[str],
     picked: QuerySet[Any],
     *,
     back: str,
     facts: Callable[[], Sequence[tuple[str, str]]],
+    count: int,
+    ids: Sequence[str] = (),
+    hidden: Sequence[tuple[str, str]] = (),
 ) -> HttpResponse:
     """The question of a decision, and the decision once a reason is given."""
     actor: Actor = request.actor  # type: ignore[attr-defined]
     form = ReasonForm(request.POST if is_decided(request) else None)
     if is_decided(request) and form.is_valid():
         try:
-            count = verb.act(picked, actor=actor, now=timezone.now(), reason=form.cleaned_data["reason"])
+            done = verb.act(picked, actor=actor, now=timezone.now(), reason=form.cleaned_data["reason"])
         except InventoryError as exc:
             form.add_error(None, str(exc))
         else:
-            _say(request, count, verb.done)
+            _say(request, done, verb.done)
             return go(request, back)
     question = Question(
-        title=f"{verb.title} {plural(len(ids), 'client')}",
+        title=f"{verb.title} {plural(count, 'client')}",
         text=verb.text,
         facts=facts(),
         form=form,
         submit=verb.submit,
         back=back,
         ids=ids,
+        hidden=hidden,
     )
     return ask(request, question)
 
@@ -277,7 +280,33 @@ def client_reinstate(request: HttpRequest) -> HttpResponse:
 @require_http_methods(METHODS)
 @requires(Right.NARROW)
 def client_suspend(request: HttpRequest) -> HttpResponse:
-    return _decide(request, SUSPEND, _narrowable(request))
+    """The picked clients, or with `owner` all that are in somebody's name."""
+    owner = (request.POST if request.method == "POST" else request.GET).get("owner", "")
+    return _suspend_all_of(request, owner) if owner else _decide(request, SUSPEND, _narrowable(request))
+
+
+def _suspend_all_of(request: HttpRequest, key: str) -> HttpResponse:
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    back = way_back(request, reverse("client_list"))
+    try:
+        owner = get_object_or_404(Owner.objects.visible_to(actor), pk=UUID(key))
+    except ValueError as exc:
+        raise Http404 from exc
+    theirs = McpClient.objects.visible_to(actor).present().filter(owner=owner)
+    picked = _narrowable(request).filter(owner=owner).exclude(admission__in=[Admission.SUSPENDED, Admission.REMOVED])
+    count, in_files = theirs.aggregate(
+        all=Count("pk", filter=Q(pk__in=picked.order_by().values("pk"))),
+        in_files=Count("pk", filter=Q(registration=Registration.CONFIG_FILE)),
+    ).values()
+    if not count:
+        messages.info(request, f"No client in the name of {owner} can be suspended: none is registered, or all are.")
+        return go(request, back)
+
+    def facts() -> list[tuple[str, str]]:
+        found = [("In the name of", owner.name), *_facts(picked, count)]
+        return [*found, ("Stay", f"{plural(in_files, 'client')} that only a file names")] if in_files else found
+
+    return _asked(request, SUSPEND, picked, back=back, facts=facts, count=count, hidden=[("owner", key)])
 
 
 @require_http_methods(METHODS)
@@ -406,7 +435,7 @@ def _about_removals(request: HttpRequest, verb: Verb) -> HttpResponse:
         names = list(picked.order_by("pk").values_list(F("client__name"), flat=True)[:NAMED])
         return [("Client" if len(ids) == 1 else "Clients", some(names, NAMED, len(ids)))]
 
-    return _asked(request, verb, ids, picked, back=back, facts=facts)
+    return _asked(request, verb, picked, back=back, facts=facts, count=len(ids), ids=ids)
 
 
 @require_http_methods(METHODS)

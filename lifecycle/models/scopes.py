@@ -1,4 +1,4 @@
-"""What lies behind a server, a client, an owner, a connection or a leaked value: the reads of a kill switch.
+"""What lies behind a server, a client, an owner, a person, a connection or a leaked value: the reads of a kill switch.
 
 Every figure is of one list of keys, read once; no statement runs for a single row.
 """
@@ -42,6 +42,7 @@ ROWS = {
     ScopeKind.SERVER: McpServer,
     ScopeKind.CLIENT: McpClient,
     ScopeKind.OWNER: Owner,
+    ScopeKind.PERSON: Owner,
     ScopeKind.CONNECTION: Connection,
 }
 # From the request until the value was seen refused, where no revocation of the kind has been seen at the connection.
@@ -72,7 +73,7 @@ class Scope:
     @property
     def key(self) -> str:
         """The scope in one word. Chosen credentials are no scope that comes back."""
-        return "" if self.kind is ScopeKind.CREDENTIALS else f"{self.kind}:{self.id}"
+        return "" if self.kind is ScopeKind.CREDENTIALS else f"{self.kind}:{self.id}"[:200]
 
     def as_json(self) -> dict[str, Any]:
         said: dict[str, Any] = {"kind": self.kind.value, "id": self.id, "label": self.label}
@@ -85,7 +86,13 @@ class Scope:
 
     @classmethod
     def around(cls, kind: ScopeKind, row: Any) -> Self:
-        return cls(kind, str(row.pk), str(row)[:200])
+        label = f"what {row} reaches" if kind is ScopeKind.PERSON else str(row)
+        return cls(kind, str(row.pk), label[:200])
+
+    @classmethod
+    def called(cls, person: str) -> Self:
+        """Around a person whom nobody recorded as an owner, by what their tokens call them."""
+        return cls(ScopeKind.PERSON, person[:200], f"what {person} reaches"[:200])
 
 
 def direct(scope: Scope) -> Q:
@@ -102,6 +109,8 @@ def direct(scope: Scope) -> Q:
             return is_own
         case ScopeKind.OWNER:
             return Q(owner=scope.id) | Q(custodian=scope.id) | Q(pk__in=consented_by(scope.id).values("pk"))
+        case ScopeKind.PERSON:
+            return Q(pk__in=_reached_by(scope.id))
         case ScopeKind.CONNECTION:
             return Q(connection=scope.id)
         case ScopeKind.FINGERPRINT:
@@ -110,16 +119,41 @@ def direct(scope: Scope) -> Q:
             return Q(AnyOf("pk", [UUID(each) for each in scope.ids]))
 
 
-def _used(**of: str) -> QuerySet[Use, Any]:
-    return Use.objects.present().filter(credential__isnull=False, **of).values("credential")
+def _used(**of: Any) -> QuerySet[Use, Any]:
+    return Use.objects.present().filter(credential__isnull=False, **of).order_by().values("credential")
 
 
 def consented_by(owner: str) -> QuerySet[Credential]:
     """Credentials that act for this owner, whoever answers for them."""
+    return _named_for(_names_of(owner)).filter(trust_model=TrustModel.USER_CONSENTED)
+
+
+def _names_of(owner: str | UUID) -> set[str]:
+    """What tokens call an owner."""
     pairs = Owner.objects.filter(pk=owner).values_list("email", "external_id")
-    names = {name.lower() for pair in pairs for name in pair if name}
-    consented = Credential.objects.live().filter(trust_model=TrustModel.USER_CONSENTED)
-    return consented.alias(named=Lower("subject")).filter(named__in=names)
+    return {name.lower() for pair in pairs for name in pair if name}
+
+
+def _named_for(names: set[str]) -> QuerySet[Credential]:
+    named = Credential.objects.live().exclude(subject="").alias(named=Lower("subject"))  # as the index has it
+    return named.filter(named__in=names)
+
+
+def _reached_by(person: str) -> QuerySet[Any, Any]:
+    """What a person reaches by: what acts for them, and what clients in their name use or are registered with.
+
+    Whom nobody recorded as an owner is named by what their tokens call them.
+    """
+    try:
+        owner = UUID(person)
+    except ValueError:
+        return _named_for({person.lower()}).order_by().values("pk")
+    theirs = McpClient.objects.present().filter(owner=owner)
+    registered = theirs.registered().exclude(client_id="")
+    own = registered.filter(connection=OuterRef("connection"), client_id=OuterRef("principal"))
+    registrations = Credential.objects.exclude(principal="").filter(Exists(own))
+    by_name = _named_for(_names_of(owner)).order_by().values("pk")
+    return by_name.union(_used(client__in=theirs.order_by().values("pk")), registrations.order_by().values("pk"))
 
 
 def behind(scope: Scope, actor: Actor) -> list[UUID]:

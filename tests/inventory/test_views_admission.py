@@ -119,6 +119,29 @@ def test_a_decision_without_a_reason_is_asked_again():
     assert (response.status_code, admission_of(client)) == (422, Admission.QUARANTINED)
 
 
+def test_all_clients_in_somebodys_name_are_suspended_at_once():
+    ana = factories.owner(name="Ana")
+    theirs = [dynamic(owner=ana, admission=Admission.ADMITTED), dynamic(owner=ana)]
+    factories.client(owner=ana)  # only a file names it
+    others = dynamic()
+    who = browser(Role.REVIEWER)
+    asked = text(who.get(f"/clients/suspend/?owner={ana.pk}"))
+    assert "Suspend 2 clients" in asked
+    assert "1 client that only a file names" in asked
+    assert "2 clients suspended here" in text(who.post("/clients/suspend/", {"owner": ana.pk, **GIVEN}, follow=True))
+    assert [admission_of(client) for client in theirs] == [Admission.SUSPENDED] * 2
+    assert admission_of(others) == Admission.QUARANTINED
+    assert "can be suspended" in text(who.get(f"/clients/suspend/?owner={ana.pk}", follow=True))
+
+
+def test_an_owner_does_not_suspend_what_is_in_anothers_name():
+    client = dynamic(owner=factories.owner())
+    who, _ = owners_browser()
+    for owner in (client.owner_id, "nobody"):
+        assert who.post("/clients/suspend/", {"owner": owner, **GIVEN}).status_code == 404
+    assert admission_of(client) == Admission.QUARANTINED
+
+
 def test_a_suspension_says_that_the_client_is_still_accepted_there():
     client = dynamic()
     who = browser(Role.REVIEWER)

@@ -97,6 +97,25 @@ def test_behind_each_scope_lies_what_is_alive_there(operator: Actor, cloud: Any)
     assert behind(of(ScopeKind.OWNER, owner), operator) == sorted([mine.pk, kept.pk, consented.pk])
 
 
+def test_behind_a_person_lies_what_their_clients_use_and_what_acts_for_them(operator: Actor) -> None:
+    ana = factories.owner(name="Ana", email="ana@halden.example")
+    issuer = factories.connection(kind=ConnectionKind.OAUTH)
+    desk = factories.client(owner=ana, connection=issuer, client_id="app-1", registration="dynamic")
+    registered = factories.credential(connection=issuer, principal="app-1")
+    used = factories.credential()
+    factories.use(used, client=desk)
+    token = factories.credential(subject="ANA@halden.example")
+    factories.credential(owner=ana)  # answered for, and used by nobody
+    factories.use(factories.credential(), client=factories.client(owner=ana, gone_at=NOW, last_seen_at=NOW))
+    assert behind(of(ScopeKind.PERSON, ana), operator) == sorted([registered.pk, used.pk, token.pk])
+
+
+def test_behind_somebody_whom_nobody_recorded_lies_what_acts_for_them(operator: Actor) -> None:
+    token = factories.credential(subject="Guest@elsewhere.example")
+    factories.credential(subject="another@elsewhere.example")
+    assert behind(Scope.called("guest@elsewhere.example"), operator) == [token.pk]
+
+
 def test_one_secret_that_is_known_twice_is_reached_by_both_its_names(operator: Actor, cloud: Any) -> None:
     leaked = "kf1:" + "a" * 32
     at_provider = factories.credential(connection=cloud, fingerprint=leaked)

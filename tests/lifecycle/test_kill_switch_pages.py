@@ -75,6 +75,23 @@ def test_it_is_chosen_looked_at_confirmed_with_its_number_and_watched(mira: Clie
     assert "tickets" in text(mira.get("/batches/"))
 
 
+@pytest.mark.parametrize("recorded", [True, False])
+def test_a_person_is_cut_off_on_pages_and_over_rest(mira: Client, cloud: Any, recorded: bool) -> None:
+    ana = factories.owner(name="Ana", email="ana@halden.example")
+    factories.credential(connection=cloud, name="their token", subject="ana@halden.example" if recorded else "guest")
+    person = str(ana.pk) if recorded else "guest"
+    assert f"?kind=person&amp;id={ana.pk}" in text(mira.get("/batches/new/?q=Ana"))
+    looked = text(mira.get("/batches/new/", {"kind": "person", "id": person}))
+    assert "Revoke 1 credential…" in looked
+    assert "their token" in looked
+    token = issue_token("pager", Role.AUTOMATION, life=None, actor=Actor.system("tests"))
+    rest = Client(headers={"Authorization": f"Token {token}", "Idempotency-Key": "one"})
+    asked = {"scope": "person", "id": person, "reason": "the laptop was stolen"}
+    answer = rest.post("/api/v1/batches/", asked, content_type="application/json")
+    assert (answer.status_code, answer.json()["preview"]["credentials"]) == (201, 1)
+    assert Batch.objects.get().scope["label"] == f"what {'Ana' if recorded else 'guest'} reaches"
+
+
 def test_a_second_person_approves_on_the_page_and_the_first_cannot(mira: Client, cloud: Any) -> None:
     OperatingLimits.objects.create(second_person_from=1)
     factories.credential(connection=cloud)

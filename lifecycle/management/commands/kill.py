@@ -31,6 +31,7 @@ KINDS = {
     "server": ScopeKind.SERVER,
     "client": ScopeKind.CLIENT,
     "owner": ScopeKind.OWNER,
+    "person": ScopeKind.PERSON,
     "connection": ScopeKind.CONNECTION,
     "fingerprint": ScopeKind.FINGERPRINT,
     "credential": ScopeKind.CREDENTIALS,
@@ -40,9 +41,9 @@ LOOK_EVERY = 1.0
 
 class Command(BaseCommand):
     help = (
-        "Revoke everything behind a server, client, owner, connection, credentials, or a leaked value read from "
-        "standard input. Without --yes it only says what would happen. Exit code 0: done, or begun, or said; 1: it "
-        "waits for a second person, or has not ended well; 2: a wrong call; 3: it could not be done."
+        "Revoke everything behind a server, client, owner, person, connection, credentials, or a leaked value read "
+        "from standard input. Without --yes it only says what would happen. Exit code 0: done, or begun, or said; 1: "
+        "it waits for a second person, or has not ended well; 2: a wrong call; 3: it could not be done."
     )
     requires_system_checks = ()
 
