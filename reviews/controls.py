@@ -235,6 +235,15 @@ OWN = (
         subject="decision",
     ),
     Measure(
+        slug="approvals-stand",
+        name="Approved as it is",
+        population="Approvals that stand, and those that lapsed within 90 days, of what is there.",
+        violated="What was approved changed over 30 days ago, and nobody has decided about it since.",
+        unknown="It changed within 30 days, and is asked about anew.",
+        threshold=0.98,
+        subject="approval",
+    ),
+    Measure(
         slug="days-signed",
         name="Days whose audit entries were signed",
         population="Days within the last 90, before today, on which something was written to the audit chain.",
@@ -335,7 +344,7 @@ CONTROLS: dict[str, Control] = {
             "Permissions are set down, enforced and reviewed, with least privilege and separation of duties.",
             "AC-1 AC-2 AC-3 AC-5 AC-6 AC-10 AC-16 AC-17 AC-18 AC-19 AC-24 IA-13",
             replaces="PR.AC-1 PR.AC-3 PR.AC-4",
-            own=("reviews-in-time", "decisions-carried-out", "decisions-read", "waivers-in-force"),
+            own=("reviews-in-time", "decisions-carried-out", "decisions-read", "approvals-stand", "waivers-in-force"),
         ),
         _control(
             "PR.AA-06",

@@ -6,7 +6,7 @@ Their parameters are `now` and `since`, the beginning of the time that is looked
 from inventory.states import ENDED, Part, QuestionState
 from lifecycle.rules.facts import REFUSED_AT_ONCE, REFUSED_WITHIN
 from lifecycle.states import COUNTED, OperationKind, OperationState, Proof, WaiverState
-from reviews.states import ACCEPTED_WITHIN, QUICK, Ending, ItemState, Seat, What
+from reviews.states import ACCEPTED_WITHIN, APPROVED_AGAIN_WITHIN, QUICK, Ending, ItemState, Reviewed, Seat, What
 
 
 def _ended(kind: OperationKind) -> str:
@@ -28,6 +28,12 @@ _DROPPED = ", ".join(
 )
 _SECONDS, _SECONDS_AT_ONCE = (int(length.total_seconds()) for length in (REFUSED_WITHIN, REFUSED_AT_ONCE))
 
+_AGAIN_WITHIN = int(APPROVED_AGAIN_WITHIN.total_seconds())
+_DECIDED = " OR ".join(
+    f"a.kind = '{kind.value}' AND EXISTS (SELECT 1 FROM reviews_reviewitem i WHERE i.{kind.value}_id = a.subject_id"
+    " AND i.decided_at > a.ended_at AND i.decided_at <= %(now)s)"
+    for kind in Reviewed
+)
 _ACCEPTED_WITHIN = int(ACCEPTED_WITHIN.total_seconds())
 _STOOD = "t.begun_at <= %(now)s AND (t.ended_at IS NULL OR t.ended_at > %(now)s)"
 _THING = "coalesce(c.name, k.name, s.name)"
@@ -120,6 +126,27 @@ ROWS: dict[str, str] = {
         FROM reviews_decision d JOIN reviews_reviewitem i ON i.id = d.item_id
         WHERE d.withdrawn_at IS NULL AND d.seat <> '{Seat.CLOCK.value}'
           AND d.submitted_at > %(since)s AND d.submitted_at <= %(now)s
+    """,
+    "approvals-stand": f"""
+        SELECT a.id::text AS id, a.name,
+               CASE WHEN a.ended_at IS NULL OR a.ended_at > %(now)s THEN 'met'
+                    WHEN EXISTS (SELECT 1 FROM reviews_approval n
+                                 WHERE n.kind = a.kind AND n.subject_id = a.subject_id
+                                   AND n.approved_at > a.ended_at AND n.approved_at <= %(now)s)
+                         OR {_DECIDED} THEN 'met'
+                    WHEN a.ended_at > %(now)s - interval '{_AGAIN_WITHIN} s' THEN 'unknown'
+                    ELSE 'violated' END AS verdict
+        FROM reviews_approval a
+        LEFT JOIN inventory_credential c
+          ON a.kind = '{Reviewed.CREDENTIAL.value}' AND c.id = a.subject_id AND c.gone_at IS NULL
+        LEFT JOIN inventory_mcpclient k
+          ON a.kind = '{Reviewed.CLIENT.value}' AND k.id = a.subject_id AND k.gone_at IS NULL
+        LEFT JOIN inventory_grant g
+          ON a.kind = '{Reviewed.GRANT.value}' AND g.id = a.subject_id AND g.withdrawn_at IS NULL
+        LEFT JOIN inventory_mcpserver s
+          ON a.kind = '{Reviewed.SERVER.value}' AND s.id = a.subject_id AND s.gone_at IS NULL
+        WHERE a.approved_at <= %(now)s AND coalesce(c.id, k.id, g.id, s.id) IS NOT NULL
+          AND (a.ended_at IS NULL OR a.ended_at > %(now)s OR a.is_lapsed AND a.ended_at > %(since)s)
     """,
     # The entry about a signature is not signed for its own sake: it would never end.
     "days-signed": """

@@ -6,10 +6,10 @@ from django.db.models import Case, F, TextField, Value, When
 from django_filters import FilterSet
 from rest_framework import serializers
 
-from reviews.models import EvidencePack
+from reviews.models import Approval, EvidencePack
 from reviews.packs import EVERYTHING_PRESENT, LARGEST_SAMPLE, PackState
 from web.narrowing import ChoicesFilter, FlagFilter, after, before
-from web.shapes import Concatenated, Shape, Sql, Text, Url, address
+from web.shapes import Concatenated, Link, Shape, Sql, Text, Url, address
 
 USUAL_PURPOSE = "Evidence for NIST CSF 2.0"
 
@@ -47,6 +47,25 @@ class EvidencePackObjectSerializer(EvidencePackSerializer):
 
     class Meta(EvidencePackSerializer.Meta):
         fields = (*EvidencePackSerializer.Meta.fields, "summary")  # type: ignore[assignment]
+
+
+class PackedApprovalSerializer(Shape):
+    """An approval as the REST API gives it, as it stood at one instant, of which `ApprovalQuerySet.as_at` knows."""
+
+    noun = "approvals"
+    url = Url()
+    display = Text(F("name"))
+    item = Link("review-items", "item", allow_null=True)
+    ended_at = serializers.DateTimeField(source="ended_then", allow_null=True)
+    is_lapsed = serializers.BooleanField(source="lapsed_then")
+    difference = serializers.JSONField(source="difference_then")
+
+    class Meta:
+        model = Approval
+        fields = (
+            "id", "url", "display", "item", "kind", "subject_id", "digest", "bound", "approved_by", "approved_at",
+            "ended_at", "is_lapsed", "difference",
+        )  # fmt: skip
 
 
 class EvidencePackBody(serializers.Serializer[Any]):

@@ -153,4 +153,5 @@ ESCALATE_AFTER = timedelta(days=7)
 REMINDERS = (7, 3, 1)  # days before the date
 SUSPENDED_FOR = timedelta(days=30)  # before what was suspended for want of an answer is destroyed
 ACCEPTED_WITHIN = timedelta(days=30)  # of standing without an owner who had accepted it
+APPROVED_AGAIN_WITHIN = timedelta(days=30)  # or decided otherwise, since what was approved changed
 QUICK = timedelta(seconds=3)  # a decision faster than this was hardly read

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from django.db import connection as database
 from django.db import models, transaction
-from django.db.models import Q
+from django.db.models import Case, F, Q, Value, When
 
 from access.actors import Actor
 from inventory.models import Grant, McpClient
@@ -27,6 +27,15 @@ class ApprovalQuerySet(models.QuerySet["Approval"]):
 
     def standing(self) -> Self:
         return self.filter(ended_at=None)
+
+    def as_at(self, moment: datetime) -> Self:
+        """Those that had been given by then, each with how it stood: an approval is only ever ended, and once."""
+        had_ended = Q(ended_at__lte=moment)
+        return self.filter(approved_at__lte=moment).annotate(
+            ended_then=Case(When(had_ended, then=F("ended_at"))),
+            lapsed_then=Case(When(had_ended, then=F("is_lapsed")), default=Value(False)),
+            difference_then=Case(When(had_ended, then=F("difference")), default=Value({}, models.JSONField())),
+        )
 
 
 class Approval(Row):

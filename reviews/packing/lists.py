@@ -33,6 +33,7 @@ from lifecycle.models import (
 )
 from reviews import control_shapes
 from reviews.models import (
+    Approval,
     Attestation,
     Campaign,
     Decision,
@@ -42,6 +43,7 @@ from reviews.models import (
     ReviewItem,
     StaleApproval,
 )
+from reviews.pack_shapes import PackedApprovalSerializer
 from reviews.packing.archive import Archive
 from reviews.packing.copying import Cell, csv_lines, json_lines, statement_of
 from web.shapes import FromMap, Link, Shape, Texts, Url, fields_of, joined, sql_of
@@ -66,10 +68,11 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class Shaped:
-    """Rows in the shape that the REST API gives them."""
+    """Rows in the shape that the REST API gives them. `is_dated`: their own dates say how they stood at any instant."""
 
     shape: type[Shape]
     rows: QuerySet[Any]
+    is_dated: bool = False
 
     def objects(self) -> Statement:
         text = self.shape.row(ROOT, self.shape.names())
@@ -83,7 +86,7 @@ class Shaped:
 
     @property
     def keeps_past(self) -> bool:
-        return has_past(self.rows.model)
+        return self.is_dated or has_past(self.rows.model)
 
 
 def columns_of(name: str, shape: type[Shape]) -> Iterator[tuple[str, Cell]]:
@@ -173,6 +176,11 @@ def sources(begins_at: datetime, ends_at: datetime | None = None) -> dict[str, S
         "decisions": Plain(Decision.objects.filter(**of_items, decided_at__lte=until), _columns(Decision)),
         "delegations": Plain(Delegation.objects.filter(**of_items, passed_at__lte=until), _columns(Delegation)),
         "attestations": Plain(Attestation.objects.filter(**of_campaigns, signed_at__lte=until), _columns(Attestation)),
+        "approvals": Shaped(
+            PackedApprovalSerializer,
+            Approval.objects.as_at(until).filter(Q(ended_then=None) | Q(ended_then__gte=begins_at)),
+            is_dated=True,
+        ),
         "exclusions": Plain(Exclusion.objects.filter(**of_campaigns), _columns(Exclusion)),
         "stale-approvals": Plain(StaleApproval.objects.filter(**of_campaigns), _columns(StaleApproval)),
     }

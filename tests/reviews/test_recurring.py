@@ -1,6 +1,10 @@
 """Campaigns that begin by themselves, approvals that lapse, and who is told when."""
 
-from datetime import timedelta
+import csv
+import io
+import json
+from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -11,15 +15,19 @@ from inventory.models import Connection, Credential, Grant, McpClient, McpServer
 from notifications.actions.recipients import keep_recipients
 from notifications.mail import rendered
 from notifications.models import Notice
+from reviews.actions.controls import measure_controls
 from reviews.actions.decisions import decide, submit
 from reviews.actions.recurring import ask_again, draft_due, launch_drafts
 from reviews.actions.reminding import remind, remind_by_hand
 from reviews.errors import NobodyToRemind, NotTheLead, RemindedToday
-from reviews.models import Approval, Campaign, ReviewItem
+from reviews.models import Approval, Campaign, MeasureDay, ReviewItem
+from reviews.packing.copying import json_lines
+from reviews.packing.lists import sources
 from reviews.states import CampaignState, Origin, What
 from tests import factories
 from tests.factories import NOW
 from tests.reviews.company import Company, item_of
+from tests.reviews.packed import inputs, member, member_json, packed
 
 pytestmark = pytest.mark.django_db
 DAY = timedelta(days=1)
@@ -102,6 +110,94 @@ def test_the_next_keep_takes_the_place_of_the_last(company: Company, kept: Crede
     submit(campaign, actor=company.otto.actor, now=company.now)
     assert Approval.objects.standing().get().item.campaign == campaign
     assert not Approval.objects.filter(is_lapsed=True).exists()
+
+
+# ── Approvals as evidence ───────────────────────────────────────────────────────────────────────
+
+
+def lapsed(kept: Credential, company: Company) -> None:
+    Credential.objects.filter(pk=kept.pk).update(scopes=["everything"])
+    assert ask_again(now=company.now) == 1
+
+
+def measured(now: datetime) -> tuple[int, int, int]:
+    """Of approvals: met, violated, unknown."""
+    measure_controls(now)
+    row = MeasureDay.objects.get(measure="approvals-stand", taken_on=now.date())
+    return row.met, row.violated, row.unknown
+
+
+def in_pack(**values: Any) -> list[dict[str, Any]]:
+    pack = packed(inputs(**values))
+    as_rows = csv.DictReader(io.StringIO(member(pack, "lists/approvals.csv").decode(), newline=""))
+    listed: list[dict[str, Any]] = member_json(pack, "lists/approvals.json")
+    assert [row["digest"] for row in as_rows] == [each["digest"] for each in listed]
+    return listed
+
+
+def test_a_pack_says_what_an_approval_is_bound_to(company: Company, kept: Credential):
+    (said,) = in_pack(taken_at=company.now)
+    approval = Approval.objects.get()
+    assert (said["subject_id"], said["kind"]) == (str(kept.pk), "credential")
+    assert (said["digest"], said["bound"]) == (approval.digest, approval.bound)
+    assert (said["approved_by"], said["ended_at"], said["is_lapsed"]) == ("Otto", None, False)
+    assert said["item"]["id"] == str(approval.item_id)
+
+
+def test_a_pack_says_when_an_approval_lapsed_and_what_differed(company: Company, kept: Credential):
+    lapsed(kept, company)
+    (said,) = in_pack(taken_at=company.now, begins_at=company.now - DAY)
+    assert said["ended_at"] is not None
+    assert (said["is_lapsed"], list(said["difference"])) == (True, ["scopes"])
+
+
+def test_a_pack_has_what_was_granted_and_admitted(company: Company, granted: Grant):
+    (said,) = in_pack(taken_at=company.now)
+    assert (said["kind"], said["item"], said["approved_by"]) == ("grant", None, company.rui.actor.label)
+
+
+def test_what_ended_before_its_period_is_not_in_a_pack(company: Company, kept: Credential):
+    lapsed(kept, company)
+    assert in_pack(taken_at=company.now, begins_at=company.now + DAY) == []
+
+
+def test_of_the_past_a_pack_has_an_approval_as_it_stood(company: Company, kept: Credential):
+    Approval.objects.update(approved_at=company.now - 9 * DAY)
+    lapsed(kept, company)
+    then = company.now - 5 * DAY
+    said = Approval.objects.as_at(then).get()
+    assert (said.ended_then, said.lapsed_then, said.difference_then) == (None, False, {})
+    assert not Approval.objects.as_at(company.now - 10 * DAY).exists()
+    listed = sources(then - 90 * DAY, then)["approvals"]
+    assert listed.keeps_past
+    ((block, _),) = json_lines(*listed.objects())
+    assert json.loads(block)["ended_at"] is None
+
+
+def test_an_approval_that_stands_is_met(company: Company, kept: Credential):
+    assert measured(company.now) == (1, 0, 0)
+
+
+def test_one_that_lapsed_is_unknown_while_it_is_asked_about_and_then_violated(company: Company, kept: Credential):
+    lapsed(kept, company)
+    assert measured(company.now) == (0, 0, 1)
+    assert measured(company.now + 31 * DAY) == (0, 1, 0)
+
+
+def test_one_that_lapsed_is_met_once_somebody_decided_anew(company: Company, kept: Credential):
+    Approval.objects.update(approved_at=company.now - 9 * DAY)
+    lapsed(kept, company)
+    Approval.objects.update(ended_at=company.now - DAY)
+    campaign = company.launch(name="Once more")
+    decide([item_of(campaign).pk], What.REVOKE, actor=company.otto.actor, now=company.now, reason="It is not needed.")
+    submit(campaign, actor=company.otto.actor, now=company.now)
+    assert measured(company.now) == (1, 0, 0)
+
+
+def test_one_that_lapsed_of_what_is_gone_is_not_counted(company: Company, kept: Credential):
+    lapsed(kept, company)
+    Credential.objects.filter(pk=kept.pk).update(last_seen_at=company.now, gone_at=company.now)
+    assert measured(company.now) == (0, 0, 0)
 
 
 # ── Approvals of grants and admissions ─────────────────────────────────────────────────────────
