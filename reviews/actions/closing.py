@@ -279,15 +279,18 @@ def _close_ended(which: str, *, now: datetime) -> int:
 @action
 def _follow_superseding() -> int:
     """A revocation that took the place of what was asked for ends the credential too: the item goes with it."""
-    with database.cursor() as cursor:
-        cursor.execute(
-            """
-            UPDATE reviews_reviewitem i SET operation_id = n.id, version = i.version + 1
-            FROM lifecycle_operation o JOIN lifecycle_operation n ON n.supersedes_id = o.id
-            WHERE i.operation_id = o.id AND i.state IN ('acting', 'returned') AND o.state = 'superseded'"""
-        )
-        moved: int = cursor.rowcount
-        return moved
+    behind = {"state__in": [ItemState.ACTING, ItemState.RETURNED], "operation__state": OperationState.SUPERSEDED}
+    rows = in_order(ReviewItem.objects.filter(**behind))
+    followers = Operation.objects.filter(supersedes__in=[row.operation_id for row in rows])
+    instead = {each.supersedes_id: each for each in followers}
+    moved = [row for row in rows if row.operation_id in instead]
+    for row in moved:
+        detail = {"what": row.what, "instead_of": str(row.operation_id)}
+        row.operation = instead[row.operation_id]
+        row.version += 1
+        record(Event.REVIEW_ITEM_BEGUN, actor=ACTOR, subject=row, detail=detail)
+    ReviewItem.objects.bulk_update(moved, ["operation", "version"], batch_size=500)
+    return len(moved)
 
 
 @action

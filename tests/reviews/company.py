@@ -78,5 +78,5 @@ def seen_refused(operation: Operation) -> None:
     """As the engine leaves one that ended well."""
     Operation.objects.filter(pk=operation.pk).update(
         state="completed", proof="verified", proof_reason="Introspection says inactive.", closed_at=NOW, due_at=None,
-        refused_at=NOW,
+        refused_at=NOW, stalled_at=None,
     )  # fmt: skip

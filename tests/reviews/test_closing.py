@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from audit.events import Event
 from audit.models import AuditEntry
 from inventory.models import ClientRemoval, Credential, Grant, McpClient, McpServer, Owner
 from lifecycle.actions.requests import request_revocation
@@ -119,8 +120,11 @@ def test_an_item_follows_its_rotation_into_the_revocation_that_took_its_place(co
     row = decided(company, company.launch(), What.ROTATE)
     other = request_revocation(credential, actor=SYSTEM, now=NOW, reason="It leaked")
     follow(now=company.now)
+    before = row.operation
     row.refresh_from_db()
     assert row.operation == other
+    entry = AuditEntry.objects.about(row).filter(event=Event.REVIEW_ITEM_BEGUN).latest("seq")
+    assert entry.detail == {"what": "rotate", "instead_of": str(before.pk)}
     seen_refused(other)
     follow(now=company.now)
     row.refresh_from_db()

@@ -110,7 +110,6 @@ class World:
                     state="cancelled", due_at=None, stalled_at=None, closed_at=NOW
                 )
             else:
-                Operation.objects.filter(pk=operation.pk).update(stalled_at=None)
                 seen_refused(operation)
                 Operation.objects.filter(pk=operation.pk).update(proof=how)
 
