@@ -52,7 +52,7 @@ from reviews.models import (
     Trigger,
 )
 from reviews.models.cuts import cuts_of
-from reviews.models.figures import pace, progress, waiting_on
+from reviews.models.figures import pace, standing
 from reviews.models.preview import preview
 from reviews.recommendations import in_words
 from reviews.states import CampaignState, NoAnswer, Occasion, Seat, What
@@ -119,8 +119,8 @@ class CampaignViewSet(WritingViewSet):
 
     parts: ClassVar = {
         "preview": _preview,
-        "progress": lambda _, pk: progress(pk),
-        "waiting_on": lambda _, pk: waiting_on(pk),
+        "progress": lambda _, pk: standing(pk)[0],
+        "waiting_on": lambda _, pk: standing(pk)[1],
         "pace": lambda _, pk: pace(pk),
     }
 

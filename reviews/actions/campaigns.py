@@ -12,6 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection as database
+from django.db import transaction
 
 from access.actors import Actor, ActorKind
 from access.rights import Right
@@ -53,6 +54,7 @@ from reviews.states import (
 )
 
 MOST = 500_000
+MANY = 1_000  # items of a launch, after which the table is tidied up at once
 LONGEST = timedelta(days=731)
 FAR_REACH = 5  # clients and servers; from here on what reaches further than 99 of 100 others stands out
 
@@ -358,7 +360,17 @@ def launch(campaign: Campaign, *, actor: Actor, now: datetime) -> Campaign:
         "digest": scope_digest,
     }
     record(Event.CAMPAIGN_LAUNCHED, actor=actor, subject=row, detail=detail)
+    if size >= MANY:
+        transaction.on_commit(_tidy_up, robust=True)
     return row
+
+
+def _tidy_up() -> None:
+    """Have the database note that everybody sees the new items. Until it does, by itself within some minutes, the
+    figures of a campaign read each of them from the table instead of from an index alone, which takes four times as
+    long. Where the application's role may not, the database passes over it with a warning."""
+    with database.cursor() as cursor:
+        cursor.execute("VACUUM (ANALYZE, SKIP_LOCKED, INDEX_CLEANUP OFF, TRUNCATE OFF) reviews_reviewitem")
 
 
 def digest_of(said: Any) -> str:

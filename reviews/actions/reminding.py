@@ -20,7 +20,7 @@ from notifications.states import Timing
 from reviews.errors import CampaignNotRunning, MailIsOff, NobodyToRemind, NotTheLead, RemindedToday
 from reviews.kinds import TO_DO
 from reviews.models import Campaign
-from reviews.models.figures import waiting_on
+from reviews.models.figures import standing
 from reviews.states import NoAnswer
 from web.wording import plural
 
@@ -83,7 +83,8 @@ def step_of(campaign: Campaign, now: datetime) -> int:
 
 
 def _messages(campaign: Campaign, step: str, now: datetime, *, asked_by: str = "") -> Iterator[Message]:
-    waits = {each["id"]: each for each in waiting_on(campaign.pk, most=10_000) if each["id"] is not None}
+    _, waiting = standing(campaign.pk, most=10_000)
+    waits = {each["id"]: each for each in waiting if each["id"] is not None}
     for recipient in Recipient.objects.with_people().filter(owner__in=list(waits)):
         if not recipient.address or recipient.wants(TO_DO.slug) != Timing.IMMEDIATELY:
             continue

@@ -5,26 +5,54 @@ from uuid import UUID
 
 from django.db import connection as database
 
-from reviews.states import QUICK
+from reviews.states import QUICK, UNDECIDED
+
+_UNDECIDED = ", ".join(f"'{state.value}'" for state in UNDECIDED)
 
 
-def progress(campaign: UUID) -> dict[str, Any]:
-    """How many items stand how, how they ended, and how many decisions go against the recommendation."""
-    with database.cursor() as cursor:
-        cursor.execute(
-            """
-            SELECT i.state, i.ending, count(*), count(*) FILTER (WHERE i.what <> i.recommendation AND i.what <> '')
-            FROM reviews_reviewitem i WHERE i.campaign_id = %s GROUP BY 1, 2""",
-            [campaign],
-        )
-        rows = cursor.fetchall()
+# One look at every item: what stands how, and of whom which of it waits. An item waits for each part in which nothing
+# of this round is submitted.
+_STANDING = f"""
+WITH said AS (
+  SELECT d.item_id, d.round, bool_or(d.seat = 'first') AS is_first, bool_or(d.seat = 'second') AS is_second
+  FROM reviews_decision d
+  WHERE d.campaign_id = %(campaign)s AND d.withdrawn_at IS NULL AND d.submitted_at IS NOT NULL GROUP BY 1, 2
+), stands AS MATERIALIZED (
+  SELECT i.state, i.ending, i.what <> i.recommendation AND i.what <> '' AS is_against, i.reviewer_id, i.second_id,
+    i.needs_second, s.is_first, s.is_second, count(*) AS number, min(i.due_at) AS due_at
+  FROM reviews_reviewitem i LEFT JOIN said s ON s.item_id = i.id AND s.round = i.round
+  WHERE i.campaign_id = %(campaign)s GROUP BY 1, 2, 3, 4, 5, 6, 7, 8
+), asked AS (
+  SELECT reviewer_id AS holder, number, due_at FROM stands WHERE state IN ({_UNDECIDED}) AND is_first IS NOT TRUE
+  UNION ALL
+  SELECT second_id, number, due_at FROM stands
+  WHERE state IN ({_UNDECIDED}) AND is_second IS NOT TRUE AND needs_second
+)
+(SELECT state, ending, sum(number)::bigint, coalesce(sum(number) FILTER (WHERE is_against), 0)::bigint,
+  NULL::uuid, NULL, NULL::timestamptz
+FROM stands GROUP BY 1, 2)
+UNION ALL
+(SELECT NULL, NULL, sum(a.number)::bigint, NULL, w.id, w.name::text, min(a.due_at) FROM asked a
+LEFT JOIN inventory_owner w ON w.id = a.holder GROUP BY w.id, w.name ORDER BY 3 DESC, 6 LIMIT %(most)s)
+"""
+
+
+def standing(campaign: UUID, *, most: int = 100) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """How many items stand how, how they ended, and how many decisions go against the recommendation; and of whom the
+    campaign waits, most items first, where null is whoever is a reviewer."""
     said: dict[str, Any] = {"states": {}, "endings": {}, "against_recommendation": 0}
-    for state, ending, number, against in rows:
-        said["states"][state] = said["states"].get(state, 0) + number
-        said["against_recommendation"] += against
-        if ending:
-            said["endings"][ending] = number
-    return said
+    waiting = []
+    with database.cursor() as cursor:
+        cursor.execute(_STANDING, {"campaign": campaign, "most": most})
+        for state, ending, number, against, key, name, due_at in cursor.fetchall():
+            if state is None:
+                waiting.append({"id": key and str(key), "name": name, "items": number, "due_at": due_at.isoformat()})
+                continue
+            said["states"][state] = said["states"].get(state, 0) + number
+            said["against_recommendation"] += against
+            if ending:
+                said["endings"][ending] = said["endings"].get(ending, 0) + number
+    return said, waiting
 
 
 # For each person: how many, how fast, how many at once, how many keeps in a row at most.
@@ -64,35 +92,4 @@ def pace(campaign: UUID) -> list[dict[str, Any]]:
                 "against_recommendation": against,
             }
             for name, number, submitted, keeps, in_bulk, quick, timed, seconds, run, against in cursor.fetchall()
-        ]
-
-
-def waiting_on(campaign: UUID, *, most: int = 100) -> list[dict[str, Any]]:
-    """Of whom the campaign waits, most items first; null is whoever is a reviewer."""
-    with database.cursor() as cursor:
-        cursor.execute(
-            """
-            WITH said AS (
-              SELECT d.item_id, d.round, d.seat FROM reviews_decision d
-              WHERE d.campaign_id = %(campaign)s AND d.withdrawn_at IS NULL AND d.submitted_at IS NOT NULL
-            ), asked AS (
-              SELECT i.reviewer_id AS holder, count(*) AS number, min(i.due_at) AS due_at FROM reviews_reviewitem i
-              WHERE i.campaign_id = %(campaign)s AND i.state IN ('open', 'disputed', 'returned') AND NOT EXISTS (
-                SELECT 1 FROM said WHERE said.item_id = i.id AND said.round = i.round AND said.seat = 'first')
-              GROUP BY 1
-              UNION ALL
-              SELECT i.second_id, count(*), min(i.due_at) FROM reviews_reviewitem i
-              WHERE i.campaign_id = %(campaign)s AND i.state IN ('open', 'disputed', 'returned') AND i.needs_second
-                AND NOT EXISTS (
-                  SELECT 1 FROM said WHERE said.item_id = i.id AND said.round = i.round AND said.seat = 'second')
-              GROUP BY 1
-            )
-            SELECT w.id, w.name, sum(a.number)::bigint, min(a.due_at) FROM asked a
-            LEFT JOIN inventory_owner w ON w.id = a.holder
-            GROUP BY w.id, w.name ORDER BY 3 DESC, 2 LIMIT %(most)s""",
-            {"campaign": campaign, "most": most},
-        )
-        return [
-            {"id": key and str(key), "name": name, "items": number, "due_at": due_at.isoformat()}
-            for key, name, number, due_at in cursor.fetchall()
         ]

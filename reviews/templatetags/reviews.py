@@ -2,15 +2,20 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
+from functools import cache
 from typing import Any
 
 from django import template
+from django.template.loader import render_to_string
+from django.utils.safestring import SafeString, mark_safe
 
 from reviews.recommendations import in_words
 from reviews.states import ALLOWED, RUNNING, What
 from web.wording import plural, span
 
 register = template.Library()
+
+MARK = "THE-ITEM"
 
 KEYS = {What.KEEP: "1", What.ROTATE: "2 r", What.REVOKE: "3 v", What.REASSIGN: "4 o", What.REDUCE: "5"}
 ICONS = {
@@ -56,6 +61,17 @@ def choices_for(kind: str) -> Iterator[tuple[What, str, str]]:
     for what, keys in KEYS.items():
         if what in ALLOWED[kind]:
             yield what, keys, keys[0]
+
+
+@register.simple_tag
+def choices(row: Any) -> SafeString:
+    """The buttons of a row's menu. But for the item they are alike for a kind, so they are rendered once for all."""
+    return mark_safe(_choices(row.kind).replace(MARK, f"{row.pk}:{row.version}"))  # nosec B308 B703  # noqa: S308
+
+
+@cache
+def _choices(kind: str) -> str:
+    return render_to_string("reviews/_choices.html", {"kind": kind, "mark": MARK}).strip()
 
 
 @register.filter

@@ -29,7 +29,7 @@ from reviews.errors import CampaignRefused, ReviewError
 from reviews.filters import CampaignFilter
 from reviews.forms import CampaignForm, DueForm, StatementForm, TriggerForm
 from reviews.models import Attestation, Campaign, Exclusion, Occurrence, ReviewItem, StaleApproval, Trigger
-from reviews.models.figures import pace, progress, waiting_on
+from reviews.models.figures import pace, standing
 from reviews.models.preview import preview
 from reviews.states import CampaignState, Ending, ItemState, LeftOut, NoAnswer, Occasion
 from web.lists import Column, Empty, ListPage, View
@@ -230,7 +230,7 @@ def campaign_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
 
 
 def _progress(campaign: Campaign) -> dict[str, Any]:
-    said = progress(campaign.pk)
+    said, waiting = standing(campaign.pk)
     states = said["states"]
     done = sum(states.get(each, 0) for each in (ItemState.CLOSED, ItemState.CANCELLED))
     return {
@@ -240,7 +240,7 @@ def _progress(campaign: Campaign) -> dict[str, Any]:
         "done": done,
         "decided": campaign.size - sum(states.get(each, 0) for each in ("open", "disputed", "returned")),
         "is_closed": done == campaign.size,
-        "waiting": waiting_on(campaign.pk) if campaign.is_running and done < campaign.size else [],
+        "waiting": waiting if campaign.is_running and done < campaign.size else [],
     }
 
 

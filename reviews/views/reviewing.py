@@ -8,7 +8,7 @@ from uuid import UUID
 
 from django import forms
 from django.contrib import messages
-from django.db.models import Count, F, Min, OuterRef, Subquery
+from django.db.models import Count, Exists, F, Min, OuterRef, Subquery
 from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
@@ -217,15 +217,14 @@ def review_item(request: HttpRequest, pk: UUID) -> HttpResponse:
     actor = _actor(request)
     visible = _with_decisions(ReviewItem.objects.visible_to(actor), actor)
     joined = visible.select_related("campaign", "owner", "environment", "connection", "reviewer", "second", "last_item")
-    row = get_object_or_404(joined, pk=pk)
+    its_own = visible.waiting_for(actor).filter(pk=OuterRef("pk")).values("pk")
+    row = get_object_or_404(joined.annotate(waits_for_me=Exists(its_own)), pk=pk)
     now = timezone.now()
     may = may_decide(actor, row.campaign) and row.is_undecided
     beside = visible.filter(campaign=row.campaign_id).only("name", "risk", "recommendation", "state", "what", "kind")
-    if not request.GET.get("all"):
-        waiting = beside.waiting_for(actor)
-        beside = waiting if waiting.exists() else beside
-    before = list(beside.filter(pk__lt=row.pk).order_by("-pk")[:BEFORE])[::-1]
-    after = list(beside.filter(pk__gt=row.pk).order_by("pk")[:AFTER])
+    before, after = _around(row, beside if request.GET.get("all") else beside.waiting_for(actor))
+    if not (before or after or row.waits_for_me):  # nothing waits for them, so they look at all
+        before, after = _around(row, beside)
     said = Decision.objects.current().filter(item=row, round=row.round).select_related("to_owner").order_by("id")
     context: dict[str, Any] = {
         "row": row,
@@ -240,6 +239,11 @@ def review_item(request: HttpRequest, pk: UUID) -> HttpResponse:
         "now": now,
     }
     return render(request, "reviews/review_item.html", context)
+
+
+def _around(row: ReviewItem, rows: Any) -> tuple[list[ReviewItem], list[ReviewItem]]:
+    before = list(rows.filter(pk__lt=row.pk).order_by("-pk")[:BEFORE])[::-1]
+    return before, list(rows.filter(pk__gt=row.pk).order_by("pk")[:AFTER])
 
 
 def _moved(row: ReviewItem, now: Any) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from psycopg.conninfo import make_conninfo
 from config.embedded import SUPERUSER
 from config.errors import CannotStart
 from config.queues import QUEUES, THROTTLE
-from config.roles import APPLICATION, OWNER, SCHEMAS, divide, grant, may
+from config.roles import APPLICATION, MAINTAIN_SINCE, OWNER, SCHEMAS, divide, grant, may
 
 pytestmark = pytest.mark.django_db
 
@@ -84,6 +84,13 @@ def test_the_application_role_may_do_with_each_table_what_the_rules_say() -> Non
         ).fetchall()
     assert len(tables) > 100
     assert [(schema, name, held) for schema, name, held in tables if set(held) != may(schema, name)] == []
+
+
+def test_the_application_tidies_up_what_it_writes_very_much_of_and_nothing_else() -> None:
+    held = "SELECT relname FROM pg_class WHERE relkind = 'r' AND has_table_privilege(%s, oid, 'MAINTAIN')"
+    with psycopg.connect(conninfo(SUPERUSER)) as session:
+        if session.info.server_version >= MAINTAIN_SINCE:
+            assert session.execute(held, [APPLICATION]).fetchall() == [("reviews_reviewitem",)]
 
 
 def test_a_database_with_one_role_is_divided_and_a_second_time_nothing_is_left_to_do(undivided: str) -> None:

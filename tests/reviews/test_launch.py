@@ -3,12 +3,14 @@
 from datetime import timedelta
 
 import pytest
+from django.db import connection as database
 
 from access.actors import Actor, ActorKind
 from access.roles import Role
 from audit.models import AuditEntry
 from inventory.models import Connection, Credential
 from reviews.actions.campaigns import (
+    MANY,
     accept_stale,
     cancel_campaign,
     change_campaign,
@@ -265,3 +267,23 @@ def test_the_digest_of_a_campaign_tells_one_changed_word(company: Company):
     assert digest_of_campaign(campaign) == before
     ReviewItem.objects.update(facts={"owner": "Somebody else"})
     assert digest_of_campaign(campaign) != before
+
+
+@pytest.mark.django_db(transaction=True)
+def test_figures_of_many_items_are_read_from_an_index_at_once(company: Company):
+    one = company.credential()
+    with database.cursor() as cursor:
+        cursor.execute("SELECT string_agg(quote_ident(attname), ', ') FROM pg_attribute WHERE attrelid = %s::regclass"
+                       " AND attnum > 0 AND NOT attisdropped AND attgenerated = ''"
+                       " AND attname NOT IN ('id', 'identity_key')", ["inventory_credential"])  # fmt: skip
+        (columns,) = cursor.fetchone()
+        cursor.execute(
+            f"INSERT INTO inventory_credential (identity_key, {columns})"
+            f" SELECT identity_key || n, {columns} FROM inventory_credential, generate_series(1, %s) n WHERE id = %s",
+            [MANY, one.pk],
+        )
+        cursor.execute("SET synchronous_commit = on")  # only what is on disk counts as seen by everybody
+        company.launch()
+        cursor.execute("RESET synchronous_commit")
+        cursor.execute("SELECT relallvisible > 0 FROM pg_class WHERE relname = 'reviews_reviewitem'")
+        assert cursor.fetchone() == (True,)

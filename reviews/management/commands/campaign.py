@@ -22,7 +22,7 @@ from reviews.actions.campaigns import cancel_campaign, create_campaign, launch
 from reviews.actions.closing import close_what_is_gone
 from reviews.errors import ReviewError
 from reviews.models import Campaign
-from reviews.models.figures import pace, progress, waiting_on
+from reviews.models.figures import pace, standing
 from reviews.models.preview import preview
 from reviews.states import NoAnswer, Reviewed
 from web.wording import plural
@@ -126,7 +126,7 @@ class Command(BaseCommand):
         self._tell(row, options)
 
     def _tell(self, row: Campaign, options: dict[str, Any]) -> None:
-        stands, waits = progress(row.pk), waiting_on(row.pk)
+        stands, waits = standing(row.pk)
         said = {**_as_json(row), **stands, "waiting_on": waits, "pace": pace(row.pk)}
         states = ", ".join(f"{number} {name}" for name, number in stands["states"].items())
         self._say(
