@@ -22,11 +22,11 @@ from urllib.parse import quote_plus, urlencode
 from providers.addresses import AUTHORIZATION_SERVER, OPENID_CONFIGURATION, inserted, is_safe, origin, split
 from providers.base import Secret
 from providers.errors import Permanent, Transient
-from providers.fetch import Fetcher, Limits
+from providers.fetch import Fetcher
 from providers.observations import ClientObservation, Exchange, IssuerObservation, Leftover, SafetyClass
 from providers.questions import IssuerQuestion as Q
 
-CLIENT_DOCUMENT = Limits(body=5 * 1024, redirects=0)
+CLIENT_DOCUMENT = 5 * 1024  # bytes
 CLIENT_NAME = "Keyreeve posture check"  # what an administrator finds, should a client of ours stay behind
 WITHHELD = "withheld"
 
@@ -122,8 +122,9 @@ async def metadata_of(issuer: str, fetcher: Fetcher) -> Mapping[str, Any]:
 
 async def observe_client_document(client_id: str, *, fetcher: Fetcher, now: datetime) -> ClientObservation:
     """Fetch a client's metadata document as an authorization server has to: no redirects, and no more than 5 KB."""
-    exchange = await fetcher.request("GET", client_id, headers=_ACCEPT, limits=CLIENT_DOCUMENT)
-    is_too_large = exchange.is_truncated and len(exchange.body) >= CLIENT_DOCUMENT.body
+    limits = replace(fetcher.limits, body=CLIENT_DOCUMENT, redirects=0)
+    exchange = await fetcher.request("GET", client_id, headers=_ACCEPT, limits=limits)
+    is_too_large = exchange.is_truncated and len(exchange.body) >= CLIENT_DOCUMENT
     return ClientObservation(
         client_id=client_id,
         observed_at=now,

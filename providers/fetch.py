@@ -108,7 +108,7 @@ class Fetcher:
         self._resolver = resolver
         self._lines = Lines(guard, tls=self._tls, resolver=resolver)
         self._user_agent = user_agent
-        self._limits = limits or Limits()
+        self.limits = limits or Limits()
         self._places = asyncio.Semaphore(AT_ONCE)
         self._origins: dict[Origin, tuple[asyncio.Semaphore, int]] = {}
 
@@ -137,7 +137,7 @@ class Fetcher:
         event stream ends with its first JSON-RPC answer. The exchange's `url` is the one that answered. With `follow`,
         another origin that a redirect leads to is sent neither credentials nor a body.
         """
-        limits = limits or self._limits
+        limits = limits or self.limits
         method = method.upper()
         try:
             if not _METHOD.fullmatch(method) or method == "CONNECT":
@@ -164,7 +164,7 @@ class Fetcher:
         """
         guard = replace(self._guard, allow_plain_http=True)
         async with Fetcher(
-            guard, user_agent=self._user_agent, limits=self._limits, tls=self._tls, resolver=self._resolver
+            guard, user_agent=self._user_agent, limits=self.limits, tls=self._tls, resolver=self._resolver
         ) as plain:
             return await plain.request("GET", url)
 
@@ -173,7 +173,7 @@ class Fetcher:
         return client(
             self._guard,
             user_agent=self._user_agent,
-            limits=limits or self._limits,
+            limits=limits or self.limits,
             bound_to=bound_to,
             headers=headers,
             tls=self._tls,
