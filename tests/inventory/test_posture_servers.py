@@ -71,6 +71,7 @@ EXAMPLES = [
         "MCP-RS-01",
         VIOLATED,
         {"events_at": "/mcp", "broken": {"server/discover": 405, "initialize": 405, "tools/list": 405}},
+        {"budget": replace(QUICK, request=1)},  # it answers nothing that is asked over its stream
         severity=Severity.HIGH,
         said="event stream",
     ),
