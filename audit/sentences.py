@@ -155,7 +155,7 @@ def _said(name: str, value: Any) -> str:
     if isinstance(value, bool) or value in ("True", "False"):
         claim = words.removeprefix("is ")
         return claim if value in (True, "True") else f"not {claim}"
-    return _value(value) if name in HOLDERS else f"{words} {_value(value)}"
+    return _value(value) if name in HOLDERS and isinstance(value, Mapping | list) else f"{words} {_value(value)}"
 
 
 def _is_id(value: Any) -> bool:

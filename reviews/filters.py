@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django import forms
 from django.db.models import QuerySet
 from django.utils import timezone
 from django_filters import CharFilter, FilterSet
@@ -27,6 +28,24 @@ from reviews.states import (
 from web.narrowing import ChoicesFilter, FlagFilter, LevelFilter, RowFilter, SearchFilter, SetFilter, after, before
 
 Rows = QuerySet[Any]
+
+
+class AlikeField(forms.CharField):
+    """What items that are decided in one go have in common, which the database keeps as one text."""
+
+    @staticmethod
+    def in_words(value: str) -> str:
+        parts = value.split("|")
+        if len(parts) != 6:
+            return value
+        _, variety, _, _, recommendation, is_outlier = parts
+        kind = dict(CredentialKind.choices).get(variety, variety.replace("_", " "))
+        advice = dict(What.choices).get(recommendation, "nothing").lower()
+        return f"{kind}, {advice} recommended{', stands out' if is_outlier.startswith('t') else ''}"
+
+
+class AlikeFilter(CharFilter):  # type: ignore[misc]
+    field_class = AlikeField
 
 
 class CampaignFilter(FilterSet):  # type: ignore[misc]
@@ -67,7 +86,7 @@ class ReviewItemFilter(FilterSet):  # type: ignore[misc]
     has_drifted = FlagFilter(method="drifted", label="Changed since it was frozen")
     needs_second = FlagFilter(field_name="needs_second", label="Takes two")
     variety = ChoicesFilter(choices=CredentialKind.choices, label="Kind of credential")
-    alike = CharFilter(field_name="alike", label="Alike", max_length=200)
+    alike = AlikeFilter(field_name="alike", label="Alike", max_length=200)
     connection = RowFilter(Connection, offered=True, field_name="connection", label="Connection")
     environment = RowFilter(Environment, offered=True, field_name="environment", label="Environment")
     owner = RowFilter(Owner, offered=True, field_name="owner", label="Owner")

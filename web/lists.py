@@ -531,9 +531,11 @@ def _chip_label(form_field: forms.Field, name: str, value: Any) -> str:
 
 
 def _shown_values(form_field: Any, value: Any) -> list[tuple[str, str]]:
-    """`(raw, words)` of each value set; a boolean and a date are said in words."""
+    """`(raw, words)` of each value set; a boolean and a date are said in words, as is what its field has words for."""
     if value in (None, "", [], ()) or (hasattr(value, "exists") and not value):
         return []
+    if hasattr(form_field, "in_words"):
+        return [("", form_field.in_words(value))]
     if isinstance(value, bool):
         return [("", "yes" if value else "no")]
     if isinstance(value, slice):

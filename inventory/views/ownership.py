@@ -45,7 +45,7 @@ QUESTIONS = ListPage(
     columns=(
         Column("owner", "In the name of", value=attrgetter("owner")),
         Column("state", "State", value=lambda row: row.get_state_display()),
-        Column("asked", "Asked", value=attrgetter("asked")),
+        Column("asked", "Asked", value=attrgetter("asked"), priority=2),
         Column("stage", "As", value=lambda row: row.get_stage_display(), priority=2),
         Column("size", "Things", value=attrgetter("size"), is_numeric=True, priority=2),
         Column("due", "Answer due", value=attrgetter("answer_by"), sort="due", is_numeric=True),

@@ -41,7 +41,7 @@ def as_sentences(reasons: Iterable[str]) -> list[str]:
 
 @register.filter
 def what_word(what: str) -> str:
-    return What(what).label if what else "Nothing"
+    return What(what).label if what else "None"
 
 
 @register.filter

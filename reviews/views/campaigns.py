@@ -7,7 +7,7 @@ from uuid import UUID
 
 from django import forms
 from django.contrib import messages
-from django.db.models import Count
+from django.db.models import Count, Exists, OuterRef
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
@@ -28,7 +28,7 @@ from reviews.actions.triggers import WHY, set_trigger
 from reviews.errors import CampaignRefused, ReviewError
 from reviews.filters import CampaignFilter
 from reviews.forms import CampaignForm, DueForm, StatementForm, TriggerForm
-from reviews.models import Attestation, Campaign, Exclusion, Occurrence, ReviewItem, StaleApproval, Trigger
+from reviews.models import Attestation, Campaign, Decision, Exclusion, Occurrence, ReviewItem, StaleApproval, Trigger
 from reviews.models.figures import pace, standing
 from reviews.models.preview import preview
 from reviews.states import CampaignState, Ending, ItemState, LeftOut, NoAnswer, Occasion
@@ -202,9 +202,12 @@ def _edit(request: HttpRequest, campaign: Campaign | None) -> HttpResponse:
 @requires_reader
 def campaign_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
     actor: Actor = request.actor  # type: ignore[attr-defined]
-    campaign = _campaign(request, pk)
+    own = Decision.objects.filter(campaign=OuterRef("pk"), decided_by_key=actor.key, submitted_at__isnull=False)
+    visible = Campaign.objects.visible_to(actor).select_related("lead", "follows")
+    campaign = get_object_or_404(visible.annotate(has_submitted=Exists(own)), pk=pk)
     now = timezone.now()
-    is_lead = campaign.lead_id is not None and Owner.objects.being(actor).filter(pk=campaign.lead_id).exists()
+    me = {str(key) for key in Owner.objects.being(actor).values_list("pk", flat=True)}
+    is_lead = str(campaign.lead_id) in me
     may_run = actor.may(Right.RUN_CAMPAIGN)
     context: dict[str, Any] = {
         "campaign": campaign,
@@ -219,6 +222,7 @@ def campaign_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
         context["signed_for"] = list(StaleApproval.objects.filter(campaign=campaign).select_related("connection"))
     elif campaign.launched_at is not None:
         context |= _progress(campaign)
+        context["waits_for_me"] = any(each["id"] is None or each["id"] in me for each in context["waiting"])
         context["attestations"] = list(Attestation.objects.filter(campaign=campaign).order_by("id")[:100])
         if may_run or is_lead or actor.sees_everything:
             is_asked = campaign.size <= PACED or "pace" in request.GET

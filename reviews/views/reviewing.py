@@ -106,7 +106,7 @@ SITTING = ListPage(
     ),
     empty=Empty(
         "Nothing is left for you to decide",
-        "Submit what you have decided; until then each of it can be taken back. What is with others stands under All.",
+        "What you decided can be taken back until you submit it; then you attest it. The rest stands under All.",
     ),
 )
 
@@ -205,6 +205,7 @@ def _own_progress(campaign: Campaign, actor: Actor) -> dict[str, Any]:
         "is_left_capped": waiting.more,
         "made": drafted.value + submitted.value,
         "total": drafted.value + submitted.value + left,
+        "is_done": bool(submitted.value) and not left and not drafted.value,
     }
 
 

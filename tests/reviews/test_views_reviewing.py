@@ -252,3 +252,12 @@ def test_no_page_of_a_review_asks_more_than_twelve_times(company, used):
             with CaptureQueriesContext(database) as asked:
                 assert client.get(address).status_code == 200
             assert len(asked) <= 12, (address, [each["sql"][:120] for each in asked])
+
+
+def test_items_that_are_alike_are_named_in_words_and_not_as_the_database_has_them(company: Company):
+    company.credential()
+    campaign = company.launch()
+    item = item_of(campaign)
+    page = text(browser(Role.REVIEWER).get(f"/reviews/{campaign.pk}/", {"alike": item.alike}))
+    assert f">{item.alike}<" not in page
+    assert "recommended" in page.partition('class="chip"')[2].partition("</a>")[0]

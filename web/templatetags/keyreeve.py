@@ -139,7 +139,8 @@ STATES: dict[str, tuple[str, str]] = {  # tone, icon; the word is the value itse
     "delivered": ("good", "met"),
     "given_up": ("bad", "stop"),
     "dropped": ("off", "ended"),
-    # evidence packs
+    # campaigns and evidence packs
+    "signed": ("good", "met"),
     "building": ("busy", "busy"),
     "ready": ("good", "met"),
     # clients
