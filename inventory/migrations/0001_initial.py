@@ -65,6 +65,14 @@ class Migration(migrations.Migration):
             options={
                 'ordering': ['-id'],
                 'abstract': False,
+                'indexes': [
+                    models.Index(condition=models.Q(('is_enabled', True)), fields=['due_at'], name='connection_due'),
+                    models.Index(fields=['name', 'id'], name='connection_by_name'),
+                ],
+                'constraints': [
+                    models.CheckConstraint(condition=models.Q(('kind__in', ['mcp_config', 'mcp_server', 'oauth', 'aws', 'postgres', 'feed'])), name='connection_kind_is_known'),
+                    models.CheckConstraint(condition=models.Q(models.Q(('lease_token', None), ('lease_until', None)), models.Q(('lease_token__isnull', False), ('lease_until__isnull', False)), _connector='OR'), name='connection_lease_has_token_and_end'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -112,6 +120,21 @@ class Migration(migrations.Migration):
             options={
                 'ordering': ['-id'],
                 'abstract': False,
+                'indexes': [
+                    models.Index(fields=['risk', 'id'], name='credential_by_risk'),
+                    models.Index(fields=['name', 'id'], name='credential_by_name'),
+                    models.Index(fields=['known_since', 'id'], name='credential_by_age'),
+                    models.Index(condition=models.Q(('fingerprint', ''), _negated=True), fields=['fingerprint'], name='credential_by_fingerprint'),
+                    models.Index(condition=models.Q(('external_id', ''), _negated=True), fields=['external_id'], name='credential_by_external_id'),
+                    django.contrib.postgres.indexes.GinIndex(django.contrib.postgres.search.SearchVector('name', 'issuer', 'hint', config='simple'), name='credential_by_words'),
+                ],
+                'constraints': [
+                    models.CheckConstraint(condition=models.Q(('kind__in', ['api_key', 'oauth_access_token', 'oauth_refresh_token', 'oauth_client_secret', 'registration_token', 'aws_access_key', 'database_password', 'personal_access_token', 'other'])), name='credential_kind_is_known'),
+                    models.CheckConstraint(condition=models.Q(('status__in', ['active', 'rotating', 'suspended', 'destroyed', 'expired', 'unknown'])), name='credential_status_is_known'),
+                    models.CheckConstraint(condition=models.Q(('storage__in', ['literal', 'reference', 'token_store', 'provider'])), name='credential_storage_is_known'),
+                    models.CheckConstraint(condition=models.Q(('trust_model__in', ['static_service', 'user_consented', 'unknown'])), name='credential_trust_model_is_known'),
+                    models.CheckConstraint(condition=models.Q(('gone_at', None), ('last_seen_at__isnull', False), _connector='OR'), name='credential_gone_was_last_seen_some_time'),
+                ],
             },
         ),
         migrations.AddField(
@@ -136,6 +159,16 @@ class Migration(migrations.Migration):
             options={
                 'ordering': ['-id'],
                 'abstract': False,
+                'indexes': [
+                    models.Index(fields=['credential', '-id'], name='exposure_by_credential'),
+                    models.Index(condition=models.Q(('gone_at', None)), fields=['credential'], name='exposure_present'),
+                    models.Index(fields=['file', 'id'], name='exposure_by_file'),
+                    django.contrib.postgres.indexes.GinIndex(django.contrib.postgres.search.SearchVector('file', config='simple'), name='exposure_by_words'),
+                ],
+                'constraints': [
+                    models.UniqueConstraint(condition=models.Q(('gone_at', None)), fields=('connection', 'file', 'pointer', 'credential'), name='exposure_one_open_per_place_and_credential'),
+                    models.CheckConstraint(condition=models.Q(('gone_at', None), ('last_seen_at__isnull', False), _connector='OR'), name='exposure_gone_was_last_seen_some_time'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -153,6 +186,16 @@ class Migration(migrations.Migration):
             options={
                 'ordering': ['-id'],
                 'abstract': False,
+                'indexes': [
+                    models.Index(fields=['name', 'id'], name='owner_by_name'),
+                    django.contrib.postgres.indexes.GinIndex(django.contrib.postgres.search.SearchVector('name', 'email', config='simple'), name='owner_by_words'),
+                ],
+                'constraints': [
+                    models.UniqueConstraint(django.db.models.functions.text.Lower('email'), condition=models.Q(('email', ''), _negated=True), name='owner_email_is_unique', violation_error_message='Another owner has this e-mail address.'),
+                    models.UniqueConstraint(condition=models.Q(('external_id', ''), _negated=True), fields=('external_id',), name='owner_external_id_is_unique'),
+                    models.CheckConstraint(condition=models.Q(('name', ''), _negated=True), name='owner_has_a_name'),
+                    models.CheckConstraint(condition=models.Q(('kind__in', ['person', 'team'])), name='owner_kind_is_known'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -188,6 +231,17 @@ class Migration(migrations.Migration):
                 'verbose_name': 'MCP server',
                 'ordering': ['-id'],
                 'abstract': False,
+                'indexes': [
+                    models.Index(fields=['name', 'id'], name='server_by_name'),
+                    models.Index(fields=['risk', 'id'], name='server_by_risk'),
+                    models.Index(fields=['environment', 'id'], name='server_by_environment'),
+                    django.contrib.postgres.indexes.GinIndex(django.contrib.postgres.search.SearchVector('name', 'package', 'url', config='simple'), name='server_by_words'),
+                ],
+                'constraints': [
+                    models.CheckConstraint(condition=models.Q(('transport__in', ['stdio', 'http', 'sse', 'websocket', 'unknown'])), name='server_transport_is_known'),
+                    models.CheckConstraint(condition=models.Q(('role__in', ['unclassified', 'tool_endpoint', 'delegated_layer', 'mixed'])), name='server_role_is_known'),
+                    models.CheckConstraint(condition=models.Q(('gone_at', None), ('last_seen_at__isnull', False), _connector='OR'), name='server_gone_was_last_seen_some_time'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -215,6 +269,15 @@ class Migration(migrations.Migration):
                 'verbose_name': 'MCP client',
                 'ordering': ['-id'],
                 'abstract': False,
+                'indexes': [
+                    models.Index(fields=['name', 'id'], name='client_by_name'),
+                    django.contrib.postgres.indexes.GinIndex(django.contrib.postgres.search.SearchVector('name', 'client_id', 'host', config='simple'), name='client_by_words'),
+                ],
+                'constraints': [
+                    models.CheckConstraint(condition=models.Q(('admission__in', ['quarantined', 'admitted', 'suspended', 'removed'])), name='client_admission_is_known'),
+                    models.CheckConstraint(condition=models.Q(('registration__in', ['pre_registered', 'cimd', 'dynamic', 'config_file'])), name='client_registration_is_known'),
+                    models.CheckConstraint(condition=models.Q(('gone_at', None), ('last_seen_at__isnull', False), _connector='OR'), name='client_gone_was_last_seen_some_time'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -234,6 +297,10 @@ class Migration(migrations.Migration):
             options={
                 'ordering': ['-id'],
                 'abstract': False,
+                'constraints': [
+                    models.UniqueConstraint(condition=models.Q(('withdrawn_at', None)), fields=('client', 'server'), name='grant_one_per_client_and_server'),
+                    models.CheckConstraint(condition=models.Q(('approved_at', None), ('ends_at__gt', models.F('approved_at')), _connector='OR'), name='grant_approved_ends_after_it_begins'),
+                ],
             },
         ),
         migrations.AddField(
@@ -261,6 +328,11 @@ class Migration(migrations.Migration):
             options={
                 'ordering': ['-id'],
                 'abstract': False,
+                'constraints': [
+                    models.CheckConstraint(condition=models.Q(models.Q(('authorization_server', None), ('server__isnull', False)), models.Q(('authorization_server__isnull', False), ('server', None)), _connector='OR'), name='posture_check_has_one_subject'),
+                    models.UniqueConstraint(fields=('server', 'authorization_server', 'check_id'), name='posture_check_one_per_subject_and_check', nulls_distinct=False),
+                    models.CheckConstraint(condition=models.Q(('verdict__in', ['met', 'violated', 'unknown', 'not_applicable'])), name='posture_verdict_is_known'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -281,6 +353,13 @@ class Migration(migrations.Migration):
             options={
                 'ordering': ['-id'],
                 'abstract': False,
+                'indexes': [
+                    models.Index(fields=['connection', '-id'], name='sync_run_by_connection'),
+                ],
+                'constraints': [
+                    models.UniqueConstraint(condition=models.Q(('finished_at', None)), fields=('connection',), name='sync_run_one_running_per_connection'),
+                    models.CheckConstraint(condition=models.Q(models.Q(('finished_at', None), ('state', 'running')), models.Q(models.Q(('state', 'running'), _negated=True), ('finished_at__isnull', False)), _connector='OR'), name='sync_run_finished_exactly_when_not_running'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -300,6 +379,9 @@ class Migration(migrations.Migration):
             options={
                 'ordering': ['-id'],
                 'abstract': False,
+                'constraints': [
+                    models.UniqueConstraint(fields=('server', 'name'), name='tool_name_is_unique_per_server'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -322,6 +404,14 @@ class Migration(migrations.Migration):
             options={
                 'ordering': ['-id'],
                 'abstract': False,
+                'indexes': [
+                    models.Index(condition=models.Q(('gone_at', None)), fields=['credential'], name='use_present_by_credential'),
+                    models.Index(condition=models.Q(('gone_at', None)), fields=['server'], name='use_present_by_server'),
+                    models.Index(condition=models.Q(('gone_at', None)), fields=['client'], name='use_present_by_client'),
+                ],
+                'constraints': [
+                    models.UniqueConstraint(condition=models.Q(('gone_at', None)), fields=('connection', 'file', 'pointer', 'client', 'server', 'credential'), name='use_one_open_per_place', nulls_distinct=False),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -346,215 +436,7 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.AddIndex(
-            model_name='connection',
-            index=models.Index(condition=models.Q(('is_enabled', True)), fields=['due_at'], name='connection_due'),
-        ),
-        migrations.AddIndex(
-            model_name='connection',
-            index=models.Index(fields=['name', 'id'], name='connection_by_name'),
-        ),
-        migrations.AddConstraint(
-            model_name='connection',
-            constraint=models.CheckConstraint(condition=models.Q(('kind__in', ['mcp_config', 'mcp_server', 'oauth', 'aws', 'postgres', 'feed'])), name='connection_kind_is_known'),
-        ),
-        migrations.AddConstraint(
-            model_name='connection',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('lease_token', None), ('lease_until', None)), models.Q(('lease_token__isnull', False), ('lease_until__isnull', False)), _connector='OR'), name='connection_lease_has_token_and_end'),
-        ),
-        migrations.AddIndex(
-            model_name='exposure',
-            index=models.Index(fields=['credential', '-id'], name='exposure_by_credential'),
-        ),
-        migrations.AddIndex(
-            model_name='exposure',
-            index=models.Index(condition=models.Q(('gone_at', None)), fields=['credential'], name='exposure_present'),
-        ),
-        migrations.AddIndex(
-            model_name='exposure',
-            index=models.Index(fields=['file', 'id'], name='exposure_by_file'),
-        ),
-        migrations.AddIndex(
-            model_name='exposure',
-            index=django.contrib.postgres.indexes.GinIndex(django.contrib.postgres.search.SearchVector('file', config='simple'), name='exposure_by_words'),
-        ),
-        migrations.AddConstraint(
-            model_name='exposure',
-            constraint=models.UniqueConstraint(condition=models.Q(('gone_at', None)), fields=('connection', 'file', 'pointer', 'credential'), name='exposure_one_open_per_place_and_credential'),
-        ),
-        migrations.AddConstraint(
-            model_name='exposure',
-            constraint=models.CheckConstraint(condition=models.Q(('gone_at', None), ('last_seen_at__isnull', False), _connector='OR'), name='exposure_gone_was_last_seen_some_time'),
-        ),
-        migrations.AddIndex(
-            model_name='owner',
-            index=models.Index(fields=['name', 'id'], name='owner_by_name'),
-        ),
-        migrations.AddIndex(
-            model_name='owner',
-            index=django.contrib.postgres.indexes.GinIndex(django.contrib.postgres.search.SearchVector('name', 'email', config='simple'), name='owner_by_words'),
-        ),
-        migrations.AddConstraint(
-            model_name='owner',
-            constraint=models.UniqueConstraint(django.db.models.functions.text.Lower('email'), condition=models.Q(('email', ''), _negated=True), name='owner_email_is_unique', violation_error_message='Another owner has this e-mail address.'),
-        ),
-        migrations.AddConstraint(
-            model_name='owner',
-            constraint=models.UniqueConstraint(condition=models.Q(('external_id', ''), _negated=True), fields=('external_id',), name='owner_external_id_is_unique'),
-        ),
-        migrations.AddConstraint(
-            model_name='owner',
-            constraint=models.CheckConstraint(condition=models.Q(('name', ''), _negated=True), name='owner_has_a_name'),
-        ),
-        migrations.AddConstraint(
-            model_name='owner',
-            constraint=models.CheckConstraint(condition=models.Q(('kind__in', ['person', 'team'])), name='owner_kind_is_known'),
-        ),
-        migrations.AddIndex(
-            model_name='mcpserver',
-            index=models.Index(fields=['name', 'id'], name='server_by_name'),
-        ),
-        migrations.AddIndex(
-            model_name='mcpserver',
-            index=models.Index(fields=['risk', 'id'], name='server_by_risk'),
-        ),
-        migrations.AddIndex(
-            model_name='mcpserver',
-            index=models.Index(fields=['environment', 'id'], name='server_by_environment'),
-        ),
-        migrations.AddIndex(
-            model_name='mcpserver',
-            index=django.contrib.postgres.indexes.GinIndex(django.contrib.postgres.search.SearchVector('name', 'package', 'url', config='simple'), name='server_by_words'),
-        ),
-        migrations.AddConstraint(
-            model_name='mcpserver',
-            constraint=models.CheckConstraint(condition=models.Q(('transport__in', ['stdio', 'http', 'sse', 'websocket', 'unknown'])), name='server_transport_is_known'),
-        ),
-        migrations.AddConstraint(
-            model_name='mcpserver',
-            constraint=models.CheckConstraint(condition=models.Q(('role__in', ['unclassified', 'tool_endpoint', 'delegated_layer', 'mixed'])), name='server_role_is_known'),
-        ),
-        migrations.AddConstraint(
-            model_name='mcpserver',
-            constraint=models.CheckConstraint(condition=models.Q(('gone_at', None), ('last_seen_at__isnull', False), _connector='OR'), name='server_gone_was_last_seen_some_time'),
-        ),
-        migrations.AddIndex(
-            model_name='mcpclient',
-            index=models.Index(fields=['name', 'id'], name='client_by_name'),
-        ),
-        migrations.AddIndex(
-            model_name='mcpclient',
-            index=django.contrib.postgres.indexes.GinIndex(django.contrib.postgres.search.SearchVector('name', 'client_id', 'host', config='simple'), name='client_by_words'),
-        ),
-        migrations.AddConstraint(
-            model_name='mcpclient',
-            constraint=models.CheckConstraint(condition=models.Q(('admission__in', ['quarantined', 'admitted', 'suspended', 'removed'])), name='client_admission_is_known'),
-        ),
-        migrations.AddConstraint(
-            model_name='mcpclient',
-            constraint=models.CheckConstraint(condition=models.Q(('registration__in', ['pre_registered', 'cimd', 'dynamic', 'config_file'])), name='client_registration_is_known'),
-        ),
-        migrations.AddConstraint(
-            model_name='mcpclient',
-            constraint=models.CheckConstraint(condition=models.Q(('gone_at', None), ('last_seen_at__isnull', False), _connector='OR'), name='client_gone_was_last_seen_some_time'),
-        ),
-        migrations.AddConstraint(
-            model_name='grant',
-            constraint=models.UniqueConstraint(condition=models.Q(('withdrawn_at', None)), fields=('client', 'server'), name='grant_one_per_client_and_server'),
-        ),
-        migrations.AddConstraint(
-            model_name='grant',
-            constraint=models.CheckConstraint(condition=models.Q(('approved_at', None), ('ends_at__gt', models.F('approved_at')), _connector='OR'), name='grant_approved_ends_after_it_begins'),
-        ),
-        migrations.AddIndex(
-            model_name='credential',
-            index=models.Index(fields=['risk', 'id'], name='credential_by_risk'),
-        ),
-        migrations.AddIndex(
-            model_name='credential',
-            index=models.Index(fields=['name', 'id'], name='credential_by_name'),
-        ),
-        migrations.AddIndex(
-            model_name='credential',
-            index=models.Index(fields=['known_since', 'id'], name='credential_by_age'),
-        ),
-        migrations.AddIndex(
             model_name='credential',
             index=models.Index(fields=['owner', 'id'], name='credential_by_owner'),
-        ),
-        migrations.AddIndex(
-            model_name='credential',
-            index=models.Index(condition=models.Q(('fingerprint', ''), _negated=True), fields=['fingerprint'], name='credential_by_fingerprint'),
-        ),
-        migrations.AddIndex(
-            model_name='credential',
-            index=models.Index(condition=models.Q(('external_id', ''), _negated=True), fields=['external_id'], name='credential_by_external_id'),
-        ),
-        migrations.AddIndex(
-            model_name='credential',
-            index=django.contrib.postgres.indexes.GinIndex(django.contrib.postgres.search.SearchVector('name', 'issuer', 'hint', config='simple'), name='credential_by_words'),
-        ),
-        migrations.AddConstraint(
-            model_name='credential',
-            constraint=models.CheckConstraint(condition=models.Q(('kind__in', ['api_key', 'oauth_access_token', 'oauth_refresh_token', 'oauth_client_secret', 'registration_token', 'aws_access_key', 'database_password', 'personal_access_token', 'other'])), name='credential_kind_is_known'),
-        ),
-        migrations.AddConstraint(
-            model_name='credential',
-            constraint=models.CheckConstraint(condition=models.Q(('status__in', ['active', 'rotating', 'suspended', 'destroyed', 'expired', 'unknown'])), name='credential_status_is_known'),
-        ),
-        migrations.AddConstraint(
-            model_name='credential',
-            constraint=models.CheckConstraint(condition=models.Q(('storage__in', ['literal', 'reference', 'token_store', 'provider'])), name='credential_storage_is_known'),
-        ),
-        migrations.AddConstraint(
-            model_name='credential',
-            constraint=models.CheckConstraint(condition=models.Q(('trust_model__in', ['static_service', 'user_consented', 'unknown'])), name='credential_trust_model_is_known'),
-        ),
-        migrations.AddConstraint(
-            model_name='credential',
-            constraint=models.CheckConstraint(condition=models.Q(('gone_at', None), ('last_seen_at__isnull', False), _connector='OR'), name='credential_gone_was_last_seen_some_time'),
-        ),
-        migrations.AddConstraint(
-            model_name='posturecheck',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('authorization_server', None), ('server__isnull', False)), models.Q(('authorization_server__isnull', False), ('server', None)), _connector='OR'), name='posture_check_has_one_subject'),
-        ),
-        migrations.AddConstraint(
-            model_name='posturecheck',
-            constraint=models.UniqueConstraint(fields=('server', 'authorization_server', 'check_id'), name='posture_check_one_per_subject_and_check', nulls_distinct=False),
-        ),
-        migrations.AddConstraint(
-            model_name='posturecheck',
-            constraint=models.CheckConstraint(condition=models.Q(('verdict__in', ['met', 'violated', 'unknown', 'not_applicable'])), name='posture_verdict_is_known'),
-        ),
-        migrations.AddIndex(
-            model_name='syncrun',
-            index=models.Index(fields=['connection', '-id'], name='sync_run_by_connection'),
-        ),
-        migrations.AddConstraint(
-            model_name='syncrun',
-            constraint=models.UniqueConstraint(condition=models.Q(('finished_at', None)), fields=('connection',), name='sync_run_one_running_per_connection'),
-        ),
-        migrations.AddConstraint(
-            model_name='syncrun',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('finished_at', None), ('state', 'running')), models.Q(models.Q(('state', 'running'), _negated=True), ('finished_at__isnull', False)), _connector='OR'), name='sync_run_finished_exactly_when_not_running'),
-        ),
-        migrations.AddConstraint(
-            model_name='tool',
-            constraint=models.UniqueConstraint(fields=('server', 'name'), name='tool_name_is_unique_per_server'),
-        ),
-        migrations.AddIndex(
-            model_name='use',
-            index=models.Index(condition=models.Q(('gone_at', None)), fields=['credential'], name='use_present_by_credential'),
-        ),
-        migrations.AddIndex(
-            model_name='use',
-            index=models.Index(condition=models.Q(('gone_at', None)), fields=['server'], name='use_present_by_server'),
-        ),
-        migrations.AddIndex(
-            model_name='use',
-            index=models.Index(condition=models.Q(('gone_at', None)), fields=['client'], name='use_present_by_client'),
-        ),
-        migrations.AddConstraint(
-            model_name='use',
-            constraint=models.UniqueConstraint(condition=models.Q(('gone_at', None)), fields=('connection', 'file', 'pointer', 'client', 'server', 'credential'), name='use_one_open_per_place', nulls_distinct=False),
         ),
     ]

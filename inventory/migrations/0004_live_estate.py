@@ -30,6 +30,12 @@ class Migration(migrations.Migration):
             options={
                 'ordering': ['-id'],
                 'abstract': False,
+                'indexes': [
+                    models.Index(condition=models.Q(('ended_at', None)), fields=['next_at'], name='client_removal_due'),
+                ],
+                'constraints': [
+                    models.CheckConstraint(condition=models.Q(models.Q(('ended_at__isnull', False), ('stage__in', ('removed', 'withdrawn'))), models.Q(models.Q(('stage__in', ('removed', 'withdrawn')), _negated=True), ('ended_at', None)), _connector='OR'), name='client_removal_ended_exactly_when_final'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -333,17 +339,9 @@ class Migration(migrations.Migration):
             name='server',
             field=models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='inventory.mcpserver'),
         ),
-        migrations.AddIndex(
-            model_name='clientremoval',
-            index=models.Index(condition=models.Q(('ended_at', None)), fields=['next_at'], name='client_removal_due'),
-        ),
         migrations.AddConstraint(
             model_name='clientremoval',
             constraint=models.UniqueConstraint(condition=models.Q(('ended_at', None)), fields=('client',), name='client_removal_one_open_per_client'),
-        ),
-        migrations.AddConstraint(
-            model_name='clientremoval',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('ended_at__isnull', False), ('stage__in', ('removed', 'withdrawn'))), models.Q(models.Q(('stage__in', ('removed', 'withdrawn')), _negated=True), ('ended_at', None)), _connector='OR'), name='client_removal_ended_exactly_when_final'),
         ),
         migrations.AddConstraint(
             model_name='manifest',

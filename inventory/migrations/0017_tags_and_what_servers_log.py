@@ -28,6 +28,11 @@ class Migration(migrations.Migration):
             options={
                 'ordering': ['-id'],
                 'abstract': False,
+                'constraints': [
+                    models.CheckConstraint(condition=models.Q(('trust_model__in', ['static_service', 'user_consented', 'unknown'])), name='logging_record_trust_model_is_known'),
+                    models.CheckConstraint(condition=models.Q(('happening__in', ['issuance', 'validation', 'refresh', 'revocation'])), name='logging_record_happening_is_known'),
+                    models.CheckConstraint(condition=models.Q(('is_logged', False), models.Q(('evidence', ''), _negated=True), _connector='OR'), name='logging_record_shows_its_evidence'),
+                ],
             },
         ),
         migrations.AddField(
@@ -59,17 +64,5 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='loggingrecord',
             constraint=models.UniqueConstraint(fields=('server', 'trust_model', 'happening'), name='logging_record_one_per_server_and_happening'),
-        ),
-        migrations.AddConstraint(
-            model_name='loggingrecord',
-            constraint=models.CheckConstraint(condition=models.Q(('trust_model__in', ['static_service', 'user_consented', 'unknown'])), name='logging_record_trust_model_is_known'),
-        ),
-        migrations.AddConstraint(
-            model_name='loggingrecord',
-            constraint=models.CheckConstraint(condition=models.Q(('happening__in', ['issuance', 'validation', 'refresh', 'revocation'])), name='logging_record_happening_is_known'),
-        ),
-        migrations.AddConstraint(
-            model_name='loggingrecord',
-            constraint=models.CheckConstraint(condition=models.Q(('is_logged', False), models.Q(('evidence', ''), _negated=True), _connector='OR'), name='logging_record_shows_its_evidence'),
         ),
     ]

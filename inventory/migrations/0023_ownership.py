@@ -53,6 +53,17 @@ class Migration(migrations.Migration):
             options={
                 'ordering': ['-id'],
                 'abstract': False,
+                'indexes': [
+                    models.Index(condition=models.Q(('state', 'open')), fields=['answer_by', 'id'], name='ownership_due'),
+                    models.Index(condition=models.Q(('state', 'open')), fields=['asked'], name='ownership_by_asked'),
+                    models.Index(fields=['owner', '-id'], name='ownership_by_owner'),
+                ],
+                'constraints': [
+                    models.CheckConstraint(condition=models.Q(('stage__in', ['owner', 'deputy', 'manager'])), name='ownership_stage_is_known'),
+                    models.CheckConstraint(condition=models.Q(('state__in', ['open', 'accepted', 'handed_over', 'settled', 'quarantined'])), name='ownership_state_is_known'),
+                    models.CheckConstraint(condition=models.Q(models.Q(('ended_at', None), ('state', 'open')), models.Q(models.Q(('state', 'open'), _negated=True), ('ended_at__isnull', False)), _connector='OR'), name='ownership_ended_exactly_when_not_open'),
+                    models.CheckConstraint(condition=models.Q(models.Q(('state__in', ['accepted', 'handed_over']), _negated=True), models.Q(('answered_by_key', ''), _negated=True), _connector='OR'), name='ownership_answered_by_somebody'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -71,62 +82,17 @@ class Migration(migrations.Migration):
             ],
             options={
                 'ordering': ['-id'],
+                'indexes': [
+                    models.Index(condition=models.Q(('ended_at', None)), fields=['owner', 'id'], name='tenure_by_owner'),
+                    models.Index(condition=models.Q(('question__isnull', False)), fields=['question'], name='tenure_by_question'),
+                    models.Index(condition=models.Q(('ended_at', None), ('owner__isnull', False), ('question', None)), fields=['ask_at'], name='tenure_to_ask'),
+                    models.Index(condition=models.Q(('accepted_at__isnull', False)), fields=['accepted_at'], name='tenure_by_acceptance'),
+                ],
+                'constraints': [
+                    models.UniqueConstraint(condition=models.Q(('ended_at', None)), fields=('subject_id', 'part'), name='tenure_one_open_of_each_thing'),
+                    models.CheckConstraint(condition=models.Q(('part__in', ['credential', 'client', 'iam_owner', 'platform_owner', 'application_owner'])), name='tenure_part_is_known'),
+                    models.CheckConstraint(condition=models.Q(('accepted_at', None), ('owner__isnull', False), _connector='OR'), name='tenure_accepted_by_an_owner'),
+                ],
             },
-        ),
-        migrations.AddIndex(
-            model_name='ownershipquestion',
-            index=models.Index(condition=models.Q(('state', 'open')), fields=['answer_by', 'id'], name='ownership_due'),
-        ),
-        migrations.AddIndex(
-            model_name='ownershipquestion',
-            index=models.Index(condition=models.Q(('state', 'open')), fields=['asked'], name='ownership_by_asked'),
-        ),
-        migrations.AddIndex(
-            model_name='ownershipquestion',
-            index=models.Index(fields=['owner', '-id'], name='ownership_by_owner'),
-        ),
-        migrations.AddConstraint(
-            model_name='ownershipquestion',
-            constraint=models.CheckConstraint(condition=models.Q(('stage__in', ['owner', 'deputy', 'manager'])), name='ownership_stage_is_known'),
-        ),
-        migrations.AddConstraint(
-            model_name='ownershipquestion',
-            constraint=models.CheckConstraint(condition=models.Q(('state__in', ['open', 'accepted', 'handed_over', 'settled', 'quarantined'])), name='ownership_state_is_known'),
-        ),
-        migrations.AddConstraint(
-            model_name='ownershipquestion',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('ended_at', None), ('state', 'open')), models.Q(models.Q(('state', 'open'), _negated=True), ('ended_at__isnull', False)), _connector='OR'), name='ownership_ended_exactly_when_not_open'),
-        ),
-        migrations.AddConstraint(
-            model_name='ownershipquestion',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('state__in', ['accepted', 'handed_over']), _negated=True), models.Q(('answered_by_key', ''), _negated=True), _connector='OR'), name='ownership_answered_by_somebody'),
-        ),
-        migrations.AddIndex(
-            model_name='tenure',
-            index=models.Index(condition=models.Q(('ended_at', None)), fields=['owner', 'id'], name='tenure_by_owner'),
-        ),
-        migrations.AddIndex(
-            model_name='tenure',
-            index=models.Index(condition=models.Q(('question__isnull', False)), fields=['question'], name='tenure_by_question'),
-        ),
-        migrations.AddIndex(
-            model_name='tenure',
-            index=models.Index(condition=models.Q(('ended_at', None), ('owner__isnull', False), ('question', None)), fields=['ask_at'], name='tenure_to_ask'),
-        ),
-        migrations.AddIndex(
-            model_name='tenure',
-            index=models.Index(condition=models.Q(('accepted_at__isnull', False)), fields=['accepted_at'], name='tenure_by_acceptance'),
-        ),
-        migrations.AddConstraint(
-            model_name='tenure',
-            constraint=models.UniqueConstraint(condition=models.Q(('ended_at', None)), fields=('subject_id', 'part'), name='tenure_one_open_of_each_thing'),
-        ),
-        migrations.AddConstraint(
-            model_name='tenure',
-            constraint=models.CheckConstraint(condition=models.Q(('part__in', ['credential', 'client', 'iam_owner', 'platform_owner', 'application_owner'])), name='tenure_part_is_known'),
-        ),
-        migrations.AddConstraint(
-            model_name='tenure',
-            constraint=models.CheckConstraint(condition=models.Q(('accepted_at', None), ('owner__isnull', False), _connector='OR'), name='tenure_accepted_by_an_owner'),
         ),
     ]

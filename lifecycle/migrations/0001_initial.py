@@ -85,6 +85,23 @@ class Migration(migrations.Migration):
             options={
                 'ordering': ['-id'],
                 'abstract': False,
+                'indexes': [
+                    models.Index(condition=models.Q(('resolved_at', None)), fields=['severity', 'id'], name='finding_by_severity'),
+                    models.Index(condition=models.Q(('resolved_at', None)), fields=['due_at', 'id'], name='finding_by_due_date'),
+                    models.Index(condition=models.Q(('resolved_at', None)), fields=['rule', 'id'], name='finding_by_rule'),
+                    models.Index(condition=models.Q(('resolved_at', None), _negated=True), fields=['resolved_at', 'id'], name='finding_by_resolution'),
+                    models.Index(condition=models.Q(('credential', None), _negated=True), fields=['credential', '-id'], name='finding_by_credential'),
+                    models.Index(condition=models.Q(('server', None), _negated=True), fields=['server', '-id'], name='finding_by_server'),
+                ],
+                'constraints': [
+                    models.CheckConstraint(condition=models.Q(models.Q(('credential__isnull', False), ('server', None)), models.Q(('credential', None), ('server__isnull', False)), _connector='OR'), name='finding_has_one_subject'),
+                    models.CheckConstraint(condition=models.Q(('state__in', ['open', 'acknowledged', 'waived', 'resolved'])), name='finding_state_is_known'),
+                    models.CheckConstraint(condition=models.Q(('severity__in', [1, 2, 3, 4])), name='finding_severity_is_known'),
+                    models.CheckConstraint(condition=models.Q(models.Q(('resolution__in', ['met', 'gone', 'not_applicable']), ('resolved_at__isnull', False), ('state__in', ('resolved',))), models.Q(models.Q(('state__in', ('resolved',)), _negated=True), ('resolution', ''), ('resolved_at', None)), _connector='OR'), name='finding_resolved_exactly_when_final'),
+                    models.CheckConstraint(condition=models.Q(models.Q(('state', 'acknowledged'), _negated=True), ('acknowledged_at__isnull', False), _connector='OR'), name='finding_acknowledged_some_time'),
+                    models.UniqueConstraint(condition=models.Q(('credential__isnull', False), ('resolved_at', None)), fields=('credential', 'rule'), name='finding_one_unresolved_per_credential_and_rule'),
+                    models.UniqueConstraint(condition=models.Q(('resolved_at', None), ('server__isnull', False)), fields=('server', 'rule'), name='finding_one_unresolved_per_server_and_rule'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -108,6 +125,13 @@ class Migration(migrations.Migration):
                 'verbose_name_plural': 'policies',
                 'ordering': ['priority', 'id'],
                 'abstract': False,
+                'constraints': [
+                    models.CheckConstraint(condition=models.Q(('kinds__contained_by', ['api_key', 'oauth_access_token', 'oauth_refresh_token', 'oauth_client_secret', 'registration_token', 'aws_access_key', 'database_password', 'personal_access_token', 'other'])), name='policy_kinds_are_known'),
+                    models.CheckConstraint(condition=models.Q(('trust_model__in', ['', 'static_service', 'user_consented', 'unknown'])), name='policy_trust_model_is_known'),
+                    models.CheckConstraint(condition=models.Q(('max_age', None), ('max_age__gt', datetime.timedelta(0)), _connector='OR'), name='policy_max_age_is_positive'),
+                    models.CheckConstraint(condition=models.Q(('max_idle', None), ('max_idle__gt', datetime.timedelta(0)), _connector='OR'), name='policy_max_idle_is_positive'),
+                    models.CheckConstraint(condition=models.Q(('max_lifetime', None), ('max_lifetime__gt', datetime.timedelta(0)), _connector='OR'), name='policy_max_lifetime_is_positive'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -119,6 +143,13 @@ class Migration(migrations.Migration):
                 ('expires_at', models.DateTimeField(null=True)),
                 ('policy', models.ForeignKey(db_constraint=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='lifecycle.policy')),
             ],
+            options={
+                'indexes': [
+                    models.Index(condition=models.Q(('rotate_by', None), _negated=True), fields=['rotate_by'], name='obligation_by_rotate_by'),
+                    models.Index(condition=models.Q(('stale_at', None), _negated=True), fields=['stale_at'], name='obligation_by_stale_at'),
+                    models.Index(condition=models.Q(('expires_at', None), _negated=True), fields=['expires_at'], name='obligation_by_expires_at'),
+                ],
+            },
         ),
         migrations.CreateModel(
             name='Waiver',
@@ -138,118 +169,17 @@ class Migration(migrations.Migration):
             options={
                 'ordering': ['-id'],
                 'abstract': False,
+                'indexes': [
+                    models.Index(condition=models.Q(('expired_at', None), ('withdrawn_at', None)), fields=['ends_at'], name='waiver_active_by_end'),
+                ],
+                'constraints': [
+                    models.UniqueConstraint(condition=models.Q(('expired_at', None), ('withdrawn_at', None)), fields=('finding',), name='waiver_one_active_per_finding'),
+                    models.CheckConstraint(condition=models.Q(('reason', ''), _negated=True), name='waiver_has_a_reason'),
+                    models.CheckConstraint(condition=models.Q(('ends_at__gt', models.F('granted_at'))), name='waiver_ends_after_it_begins'),
+                    models.CheckConstraint(condition=models.Q(('ends_at__lte', django.db.models.expressions.CombinedExpression(models.F('granted_at'), '+', models.Value(datetime.timedelta(days=90))))), name='waiver_lasts_at_most_90_days'),
+                    models.CheckConstraint(condition=models.Q(models.Q(('severity', 4), _negated=True), ('ends_at__lte', django.db.models.expressions.CombinedExpression(models.F('granted_at'), '+', models.Value(datetime.timedelta(days=30)))), _connector='OR'), name='waiver_of_critical_lasts_at_most_30_days'),
+                    models.CheckConstraint(condition=models.Q(('withdrawn_at', None), ('expired_at', None), _connector='OR'), name='waiver_is_withdrawn_or_expired_not_both'),
+                ],
             },
-        ),
-        migrations.AddIndex(
-            model_name='finding',
-            index=models.Index(condition=models.Q(('resolved_at', None)), fields=['severity', 'id'], name='finding_by_severity'),
-        ),
-        migrations.AddIndex(
-            model_name='finding',
-            index=models.Index(condition=models.Q(('resolved_at', None)), fields=['due_at', 'id'], name='finding_by_due_date'),
-        ),
-        migrations.AddIndex(
-            model_name='finding',
-            index=models.Index(condition=models.Q(('resolved_at', None)), fields=['rule', 'id'], name='finding_by_rule'),
-        ),
-        migrations.AddIndex(
-            model_name='finding',
-            index=models.Index(condition=models.Q(('resolved_at', None), _negated=True), fields=['resolved_at', 'id'], name='finding_by_resolution'),
-        ),
-        migrations.AddIndex(
-            model_name='finding',
-            index=models.Index(condition=models.Q(('credential', None), _negated=True), fields=['credential', '-id'], name='finding_by_credential'),
-        ),
-        migrations.AddIndex(
-            model_name='finding',
-            index=models.Index(condition=models.Q(('server', None), _negated=True), fields=['server', '-id'], name='finding_by_server'),
-        ),
-        migrations.AddConstraint(
-            model_name='finding',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('credential__isnull', False), ('server', None)), models.Q(('credential', None), ('server__isnull', False)), _connector='OR'), name='finding_has_one_subject'),
-        ),
-        migrations.AddConstraint(
-            model_name='finding',
-            constraint=models.CheckConstraint(condition=models.Q(('state__in', ['open', 'acknowledged', 'waived', 'resolved'])), name='finding_state_is_known'),
-        ),
-        migrations.AddConstraint(
-            model_name='finding',
-            constraint=models.CheckConstraint(condition=models.Q(('severity__in', [1, 2, 3, 4])), name='finding_severity_is_known'),
-        ),
-        migrations.AddConstraint(
-            model_name='finding',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('resolution__in', ['met', 'gone', 'not_applicable']), ('resolved_at__isnull', False), ('state__in', ('resolved',))), models.Q(models.Q(('state__in', ('resolved',)), _negated=True), ('resolution', ''), ('resolved_at', None)), _connector='OR'), name='finding_resolved_exactly_when_final'),
-        ),
-        migrations.AddConstraint(
-            model_name='finding',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('state', 'acknowledged'), _negated=True), ('acknowledged_at__isnull', False), _connector='OR'), name='finding_acknowledged_some_time'),
-        ),
-        migrations.AddConstraint(
-            model_name='finding',
-            constraint=models.UniqueConstraint(condition=models.Q(('credential__isnull', False), ('resolved_at', None)), fields=('credential', 'rule'), name='finding_one_unresolved_per_credential_and_rule'),
-        ),
-        migrations.AddConstraint(
-            model_name='finding',
-            constraint=models.UniqueConstraint(condition=models.Q(('resolved_at', None), ('server__isnull', False)), fields=('server', 'rule'), name='finding_one_unresolved_per_server_and_rule'),
-        ),
-        migrations.AddConstraint(
-            model_name='policy',
-            constraint=models.CheckConstraint(condition=models.Q(('kinds__contained_by', ['api_key', 'oauth_access_token', 'oauth_refresh_token', 'oauth_client_secret', 'registration_token', 'aws_access_key', 'database_password', 'personal_access_token', 'other'])), name='policy_kinds_are_known'),
-        ),
-        migrations.AddConstraint(
-            model_name='policy',
-            constraint=models.CheckConstraint(condition=models.Q(('trust_model__in', ['', 'static_service', 'user_consented', 'unknown'])), name='policy_trust_model_is_known'),
-        ),
-        migrations.AddConstraint(
-            model_name='policy',
-            constraint=models.CheckConstraint(condition=models.Q(('max_age', None), ('max_age__gt', datetime.timedelta(0)), _connector='OR'), name='policy_max_age_is_positive'),
-        ),
-        migrations.AddConstraint(
-            model_name='policy',
-            constraint=models.CheckConstraint(condition=models.Q(('max_idle', None), ('max_idle__gt', datetime.timedelta(0)), _connector='OR'), name='policy_max_idle_is_positive'),
-        ),
-        migrations.AddConstraint(
-            model_name='policy',
-            constraint=models.CheckConstraint(condition=models.Q(('max_lifetime', None), ('max_lifetime__gt', datetime.timedelta(0)), _connector='OR'), name='policy_max_lifetime_is_positive'),
-        ),
-        migrations.AddIndex(
-            model_name='obligation',
-            index=models.Index(condition=models.Q(('rotate_by', None), _negated=True), fields=['rotate_by'], name='obligation_by_rotate_by'),
-        ),
-        migrations.AddIndex(
-            model_name='obligation',
-            index=models.Index(condition=models.Q(('stale_at', None), _negated=True), fields=['stale_at'], name='obligation_by_stale_at'),
-        ),
-        migrations.AddIndex(
-            model_name='obligation',
-            index=models.Index(condition=models.Q(('expires_at', None), _negated=True), fields=['expires_at'], name='obligation_by_expires_at'),
-        ),
-        migrations.AddIndex(
-            model_name='waiver',
-            index=models.Index(condition=models.Q(('expired_at', None), ('withdrawn_at', None)), fields=['ends_at'], name='waiver_active_by_end'),
-        ),
-        migrations.AddConstraint(
-            model_name='waiver',
-            constraint=models.UniqueConstraint(condition=models.Q(('expired_at', None), ('withdrawn_at', None)), fields=('finding',), name='waiver_one_active_per_finding'),
-        ),
-        migrations.AddConstraint(
-            model_name='waiver',
-            constraint=models.CheckConstraint(condition=models.Q(('reason', ''), _negated=True), name='waiver_has_a_reason'),
-        ),
-        migrations.AddConstraint(
-            model_name='waiver',
-            constraint=models.CheckConstraint(condition=models.Q(('ends_at__gt', models.F('granted_at'))), name='waiver_ends_after_it_begins'),
-        ),
-        migrations.AddConstraint(
-            model_name='waiver',
-            constraint=models.CheckConstraint(condition=models.Q(('ends_at__lte', django.db.models.expressions.CombinedExpression(models.F('granted_at'), '+', models.Value(datetime.timedelta(days=90))))), name='waiver_lasts_at_most_90_days'),
-        ),
-        migrations.AddConstraint(
-            model_name='waiver',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('severity', 4), _negated=True), ('ends_at__lte', django.db.models.expressions.CombinedExpression(models.F('granted_at'), '+', models.Value(datetime.timedelta(days=30)))), _connector='OR'), name='waiver_of_critical_lasts_at_most_30_days'),
-        ),
-        migrations.AddConstraint(
-            model_name='waiver',
-            constraint=models.CheckConstraint(condition=models.Q(('withdrawn_at', None), ('expired_at', None), _connector='OR'), name='waiver_is_withdrawn_or_expired_not_both'),
         ),
     ]

@@ -28,6 +28,9 @@ class Migration(migrations.Migration):
             options={
                 'ordering': ['-id'],
                 'abstract': False,
+                'constraints': [
+                    models.CheckConstraint(condition=models.Q(('kind__in', ['raised', 'lowered', 'escalated', 'handed_over'])), name='finding_change_is_known'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -64,6 +67,11 @@ class Migration(migrations.Migration):
             options={
                 'ordering': ['-id'],
                 'abstract': False,
+                'constraints': [
+                    models.UniqueConstraint(fields=('rule', 'number'), name='rule_setting_number_is_unique'),
+                    models.CheckConstraint(condition=models.Q(('reason', ''), _negated=True), name='rule_setting_has_a_reason'),
+                    models.CheckConstraint(condition=models.Q(('severity', None), ('severity__in', [1, 2, 3, 4]), _connector='OR'), name='rule_setting_severity_is_known'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -86,6 +94,9 @@ class Migration(migrations.Migration):
             options={
                 'ordering': ['name'],
                 'abstract': False,
+                'constraints': [
+                    models.CheckConstraint(condition=models.Q(('cadence__gt', datetime.timedelta(0))), name='job_cadence_is_positive'),
+                ],
             },
         ),
         migrations.RemoveConstraint(
@@ -276,22 +287,6 @@ class Migration(migrations.Migration):
             name='policy',
             field=models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='lifecycle.policy'),
         ),
-        migrations.AddConstraint(
-            model_name='rulesetting',
-            constraint=models.UniqueConstraint(fields=('rule', 'number'), name='rule_setting_number_is_unique'),
-        ),
-        migrations.AddConstraint(
-            model_name='rulesetting',
-            constraint=models.CheckConstraint(condition=models.Q(('reason', ''), _negated=True), name='rule_setting_has_a_reason'),
-        ),
-        migrations.AddConstraint(
-            model_name='rulesetting',
-            constraint=models.CheckConstraint(condition=models.Q(('severity', None), ('severity__in', [1, 2, 3, 4]), _connector='OR'), name='rule_setting_severity_is_known'),
-        ),
-        migrations.AddConstraint(
-            model_name='scheduledjob',
-            constraint=models.CheckConstraint(condition=models.Q(('cadence__gt', datetime.timedelta(0))), name='job_cadence_is_positive'),
-        ),
         migrations.AddField(
             model_name='finding',
             name='job',
@@ -332,10 +327,6 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name='findingchange',
             index=models.Index(fields=['finding', '-id'], name='finding_change_by_finding'),
-        ),
-        migrations.AddConstraint(
-            model_name='findingchange',
-            constraint=models.CheckConstraint(condition=models.Q(('kind__in', ['raised', 'lowered', 'escalated', 'handed_over'])), name='finding_change_is_known'),
         ),
         migrations.AddConstraint(
             model_name='policyversion',

@@ -43,6 +43,10 @@ class Migration(migrations.Migration):
             options={
                 'ordering': ['-id'],
                 'abstract': False,
+                'constraints': [
+                    models.CheckConstraint(condition=models.Q(('text', ''), _negated=True), name='finding_comment_says_something'),
+                    models.CheckConstraint(condition=django.db.models.lookups.LessThanOrEqual(django.db.models.functions.text.Length('text'), 4000), name='finding_comment_has_at_most_4000_characters'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -61,6 +65,11 @@ class Migration(migrations.Migration):
             options={
                 'ordering': ['-id'],
                 'abstract': False,
+                'constraints': [
+                    models.CheckConstraint(condition=models.Q(('kind__in', ['operation', 'review_item', 'ticket', 'change'])), name='finding_link_kind_is_known'),
+                    models.CheckConstraint(condition=models.Q(('reference', ''), _negated=True), name='finding_link_has_a_reference'),
+                    models.CheckConstraint(condition=models.Q(('url', ''), ('url__startswith', 'https://'), ('url__regex', '^/([^/\\\\]|$)'), _connector='OR'), name='finding_link_leads_to_https_or_to_a_page_of_ours'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -77,6 +86,10 @@ class Migration(migrations.Migration):
             options={
                 'ordering': ['-id'],
                 'abstract': False,
+                'constraints': [
+                    models.CheckConstraint(condition=models.Q(('most_active__lte', 1000)), name='waiver_cap_count_is_bounded'),
+                    models.CheckConstraint(condition=models.Q(('longest_total__gte', datetime.timedelta(0)), ('longest_total__lte', datetime.timedelta(days=3650))), name='waiver_cap_time_is_bounded'),
+                ],
             },
         ),
         migrations.RemoveConstraint(
@@ -218,29 +231,9 @@ class Migration(migrations.Migration):
             model_name='findingcomment',
             index=models.Index(fields=['finding', '-id'], name='finding_comment_by_finding'),
         ),
-        migrations.AddConstraint(
-            model_name='findingcomment',
-            constraint=models.CheckConstraint(condition=models.Q(('text', ''), _negated=True), name='finding_comment_says_something'),
-        ),
-        migrations.AddConstraint(
-            model_name='findingcomment',
-            constraint=models.CheckConstraint(condition=django.db.models.lookups.LessThanOrEqual(django.db.models.functions.text.Length('text'), 4000), name='finding_comment_has_at_most_4000_characters'),
-        ),
         migrations.AddIndex(
             model_name='findinglink',
             index=models.Index(fields=['finding', '-id'], name='finding_link_by_finding'),
-        ),
-        migrations.AddConstraint(
-            model_name='findinglink',
-            constraint=models.CheckConstraint(condition=models.Q(('kind__in', ['operation', 'review_item', 'ticket', 'change'])), name='finding_link_kind_is_known'),
-        ),
-        migrations.AddConstraint(
-            model_name='findinglink',
-            constraint=models.CheckConstraint(condition=models.Q(('reference', ''), _negated=True), name='finding_link_has_a_reference'),
-        ),
-        migrations.AddConstraint(
-            model_name='findinglink',
-            constraint=models.CheckConstraint(condition=models.Q(('url', ''), ('url__startswith', 'https://'), ('url__regex', '^/([^/\\\\]|$)'), _connector='OR'), name='finding_link_leads_to_https_or_to_a_page_of_ours'),
         ),
         migrations.AddConstraint(
             model_name='findinglink',
@@ -253,14 +246,6 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='waivercap',
             constraint=models.CheckConstraint(condition=models.Q(('is_default', False), ('owner', None), _connector='OR'), name='waiver_cap_default_is_of_all'),
-        ),
-        migrations.AddConstraint(
-            model_name='waivercap',
-            constraint=models.CheckConstraint(condition=models.Q(('most_active__lte', 1000)), name='waiver_cap_count_is_bounded'),
-        ),
-        migrations.AddConstraint(
-            model_name='waivercap',
-            constraint=models.CheckConstraint(condition=models.Q(('longest_total__gte', datetime.timedelta(0)), ('longest_total__lte', datetime.timedelta(days=3650))), name='waiver_cap_time_is_bounded'),
         ),
         migrations.RunSQL(FORWARD, BACKWARD),
     ]

@@ -29,6 +29,11 @@ class Migration(migrations.Migration):
             options={
                 'ordering': ['-id'],
                 'abstract': False,
+                'constraints': [
+                    models.CheckConstraint(condition=models.Q(('state__in', ['to_decide', 'waiting', 'opened', 'asked', 'transferred', 'skipped', 'cancelled'])), name='batch_item_state_is_known'),
+                    models.CheckConstraint(condition=models.Q(('suggestion', ''), ('suggestion__in', ['transfer', 'revoke']), _connector='OR'), name='batch_item_suggestion_is_known'),
+                    models.CheckConstraint(condition=models.Q(models.Q(('state', 'skipped'), _negated=True), models.Q(('said', ''), _negated=True), _connector='OR'), name='batch_item_skipped_says_why'),
+                ],
             },
         ),
         migrations.RemoveConstraint(
@@ -176,18 +181,6 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='batchitem',
-            constraint=models.CheckConstraint(condition=models.Q(('state__in', ['to_decide', 'waiting', 'opened', 'asked', 'transferred', 'skipped', 'cancelled'])), name='batch_item_state_is_known'),
-        ),
-        migrations.AddConstraint(
-            model_name='batchitem',
-            constraint=models.CheckConstraint(condition=models.Q(('suggestion', ''), ('suggestion__in', ['transfer', 'revoke']), _connector='OR'), name='batch_item_suggestion_is_known'),
-        ),
-        migrations.AddConstraint(
-            model_name='batchitem',
             constraint=models.CheckConstraint(condition=models.Q(models.Q(('operation__isnull', False), ('state', 'opened')), models.Q(models.Q(('state', 'opened'), _negated=True), ('operation', None)), _connector='OR'), name='batch_item_opened_has_its_operation'),
-        ),
-        migrations.AddConstraint(
-            model_name='batchitem',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('state', 'skipped'), _negated=True), models.Q(('said', ''), _negated=True), _connector='OR'), name='batch_item_skipped_says_why'),
         ),
     ]

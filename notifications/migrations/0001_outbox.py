@@ -58,6 +58,15 @@ class Migration(migrations.Migration):
             options={
                 'ordering': ['-id'],
                 'abstract': False,
+                'indexes': [
+                    models.Index(condition=models.Q(('digest_due_at', None), _negated=True), fields=['digest_due_at'], name='recipient_digest_due'),
+                ],
+                'constraints': [
+                    models.CheckConstraint(condition=models.Q(models.Q(('owner__isnull', False), ('user', None)), models.Q(('owner', None), ('user__isnull', False)), _connector='OR'), name='recipient_is_an_owner_or_a_person'),
+                    models.CheckConstraint(condition=models.Q(('hour__lte', 23)), name='recipient_hour_is_of_a_day'),
+                    models.CheckConstraint(condition=models.Q(('rhythm__in', ['daily', 'weekly', 'off'])), name='recipient_rhythm_is_known'),
+                    models.CheckConstraint(condition=models.Q(models.Q(('rhythm', 'off'), _negated=True), ('digest_due_at', None), _connector='OR'), name='recipient_without_digest_is_never_due'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -74,6 +83,13 @@ class Migration(migrations.Migration):
             options={
                 'ordering': ['-id'],
                 'abstract': False,
+                'indexes': [
+                    models.Index(fields=['created_at'], name='notice_by_age'),
+                ],
+                'constraints': [
+                    models.CheckConstraint(condition=models.Q(('subject__regex', '[[:cntrl:]]'), _negated=True), name='notice_subject_is_one_line'),
+                    models.CheckConstraint(condition=models.Q(models.Q(('subject', ''), _negated=True), models.Q(('key', ''), _negated=True)), name='notice_has_subject_and_key'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -99,37 +115,5 @@ class Migration(migrations.Migration):
                 'indexes': [models.Index(condition=models.Q(('state', 'waiting')), fields=['channel', 'endpoint', 'due_at'], name='delivery_due'), models.Index(fields=['state', '-id'], name='delivery_by_state')],
                 'constraints': [models.UniqueConstraint(condition=models.Q(('endpoint', None)), fields=('notice',), name='delivery_one_mail_per_notice'), models.UniqueConstraint(condition=models.Q(('endpoint__isnull', False)), fields=('notice', 'endpoint'), name='delivery_one_per_notice_and_endpoint'), models.CheckConstraint(condition=models.Q(models.Q(('channel', 'email'), ('endpoint', None)), models.Q(('channel', 'webhook'), ('endpoint__isnull', False)), _connector='OR'), name='delivery_to_an_endpoint_exactly_by_webhook'), models.CheckConstraint(condition=models.Q(models.Q(('ended_at__isnull', False), ('state__in', ('delivered', 'given_up', 'dropped'))), models.Q(models.Q(('state__in', ('delivered', 'given_up', 'dropped')), _negated=True), ('ended_at', None)), _connector='OR'), name='delivery_ended_exactly_when_final'), models.CheckConstraint(condition=models.Q(('state__in', ['waiting', 'delivered', 'given_up', 'dropped'])), name='delivery_state_is_known'), models.CheckConstraint(condition=models.Q(models.Q(('lease_token', None), ('lease_until', None)), models.Q(('lease_token__isnull', False), ('lease_until__isnull', False)), _connector='OR'), name='delivery_lease_has_token_and_end')],
             },
-        ),
-        migrations.AddIndex(
-            model_name='recipient',
-            index=models.Index(condition=models.Q(('digest_due_at', None), _negated=True), fields=['digest_due_at'], name='recipient_digest_due'),
-        ),
-        migrations.AddConstraint(
-            model_name='recipient',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('owner__isnull', False), ('user', None)), models.Q(('owner', None), ('user__isnull', False)), _connector='OR'), name='recipient_is_an_owner_or_a_person'),
-        ),
-        migrations.AddConstraint(
-            model_name='recipient',
-            constraint=models.CheckConstraint(condition=models.Q(('hour__lte', 23)), name='recipient_hour_is_of_a_day'),
-        ),
-        migrations.AddConstraint(
-            model_name='recipient',
-            constraint=models.CheckConstraint(condition=models.Q(('rhythm__in', ['daily', 'weekly', 'off'])), name='recipient_rhythm_is_known'),
-        ),
-        migrations.AddConstraint(
-            model_name='recipient',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('rhythm', 'off'), _negated=True), ('digest_due_at', None), _connector='OR'), name='recipient_without_digest_is_never_due'),
-        ),
-        migrations.AddIndex(
-            model_name='notice',
-            index=models.Index(fields=['created_at'], name='notice_by_age'),
-        ),
-        migrations.AddConstraint(
-            model_name='notice',
-            constraint=models.CheckConstraint(condition=models.Q(('subject__regex', '[[:cntrl:]]'), _negated=True), name='notice_subject_is_one_line'),
-        ),
-        migrations.AddConstraint(
-            model_name='notice',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('subject', ''), _negated=True), models.Q(('key', ''), _negated=True)), name='notice_has_subject_and_key'),
         ),
     ]

@@ -70,6 +70,24 @@ class Migration(migrations.Migration):
             options={
                 'ordering': ['-id'],
                 'abstract': False,
+                'indexes': [
+                    models.Index(fields=['due_at', 'id'], name='campaign_by_due'),
+                    models.Index(condition=models.Q(('state__in', ('open', 'closing'))), fields=['id'], name='campaign_running'),
+                    models.Index(condition=models.Q(('repeat_at__isnull', False)), fields=['repeat_at'], name='campaign_repeats'),
+                ],
+                'constraints': [
+                    models.CheckConstraint(condition=models.Q(('name', ''), _negated=True), name='campaign_has_a_name'),
+                    models.CheckConstraint(condition=models.Q(('reviewed__contained_by', ['credential', 'client', 'grant', 'server']), models.Q(('reviewed', []), _negated=True)), name='campaign_reviews_something'),
+                    models.CheckConstraint(condition=models.Q(('state__in', ['draft', 'open', 'closing', 'signed', 'cancelled'])), name='campaign_state_is_known'),
+                    models.CheckConstraint(condition=models.Q(('origin__in', ['person', 'schedule', 'event'])), name='campaign_origin_is_known'),
+                    models.CheckConstraint(condition=models.Q(('no_answer__in', ['escalate', 'suspend', 'revoke'])), name='campaign_no_answer_is_known'),
+                    models.CheckConstraint(condition=models.Q(models.Q(('launched_at', None), ('state', 'draft')), ('state', 'cancelled'), models.Q(models.Q(('state', 'draft'), _negated=True), ('launched_at__isnull', False)), _connector='OR'), name='campaign_draft_was_not_launched'),
+                    models.CheckConstraint(condition=models.Q(models.Q(('ended_at__isnull', False), ('state__in', ('signed', 'cancelled'))), models.Q(models.Q(('state__in', ('signed', 'cancelled')), _negated=True), ('ended_at', None)), _connector='OR'), name='campaign_ended_exactly_when_final'),
+                    models.CheckConstraint(condition=models.Q(models.Q(('state', 'signed'), models.Q(('digest', ''), _negated=True), models.Q(('signed_by_key', ''), _negated=True)), models.Q(models.Q(('state', 'signed'), _negated=True), ('digest', ''), ('signed_by_key', '')), _connector='OR'), name='campaign_signed_exactly_with_a_digest_and_a_name'),
+                    models.CheckConstraint(condition=models.Q(('repeats_every', None), ('repeats_every__gte', datetime.timedelta(days=1)), _connector='OR'), name='campaign_repeats_daily_at_most'),
+                    models.CheckConstraint(condition=models.Q(('escalate_after__gt', datetime.timedelta(0)), ('fresh_within__gt', datetime.timedelta(0))), name='campaign_times_are_positive'),
+                    models.UniqueConstraint(fields=('follows',), name='campaign_followed_once'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -87,6 +105,13 @@ class Migration(migrations.Migration):
             options={
                 'ordering': ['-id'],
                 'abstract': False,
+                'indexes': [
+                    models.Index(fields=['campaign', 'id'], name='attestation_by_campaign'),
+                ],
+                'constraints': [
+                    models.CheckConstraint(condition=models.Q(('statement', ''), _negated=True), name='attestation_states_something'),
+                    models.UniqueConstraint(fields=('campaign', 'signed_by_key', 'digest'), name='attestation_one_per_person_and_digest'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -104,6 +129,14 @@ class Migration(migrations.Migration):
             options={
                 'ordering': ['-id'],
                 'abstract': False,
+                'indexes': [
+                    models.Index(fields=['campaign', 'id'], name='exclusion_by_campaign'),
+                ],
+                'constraints': [
+                    models.UniqueConstraint(fields=('campaign', 'kind', 'subject_id'), name='exclusion_is_unique'),
+                    models.CheckConstraint(condition=models.Q(('reason__in', ['gone', 'ended', 'other_connection', 'other_kind', 'other_trust', 'other_environment', 'other_provider', 'other_owner', 'other_tag', 'other_role', 'not_chosen', 'left_out', 'elsewhere'])), name='exclusion_reason_is_known'),
+                    models.CheckConstraint(condition=models.Q(models.Q(('reason', 'left_out'), _negated=True), models.Q(('said', ''), _negated=True), _connector='OR'), name='exclusion_by_name_says_why'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -172,6 +205,39 @@ class Migration(migrations.Migration):
             options={
                 'ordering': ['-id'],
                 'abstract': False,
+                'indexes': [
+                    models.Index(fields=['campaign', 'id'], name='review_item_by_campaign'),
+                    models.Index(fields=['campaign', 'state', 'id'], name='review_item_by_state'),
+                    models.Index(fields=['campaign', 'risk', 'score', 'id'], name='review_item_by_risk'),
+                    models.Index(fields=['campaign', 'alike', 'id'], name='review_item_by_likeness'),
+                    models.Index(fields=['reviewer', 'id'], name='review_item_by_reviewer'),
+                    models.Index(condition=models.Q(('second__isnull', False)), fields=['second', 'id'], name='review_item_by_second'),
+                    models.Index(condition=models.Q(('state__in', ('open', 'disputed', 'returned'))), fields=['due_at', 'id'], name='review_item_due'),
+                    models.Index(condition=models.Q(('state', 'acting')), fields=['id'], name='review_item_acting'),
+                    models.Index(condition=models.Q(('operation__isnull', False)), fields=['operation'], name='review_item_by_operation'),
+                    models.Index(condition=models.Q(('credential__isnull', False)), fields=['credential', '-id'], name='review_item_by_credential'),
+                    models.Index(condition=models.Q(('client__isnull', False)), fields=['client', '-id'], name='review_item_by_client'),
+                    models.Index(condition=models.Q(('grant__isnull', False)), fields=['grant', '-id'], name='review_item_by_grant'),
+                    models.Index(condition=models.Q(('server__isnull', False)), fields=['server', '-id'], name='review_item_by_server'),
+                    django.contrib.postgres.indexes.GinIndex(django.contrib.postgres.search.SearchVector('name', config='simple'), name='review_item_by_words'),
+                ],
+                'constraints': [
+                    models.CheckConstraint(condition=models.Q(models.Q(('client__isnull', True), ('credential__isnull', False), ('grant__isnull', True), ('kind', 'credential'), ('server__isnull', True)), models.Q(('client__isnull', False), ('credential__isnull', True), ('grant__isnull', True), ('kind', 'client'), ('server__isnull', True)), models.Q(('client__isnull', True), ('credential__isnull', True), ('grant__isnull', False), ('kind', 'grant'), ('server__isnull', True)), models.Q(('client__isnull', True), ('credential__isnull', True), ('grant__isnull', True), ('kind', 'server'), ('server__isnull', False)), _connector='OR'), name='review_item_is_of_one_thing'),
+                    models.UniqueConstraint(condition=models.Q(('credential__isnull', False)), fields=('campaign', 'credential'), name='review_item_one_per_credential'),
+                    models.UniqueConstraint(condition=models.Q(('client__isnull', False)), fields=('campaign', 'client'), name='review_item_one_per_client'),
+                    models.UniqueConstraint(condition=models.Q(('grant__isnull', False)), fields=('campaign', 'grant'), name='review_item_one_per_grant'),
+                    models.UniqueConstraint(condition=models.Q(('server__isnull', False)), fields=('campaign', 'server'), name='review_item_one_per_server'),
+                    models.CheckConstraint(condition=models.Q(('state__in', ['open', 'disputed', 'returned', 'acting', 'closed', 'cancelled'])), name='review_item_state_is_known'),
+                    models.CheckConstraint(condition=models.Q(('recommendation', ''), ('recommendation__in', ['keep', 'revoke', 'rotate', 'reassign', 'reduce', 'suspend']), _connector='OR'), name='review_item_recommendation_is_known'),
+                    models.CheckConstraint(condition=models.Q(('what', ''), ('what__in', ['keep', 'revoke', 'rotate', 'reassign', 'reduce', 'suspend']), _connector='OR'), name='review_item_what_is_known'),
+                    models.CheckConstraint(condition=models.Q(models.Q(('closed_at__isnull', False), ('state__in', ('closed', 'cancelled'))), models.Q(models.Q(('state__in', ('closed', 'cancelled')), _negated=True), ('closed_at', None)), _connector='OR'), name='review_item_closed_exactly_when_final'),
+                    models.CheckConstraint(condition=models.Q(models.Q(('ending__in', ['kept', 'revoked', 'rotated', 'reassigned', 'reduced', 'suspended', 'gone']), ('state', 'closed'), models.Q(('proof', ''), _negated=True)), models.Q(models.Q(('state', 'closed'), _negated=True), ('ending', '')), _connector='OR'), name='review_item_closed_says_how_and_how_it_is_known'),
+                    models.CheckConstraint(condition=models.Q(models.Q(('state__in', ['acting', 'closed']), _negated=True), ('by_clock', True), ('ending', 'gone'), models.Q(('first_by_key', ''), _negated=True), models.Q(('second_by_key', ''), _negated=True), _connector='OR'), name='review_item_decided_by_somebody'),
+                    models.CheckConstraint(condition=models.Q(models.Q(('state__in', ['acting', 'closed']), _negated=True), ('by_clock', True), ('ending', 'gone'), ('needs_second', False), models.Q(models.Q(('first_by_key', ''), _negated=True), models.Q(('second_by_key', ''), _negated=True), models.Q(('first_by_key', models.F('second_by_key')), _negated=True)), _connector='OR'), name='review_item_of_two_decided_by_two'),
+                    models.CheckConstraint(condition=models.Q(('reviewer', models.F('second')), _negated=True), name='review_item_parts_are_of_different_people'),
+                    models.CheckConstraint(condition=models.Q(('first_chain__overlap', models.F('second_chain')), _negated=True), name='review_item_chains_are_apart'),
+                    models.CheckConstraint(condition=models.Q(('interested__overlap', models.F('second_chain')), _negated=True), name='review_item_second_is_not_interested'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -191,6 +257,13 @@ class Migration(migrations.Migration):
             options={
                 'ordering': ['-id'],
                 'abstract': False,
+                'indexes': [
+                    models.Index(fields=['item', '-id'], name='delegation_by_item'),
+                ],
+                'constraints': [
+                    models.CheckConstraint(condition=models.Q(('why__in', ['delegated', 'reassigned', 'escalated', 'departed'])), name='delegation_why_is_known'),
+                    models.CheckConstraint(condition=models.Q(('from_owner', models.F('to_owner')), _negated=True), name='delegation_changes_hands'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -218,6 +291,19 @@ class Migration(migrations.Migration):
             options={
                 'ordering': ['-id'],
                 'abstract': False,
+                'indexes': [
+                    models.Index(fields=['item', '-id'], name='decision_by_item'),
+                    models.Index(fields=['campaign', 'decided_by_key', 'decided_at'], name='decision_by_person'),
+                    models.Index(condition=models.Q(('submitted_at', None), ('withdrawn_at', None)), fields=['decided_by_key', 'campaign'], name='decision_not_submitted'),
+                ],
+                'constraints': [
+                    models.UniqueConstraint(condition=models.Q(('withdrawn_at', None)), fields=('item', 'round', 'seat'), name='decision_one_per_part'),
+                    models.UniqueConstraint(condition=models.Q(('withdrawn_at', None)), fields=('item', 'round', 'decided_by_key'), name='decision_one_per_person'),
+                    models.CheckConstraint(condition=models.Q(('seat__in', ['first', 'second', 'clock'])), name='decision_seat_is_known'),
+                    models.CheckConstraint(condition=models.Q(('what__in', ['keep', 'revoke', 'rotate', 'reassign', 'reduce', 'suspend'])), name='decision_what_is_known'),
+                    models.CheckConstraint(condition=models.Q(('is_against', False), models.Q(('reason', ''), _negated=True), _connector='OR'), name='decision_against_the_recommendation_says_why'),
+                    models.CheckConstraint(condition=models.Q(models.Q(('what', 'reassign'), _negated=True), ('to_owner__isnull', False), _connector='OR'), name='decision_reassigns_to_somebody'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -239,6 +325,14 @@ class Migration(migrations.Migration):
             options={
                 'ordering': ['-id'],
                 'abstract': False,
+                'indexes': [
+                    models.Index(fields=['subject_id', '-id'], name='approval_by_subject'),
+                ],
+                'constraints': [
+                    models.UniqueConstraint(condition=models.Q(('ended_at', None)), fields=('kind', 'subject_id'), name='approval_one_standing_per_subject'),
+                    models.CheckConstraint(condition=models.Q(('kind__in', ['credential', 'client', 'grant', 'server'])), name='approval_kind_is_known'),
+                    models.CheckConstraint(condition=models.Q(('is_lapsed', False), ('ended_at__isnull', False), _connector='OR'), name='approval_lapsed_has_ended'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -256,278 +350,10 @@ class Migration(migrations.Migration):
             options={
                 'ordering': ['-id'],
                 'abstract': False,
+                'constraints': [
+                    models.UniqueConstraint(fields=('campaign', 'connection'), name='stale_approval_one_per_connection'),
+                    models.CheckConstraint(condition=models.Q(('reason', ''), _negated=True), name='stale_approval_has_a_reason'),
+                ],
             },
-        ),
-        migrations.AddIndex(
-            model_name='campaign',
-            index=models.Index(fields=['due_at', 'id'], name='campaign_by_due'),
-        ),
-        migrations.AddIndex(
-            model_name='campaign',
-            index=models.Index(condition=models.Q(('state__in', ('open', 'closing'))), fields=['id'], name='campaign_running'),
-        ),
-        migrations.AddIndex(
-            model_name='campaign',
-            index=models.Index(condition=models.Q(('repeat_at__isnull', False)), fields=['repeat_at'], name='campaign_repeats'),
-        ),
-        migrations.AddConstraint(
-            model_name='campaign',
-            constraint=models.CheckConstraint(condition=models.Q(('name', ''), _negated=True), name='campaign_has_a_name'),
-        ),
-        migrations.AddConstraint(
-            model_name='campaign',
-            constraint=models.CheckConstraint(condition=models.Q(('reviewed__contained_by', ['credential', 'client', 'grant', 'server']), models.Q(('reviewed', []), _negated=True)), name='campaign_reviews_something'),
-        ),
-        migrations.AddConstraint(
-            model_name='campaign',
-            constraint=models.CheckConstraint(condition=models.Q(('state__in', ['draft', 'open', 'closing', 'signed', 'cancelled'])), name='campaign_state_is_known'),
-        ),
-        migrations.AddConstraint(
-            model_name='campaign',
-            constraint=models.CheckConstraint(condition=models.Q(('origin__in', ['person', 'schedule', 'event'])), name='campaign_origin_is_known'),
-        ),
-        migrations.AddConstraint(
-            model_name='campaign',
-            constraint=models.CheckConstraint(condition=models.Q(('no_answer__in', ['escalate', 'suspend', 'revoke'])), name='campaign_no_answer_is_known'),
-        ),
-        migrations.AddConstraint(
-            model_name='campaign',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('launched_at', None), ('state', 'draft')), ('state', 'cancelled'), models.Q(models.Q(('state', 'draft'), _negated=True), ('launched_at__isnull', False)), _connector='OR'), name='campaign_draft_was_not_launched'),
-        ),
-        migrations.AddConstraint(
-            model_name='campaign',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('ended_at__isnull', False), ('state__in', ('signed', 'cancelled'))), models.Q(models.Q(('state__in', ('signed', 'cancelled')), _negated=True), ('ended_at', None)), _connector='OR'), name='campaign_ended_exactly_when_final'),
-        ),
-        migrations.AddConstraint(
-            model_name='campaign',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('state', 'signed'), models.Q(('digest', ''), _negated=True), models.Q(('signed_by_key', ''), _negated=True)), models.Q(models.Q(('state', 'signed'), _negated=True), ('digest', ''), ('signed_by_key', '')), _connector='OR'), name='campaign_signed_exactly_with_a_digest_and_a_name'),
-        ),
-        migrations.AddConstraint(
-            model_name='campaign',
-            constraint=models.CheckConstraint(condition=models.Q(('repeats_every', None), ('repeats_every__gte', datetime.timedelta(days=1)), _connector='OR'), name='campaign_repeats_daily_at_most'),
-        ),
-        migrations.AddConstraint(
-            model_name='campaign',
-            constraint=models.CheckConstraint(condition=models.Q(('escalate_after__gt', datetime.timedelta(0)), ('fresh_within__gt', datetime.timedelta(0))), name='campaign_times_are_positive'),
-        ),
-        migrations.AddConstraint(
-            model_name='campaign',
-            constraint=models.UniqueConstraint(fields=('follows',), name='campaign_followed_once'),
-        ),
-        migrations.AddIndex(
-            model_name='attestation',
-            index=models.Index(fields=['campaign', 'id'], name='attestation_by_campaign'),
-        ),
-        migrations.AddConstraint(
-            model_name='attestation',
-            constraint=models.CheckConstraint(condition=models.Q(('statement', ''), _negated=True), name='attestation_states_something'),
-        ),
-        migrations.AddConstraint(
-            model_name='attestation',
-            constraint=models.UniqueConstraint(fields=('campaign', 'signed_by_key', 'digest'), name='attestation_one_per_person_and_digest'),
-        ),
-        migrations.AddIndex(
-            model_name='exclusion',
-            index=models.Index(fields=['campaign', 'id'], name='exclusion_by_campaign'),
-        ),
-        migrations.AddConstraint(
-            model_name='exclusion',
-            constraint=models.UniqueConstraint(fields=('campaign', 'kind', 'subject_id'), name='exclusion_is_unique'),
-        ),
-        migrations.AddConstraint(
-            model_name='exclusion',
-            constraint=models.CheckConstraint(condition=models.Q(('reason__in', ['gone', 'ended', 'other_connection', 'other_kind', 'other_trust', 'other_environment', 'other_provider', 'other_owner', 'other_tag', 'other_role', 'not_chosen', 'left_out', 'elsewhere'])), name='exclusion_reason_is_known'),
-        ),
-        migrations.AddConstraint(
-            model_name='exclusion',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('reason', 'left_out'), _negated=True), models.Q(('said', ''), _negated=True), _connector='OR'), name='exclusion_by_name_says_why'),
-        ),
-        migrations.AddIndex(
-            model_name='reviewitem',
-            index=models.Index(fields=['campaign', 'id'], name='review_item_by_campaign'),
-        ),
-        migrations.AddIndex(
-            model_name='reviewitem',
-            index=models.Index(fields=['campaign', 'state', 'id'], name='review_item_by_state'),
-        ),
-        migrations.AddIndex(
-            model_name='reviewitem',
-            index=models.Index(fields=['campaign', 'risk', 'score', 'id'], name='review_item_by_risk'),
-        ),
-        migrations.AddIndex(
-            model_name='reviewitem',
-            index=models.Index(fields=['campaign', 'alike', 'id'], name='review_item_by_likeness'),
-        ),
-        migrations.AddIndex(
-            model_name='reviewitem',
-            index=models.Index(fields=['reviewer', 'id'], name='review_item_by_reviewer'),
-        ),
-        migrations.AddIndex(
-            model_name='reviewitem',
-            index=models.Index(condition=models.Q(('second__isnull', False)), fields=['second', 'id'], name='review_item_by_second'),
-        ),
-        migrations.AddIndex(
-            model_name='reviewitem',
-            index=models.Index(condition=models.Q(('state__in', ('open', 'disputed', 'returned'))), fields=['due_at', 'id'], name='review_item_due'),
-        ),
-        migrations.AddIndex(
-            model_name='reviewitem',
-            index=models.Index(condition=models.Q(('state', 'acting')), fields=['id'], name='review_item_acting'),
-        ),
-        migrations.AddIndex(
-            model_name='reviewitem',
-            index=models.Index(condition=models.Q(('operation__isnull', False)), fields=['operation'], name='review_item_by_operation'),
-        ),
-        migrations.AddIndex(
-            model_name='reviewitem',
-            index=models.Index(condition=models.Q(('credential__isnull', False)), fields=['credential', '-id'], name='review_item_by_credential'),
-        ),
-        migrations.AddIndex(
-            model_name='reviewitem',
-            index=models.Index(condition=models.Q(('client__isnull', False)), fields=['client', '-id'], name='review_item_by_client'),
-        ),
-        migrations.AddIndex(
-            model_name='reviewitem',
-            index=models.Index(condition=models.Q(('grant__isnull', False)), fields=['grant', '-id'], name='review_item_by_grant'),
-        ),
-        migrations.AddIndex(
-            model_name='reviewitem',
-            index=models.Index(condition=models.Q(('server__isnull', False)), fields=['server', '-id'], name='review_item_by_server'),
-        ),
-        migrations.AddIndex(
-            model_name='reviewitem',
-            index=django.contrib.postgres.indexes.GinIndex(django.contrib.postgres.search.SearchVector('name', config='simple'), name='review_item_by_words'),
-        ),
-        migrations.AddConstraint(
-            model_name='reviewitem',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('client__isnull', True), ('credential__isnull', False), ('grant__isnull', True), ('kind', 'credential'), ('server__isnull', True)), models.Q(('client__isnull', False), ('credential__isnull', True), ('grant__isnull', True), ('kind', 'client'), ('server__isnull', True)), models.Q(('client__isnull', True), ('credential__isnull', True), ('grant__isnull', False), ('kind', 'grant'), ('server__isnull', True)), models.Q(('client__isnull', True), ('credential__isnull', True), ('grant__isnull', True), ('kind', 'server'), ('server__isnull', False)), _connector='OR'), name='review_item_is_of_one_thing'),
-        ),
-        migrations.AddConstraint(
-            model_name='reviewitem',
-            constraint=models.UniqueConstraint(condition=models.Q(('credential__isnull', False)), fields=('campaign', 'credential'), name='review_item_one_per_credential'),
-        ),
-        migrations.AddConstraint(
-            model_name='reviewitem',
-            constraint=models.UniqueConstraint(condition=models.Q(('client__isnull', False)), fields=('campaign', 'client'), name='review_item_one_per_client'),
-        ),
-        migrations.AddConstraint(
-            model_name='reviewitem',
-            constraint=models.UniqueConstraint(condition=models.Q(('grant__isnull', False)), fields=('campaign', 'grant'), name='review_item_one_per_grant'),
-        ),
-        migrations.AddConstraint(
-            model_name='reviewitem',
-            constraint=models.UniqueConstraint(condition=models.Q(('server__isnull', False)), fields=('campaign', 'server'), name='review_item_one_per_server'),
-        ),
-        migrations.AddConstraint(
-            model_name='reviewitem',
-            constraint=models.CheckConstraint(condition=models.Q(('state__in', ['open', 'disputed', 'returned', 'acting', 'closed', 'cancelled'])), name='review_item_state_is_known'),
-        ),
-        migrations.AddConstraint(
-            model_name='reviewitem',
-            constraint=models.CheckConstraint(condition=models.Q(('recommendation', ''), ('recommendation__in', ['keep', 'revoke', 'rotate', 'reassign', 'reduce', 'suspend']), _connector='OR'), name='review_item_recommendation_is_known'),
-        ),
-        migrations.AddConstraint(
-            model_name='reviewitem',
-            constraint=models.CheckConstraint(condition=models.Q(('what', ''), ('what__in', ['keep', 'revoke', 'rotate', 'reassign', 'reduce', 'suspend']), _connector='OR'), name='review_item_what_is_known'),
-        ),
-        migrations.AddConstraint(
-            model_name='reviewitem',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('closed_at__isnull', False), ('state__in', ('closed', 'cancelled'))), models.Q(models.Q(('state__in', ('closed', 'cancelled')), _negated=True), ('closed_at', None)), _connector='OR'), name='review_item_closed_exactly_when_final'),
-        ),
-        migrations.AddConstraint(
-            model_name='reviewitem',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('ending__in', ['kept', 'revoked', 'rotated', 'reassigned', 'reduced', 'suspended', 'gone']), ('state', 'closed'), models.Q(('proof', ''), _negated=True)), models.Q(models.Q(('state', 'closed'), _negated=True), ('ending', '')), _connector='OR'), name='review_item_closed_says_how_and_how_it_is_known'),
-        ),
-        migrations.AddConstraint(
-            model_name='reviewitem',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('state__in', ['acting', 'closed']), _negated=True), ('by_clock', True), ('ending', 'gone'), models.Q(('first_by_key', ''), _negated=True), models.Q(('second_by_key', ''), _negated=True), _connector='OR'), name='review_item_decided_by_somebody'),
-        ),
-        migrations.AddConstraint(
-            model_name='reviewitem',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('state__in', ['acting', 'closed']), _negated=True), ('by_clock', True), ('ending', 'gone'), ('needs_second', False), models.Q(models.Q(('first_by_key', ''), _negated=True), models.Q(('second_by_key', ''), _negated=True), models.Q(('first_by_key', models.F('second_by_key')), _negated=True)), _connector='OR'), name='review_item_of_two_decided_by_two'),
-        ),
-        migrations.AddConstraint(
-            model_name='reviewitem',
-            constraint=models.CheckConstraint(condition=models.Q(('reviewer', models.F('second')), _negated=True), name='review_item_parts_are_of_different_people'),
-        ),
-        migrations.AddConstraint(
-            model_name='reviewitem',
-            constraint=models.CheckConstraint(condition=models.Q(('first_chain__overlap', models.F('second_chain')), _negated=True), name='review_item_chains_are_apart'),
-        ),
-        migrations.AddConstraint(
-            model_name='reviewitem',
-            constraint=models.CheckConstraint(condition=models.Q(('interested__overlap', models.F('second_chain')), _negated=True), name='review_item_second_is_not_interested'),
-        ),
-        migrations.AddIndex(
-            model_name='delegation',
-            index=models.Index(fields=['item', '-id'], name='delegation_by_item'),
-        ),
-        migrations.AddConstraint(
-            model_name='delegation',
-            constraint=models.CheckConstraint(condition=models.Q(('why__in', ['delegated', 'reassigned', 'escalated', 'departed'])), name='delegation_why_is_known'),
-        ),
-        migrations.AddConstraint(
-            model_name='delegation',
-            constraint=models.CheckConstraint(condition=models.Q(('from_owner', models.F('to_owner')), _negated=True), name='delegation_changes_hands'),
-        ),
-        migrations.AddIndex(
-            model_name='decision',
-            index=models.Index(fields=['item', '-id'], name='decision_by_item'),
-        ),
-        migrations.AddIndex(
-            model_name='decision',
-            index=models.Index(fields=['campaign', 'decided_by_key', 'decided_at'], name='decision_by_person'),
-        ),
-        migrations.AddIndex(
-            model_name='decision',
-            index=models.Index(condition=models.Q(('submitted_at', None), ('withdrawn_at', None)), fields=['decided_by_key', 'campaign'], name='decision_not_submitted'),
-        ),
-        migrations.AddConstraint(
-            model_name='decision',
-            constraint=models.UniqueConstraint(condition=models.Q(('withdrawn_at', None)), fields=('item', 'round', 'seat'), name='decision_one_per_part'),
-        ),
-        migrations.AddConstraint(
-            model_name='decision',
-            constraint=models.UniqueConstraint(condition=models.Q(('withdrawn_at', None)), fields=('item', 'round', 'decided_by_key'), name='decision_one_per_person'),
-        ),
-        migrations.AddConstraint(
-            model_name='decision',
-            constraint=models.CheckConstraint(condition=models.Q(('seat__in', ['first', 'second', 'clock'])), name='decision_seat_is_known'),
-        ),
-        migrations.AddConstraint(
-            model_name='decision',
-            constraint=models.CheckConstraint(condition=models.Q(('what__in', ['keep', 'revoke', 'rotate', 'reassign', 'reduce', 'suspend'])), name='decision_what_is_known'),
-        ),
-        migrations.AddConstraint(
-            model_name='decision',
-            constraint=models.CheckConstraint(condition=models.Q(('is_against', False), models.Q(('reason', ''), _negated=True), _connector='OR'), name='decision_against_the_recommendation_says_why'),
-        ),
-        migrations.AddConstraint(
-            model_name='decision',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('what', 'reassign'), _negated=True), ('to_owner__isnull', False), _connector='OR'), name='decision_reassigns_to_somebody'),
-        ),
-        migrations.AddIndex(
-            model_name='approval',
-            index=models.Index(fields=['subject_id', '-id'], name='approval_by_subject'),
-        ),
-        migrations.AddConstraint(
-            model_name='approval',
-            constraint=models.UniqueConstraint(condition=models.Q(('ended_at', None)), fields=('kind', 'subject_id'), name='approval_one_standing_per_subject'),
-        ),
-        migrations.AddConstraint(
-            model_name='approval',
-            constraint=models.CheckConstraint(condition=models.Q(('kind__in', ['credential', 'client', 'grant', 'server'])), name='approval_kind_is_known'),
-        ),
-        migrations.AddConstraint(
-            model_name='approval',
-            constraint=models.CheckConstraint(condition=models.Q(('is_lapsed', False), ('ended_at__isnull', False), _connector='OR'), name='approval_lapsed_has_ended'),
-        ),
-        migrations.AddConstraint(
-            model_name='staleapproval',
-            constraint=models.UniqueConstraint(fields=('campaign', 'connection'), name='stale_approval_one_per_connection'),
-        ),
-        migrations.AddConstraint(
-            model_name='staleapproval',
-            constraint=models.CheckConstraint(condition=models.Q(('reason', ''), _negated=True), name='stale_approval_has_a_reason'),
         ),
     ]

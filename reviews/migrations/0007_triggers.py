@@ -30,6 +30,11 @@ class Migration(migrations.Migration):
             options={
                 'ordering': ['-id'],
                 'abstract': False,
+                'constraints': [
+                    models.CheckConstraint(condition=models.Q(('occasion__in', ['owner_left', 'exposure_found', 'client_registered', 'server_owner_changed'])), name='trigger_occasion_is_known'),
+                    models.CheckConstraint(condition=models.Q(('no_answer__in', ['escalate', 'suspend', 'revoke'])), name='trigger_no_answer_is_known'),
+                    models.CheckConstraint(condition=models.Q(('answer_within__gte', datetime.timedelta(days=1))), name='trigger_gives_a_day_to_answer'),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -46,30 +51,13 @@ class Migration(migrations.Migration):
             ],
             options={
                 'ordering': ['-id'],
+                'indexes': [
+                    models.Index(condition=models.Q(('campaign', None), ('settled_at', None)), fields=['trigger', 'id'], name='occurrence_waiting'),
+                ],
+                'constraints': [
+                    models.UniqueConstraint(fields=('trigger', 'kind', 'subject_id', 'happened_at'), name='occurrence_is_taken_once'),
+                    models.CheckConstraint(condition=models.Q(('kind__in', ['credential', 'client', 'grant', 'server'])), name='occurrence_kind_is_known'),
+                ],
             },
-        ),
-        migrations.AddConstraint(
-            model_name='trigger',
-            constraint=models.CheckConstraint(condition=models.Q(('occasion__in', ['owner_left', 'exposure_found', 'client_registered', 'server_owner_changed'])), name='trigger_occasion_is_known'),
-        ),
-        migrations.AddConstraint(
-            model_name='trigger',
-            constraint=models.CheckConstraint(condition=models.Q(('no_answer__in', ['escalate', 'suspend', 'revoke'])), name='trigger_no_answer_is_known'),
-        ),
-        migrations.AddConstraint(
-            model_name='trigger',
-            constraint=models.CheckConstraint(condition=models.Q(('answer_within__gte', datetime.timedelta(days=1))), name='trigger_gives_a_day_to_answer'),
-        ),
-        migrations.AddIndex(
-            model_name='occurrence',
-            index=models.Index(condition=models.Q(('campaign', None), ('settled_at', None)), fields=['trigger', 'id'], name='occurrence_waiting'),
-        ),
-        migrations.AddConstraint(
-            model_name='occurrence',
-            constraint=models.UniqueConstraint(fields=('trigger', 'kind', 'subject_id', 'happened_at'), name='occurrence_is_taken_once'),
-        ),
-        migrations.AddConstraint(
-            model_name='occurrence',
-            constraint=models.CheckConstraint(condition=models.Q(('kind__in', ['credential', 'client', 'grant', 'server'])), name='occurrence_kind_is_known'),
         ),
     ]
