@@ -139,7 +139,8 @@ def decline(question: OwnershipQuestion, *, actor: Actor, now: datetime, terms: 
         raise AnswerNeedsReason
     row, _ = _held(question, actor, QuestionState.OPEN)
     row.answered_by, row.answered_by_key, row.reason = actor.label[:200], actor.key, reason
-    return pass_on(row, f"Declined: {reason}", actor=actor, now=now, terms=terms)
+    (became,) = pass_on([(row, f"Declined: {reason}")], actor=actor, now=now, terms=terms)
+    return became
 
 
 def _end(row: OwnershipQuestion, state: QuestionState, actor: Actor, now: datetime, reason: str) -> None:
@@ -170,7 +171,7 @@ def _begin_tenures(
 def _give(row: OwnershipQuestion, to: Owner, actor: Actor, reason: str) -> None:
     """Put what is left of a question into somebody's name, one entry for each thing."""
     with database.cursor() as cursor:
-        lock_things(cursor, row.pk)
+        lock_things(cursor, [row.pk])
     held: dict[str, dict[UUID, UUID | None]] = {}
     left = Tenure.objects.open().filter(question=row)
     for part, subject, owner in left.values_list("part", "subject_id", "owner_id"):

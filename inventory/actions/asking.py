@@ -1,11 +1,11 @@
 """Ownership by the clock: follow who stands for what, ask them, pass on what nobody answers, quarantine the rest.
 
 Everything is a row with a date, and every part can run twice, beside itself or not at all: the next run finds what is
-left. A question is claimed with SKIP LOCKED and moved in a transaction of its own, so a sweep that dies keeps what it
-did. What an estate of a million things costs is one comparison of its owners with the tenures; the rest is by index.
+left. Questions are claimed with SKIP LOCKED and moved some at a time, so a sweep that dies keeps what it did. What an
+estate of a million things costs is one comparison of its owners with the tenures; the rest is by index.
 """
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -19,10 +19,12 @@ from audit.events import Event
 from inventory.actions.admission import move
 from inventory.actions.terms import Terms
 from inventory.models import McpClient, Owner, OwnershipDay, OwnershipQuestion, Tenure
+from inventory.models.base import new_keys
 from inventory.states import ENDED, Admission, Part, QuestionState, Stage
 
 ACTOR = Actor.system("ownership")
 OWNERS_AT_ONCE = 200
+QUESTIONS_AT_ONCE = 50  # that are passed on or quarantined in one transaction, and no more things than MANY
 GATHERED_WITHIN = timedelta(days=1)  # what comes so soon after a question is part of it
 LOOKED_BACK = timedelta(days=90)
 MANY = 2_000  # things of one question, from which on it is quicker to go through all that there are
@@ -45,6 +47,8 @@ PRESENT = " UNION ALL ".join(
     f" WHERE n.gone_at IS NULL{_LIVE.get(part, '')}"
     for part, (table, column) in PLACES.items()
 )
+_ASKED = ("stage", "asked", "asked_at", "answer_by", "passes")
+_ANSWERED = ("answered_by", "answered_by_key", "reason")  # by whoever declined
 _ONE_AT_A_TIME = "SELECT pg_try_advisory_xact_lock(hashtextextended('keyreeve ownership', 0))"
 
 # What stands otherwise than its tenure says: new, ended, in other hands, accepted by somebody who has left since, or
@@ -121,12 +125,15 @@ def ask(*, now: datetime, terms: Terms) -> tuple[int, int]:
     owners = Owner.objects.select_related("deputy", "manager").in_bulk(list(due))
     fresh = _fresh(list(due), now)
     made = [_question(owners[key], is_again, now, terms) for key, is_again in due.items() if key not in fresh]
-    for question in made:
-        question.save(force_insert=True)
+    # A bulk insert does not give back the keys that the database makes, so they are made before it.
+    for question, key in zip(made, new_keys(len(made)), strict=True):
+        question.pk = key
+    OwnershipQuestion.objects.bulk_create(made)
     questions = {**{row.owner_id: row for row in made}, **fresh}
     _attach([row.pk for row in questions.values()], [key for key, again in due.items() if again], now)
+    sizes = dict(OwnershipQuestion.objects.filter(pk__in=[row.pk for row in made]).values_list("pk", "size"))
     for question in made:
-        question.refresh_from_db(fields=["size"])
+        question.size = sizes[question.pk]
         tell_of(question)
     return len(due), len(made)
 
@@ -245,35 +252,60 @@ def settle(*, now: datetime) -> int:
 
 
 def pass_on_all(*, now: datetime, terms: Terms) -> dict[str, int]:
-    """Pass on every question that nobody answered by its date, each by itself; how many, by what became of them."""
+    """Pass on every question that nobody answered by its date; how many, by what became of them."""
     done: dict[str, int] = {"passed_on": 0, "quarantined": 0}
-    for became in _each(now, terms):
-        done[became] += 1
+    while became := pass_on_some(now=now, terms=terms):
+        for each in became:
+            done[each] += 1
     return done
 
 
-def _each(now: datetime, terms: Terms) -> Iterator[str]:
-    while (became := pass_on_next(now=now, terms=terms)) is not None:
-        yield became
-
-
 @action
-def pass_on_next(*, now: datetime, terms: Terms) -> str | None:
-    """Claim the question that is due longest and move it; None where none is due that nobody else holds."""
-    due = OwnershipQuestion.objects.due(now).order_by("answer_by", "pk")
-    row = due.select_for_update(skip_locked=True, no_key=True, of=("self",)).first()
-    if row is None:
-        return None
-    why = "They have left." if not row.asked.is_active else "Nobody answered by the date."
-    return pass_on(row, why, actor=ACTOR, now=now, terms=terms)
+def pass_on_some(*, now: datetime, terms: Terms) -> list[str]:
+    """Claim the questions that are due longest and move them, as many as are about so many things as one transaction
+    should be; what became of each. None where none is due that nobody else holds."""
+    due = OwnershipQuestion.objects.due(now).select_related("asked", "owner__deputy", "owner__manager")
+    held = due.order_by("answer_by", "pk").select_for_update(skip_locked=True, no_key=True, of=("self",))
+    rows: list[OwnershipQuestion] = []
+    for row in held[:QUESTIONS_AT_ONCE]:
+        if rows and sum(each.size for each in rows) + row.size > MANY:
+            break
+        rows.append(row)
+    return pass_on([(row, _not_answered(row)) for row in rows], actor=ACTOR, now=now, terms=terms)
 
 
-def pass_on(row: OwnershipQuestion, why: str, *, actor: Actor, now: datetime, terms: Terms) -> str:
-    """Part of an action that holds the question: on to the next in line, else into quarantine. What became of it."""
-    before, stages = row.asked, list(Stage)
-    was_asked = row.answer_by > row.asked_at
+def _not_answered(row: OwnershipQuestion) -> str:
+    return "They have left." if not row.asked.is_active else "Nobody answered by the date."
+
+
+def pass_on(rows: Sequence[tuple[OwnershipQuestion, str]], *, actor: Actor, now: datetime, terms: Terms) -> list[str]:
+    """Part of an action that holds these questions, each with why it is moved: on to the next in line, else into
+    quarantine. What became of each."""
+    moved, left, became = [], [], []
+    for row, why in rows:
+        before, was_asked = row.asked.name, row.answer_by > row.asked_at
+        if _next_in_line(row, why, now, terms, was_asked=was_asked):
+            detail = {"from": before, "to": row.asked.name, "as": row.stage, "reason": why}
+            record(Event.OWNERSHIP_PASSED_ON, actor=actor, subject=row, detail=detail)
+            moved.append(row)
+            became.append("passed_on")
+        else:
+            left.append((row, why if was_asked else "Nobody is in line."))
+            became.append("quarantined")
+    if moved:
+        OwnershipQuestion.objects.bulk_update(moved, [*_ASKED, *_ANSWERED])
+        with database.cursor() as cursor:
+            resize(cursor, [row.pk for row in moved])
+    if left:
+        _quarantine(left, actor=actor, now=now, terms=terms)
+    return became
+
+
+def _next_in_line(row: OwnershipQuestion, why: str, now: datetime, terms: Terms, *, was_asked: bool) -> bool:
+    """Put it to the next in line who can be asked; whether there is one. Who is passed over is written down."""
+    stages = list(Stage)
     if was_asked:
-        row.passes.append({**_passed_over(Stage(row.stage), before, why, now), "was_asked": True})
+        row.passes.append({**_passed_over(Stage(row.stage), row.asked, why, now), "was_asked": True})
     asked = [each["owner"] for each in row.passes if each["was_asked"]]
     for stage in stages[stages.index(Stage(row.stage)) + 1 :]:
         person = in_line(row.owner, stage)
@@ -282,18 +314,12 @@ def pass_on(row: OwnershipQuestion, why: str, *, actor: Actor, now: datetime, te
             row.passes.append(_passed_over(stage, person, unfit, now))
             continue
         row.stage, row.asked, row.asked_at, row.answer_by = stage, person, now, now + terms.answer_within[stage]
-        row.save()
-        with database.cursor() as cursor:
-            resize(cursor, [row.pk])
-        detail = {"from": before.name, "to": person.name, "as": stage.value, "reason": why}
-        record(Event.OWNERSHIP_PASSED_ON, actor=actor, subject=row, detail=detail)
-        return "passed_on"
-    _quarantine(row, why if was_asked else "Nobody is in line.", actor=actor, now=now, terms=terms)
-    return "quarantined"
+        return True
+    return False
 
 
-def lock_things(cursor: Any, question: UUID) -> None:
-    """Lock what a question is about, in the order in which everybody does."""
+def lock_things(cursor: Any, questions: Sequence[UUID]) -> None:
+    """Lock what questions are about, in the order in which everybody does."""
     tables = dict.fromkeys(table for table, _ in PLACES.values())
 
     def lock() -> None:
@@ -302,9 +328,9 @@ def lock_things(cursor: Any, question: UUID) -> None:
             cursor.execute(
                 f"""
                 SELECT 1 FROM {table} n WHERE n.id IN (SELECT t.subject_id FROM inventory_tenure t
-                  WHERE t.question_id = %s AND t.ended_at IS NULL AND t.part = ANY (%s))
+                  WHERE t.question_id = ANY (%s) AND t.ended_at IS NULL AND t.part = ANY (%s))
                 ORDER BY n.id FOR NO KEY UPDATE""",
-                [question, parts],
+                [questions, parts],
             )
 
     despite_deadlocks(lock)
@@ -314,55 +340,69 @@ def lock_things(cursor: Any, question: UUID) -> None:
 # that it is not rotated, revoked or handed over since is a worse finding than that it has no owner.
 _TAKEN = """
 UPDATE {table} n SET {column} = NULL FROM inventory_tenure t JOIN inventory_owner o ON o.id = t.owner_id
-WHERE t.question_id = %s AND t.ended_at IS NULL AND t.part = %s AND t.subject_id = n.id AND n.{column} = t.owner_id
-  AND o.is_active
+WHERE t.question_id = ANY (%s) AND t.ended_at IS NULL AND t.part = %s AND t.subject_id = n.id
+  AND n.{column} = t.owner_id AND o.is_active
 """
 _NOBODYS = """
 WITH over AS (
-  UPDATE inventory_tenure t SET ended_at = %(now)s WHERE t.question_id = %(question)s AND t.ended_at IS NULL
-  RETURNING t.part, t.subject_id, t.owner_id, t.gap_since, t.accepted_at
+  UPDATE inventory_tenure t SET ended_at = %(now)s WHERE t.question_id = ANY (%(questions)s) AND t.ended_at IS NULL
+  RETURNING t.part, t.subject_id, t.owner_id, t.gap_since, t.accepted_at, t.question_id
 ), begun AS (
   INSERT INTO inventory_tenure (part, subject_id, owner_id, begun_at, gap_since, ask_at, question_id)
   SELECT o.part, o.subject_id, w.id, %(now)s, CASE WHEN o.accepted_at IS NULL THEN o.gap_since ELSE %(now)s END,
-    %(now)s, %(question)s FROM over o LEFT JOIN inventory_owner w ON w.id = o.owner_id AND NOT w.is_active
-  RETURNING part, subject_id
+    %(now)s, o.question_id FROM over o LEFT JOIN inventory_owner w ON w.id = o.owner_id AND NOT w.is_active
+  RETURNING part, subject_id, question_id
 )
-SELECT b.part, count(*), encode(sha256(convert_to(string_agg(b.subject_id::text, chr(10) ORDER BY b.subject_id),
-  'UTF8')), 'hex') FROM begun b GROUP BY 1 ORDER BY 1
+SELECT b.question_id, b.part, count(*), encode(sha256(convert_to(
+  string_agg(b.subject_id::text, chr(10) ORDER BY b.subject_id), 'UTF8')), 'hex')
+FROM begun b GROUP BY 1, 2 ORDER BY 1, 2
 """
 
 
-def _quarantine(row: OwnershipQuestion, why: str, *, actor: Actor, now: datetime, terms: Terms) -> None:
+def _quarantine(rows: Sequence[tuple[OwnershipQuestion, str]], *, actor: Actor, now: datetime, terms: Terms) -> None:
+    keys = [row.pk for row, _ in rows]
+    found: dict[UUID, list[tuple[str, int, str]]] = {}
     with database.cursor() as cursor:
-        if row.size > MANY:
+        if sum(row.size for row, _ in rows) > MANY:
             cursor.execute("SET LOCAL enable_nestloop = off")  # else their history takes minutes to write
-        lock_things(cursor, row.pk)
-        held_back = _hold_back(row, actor, now) if terms.quarantines_clients else 0
+        lock_things(cursor, keys)
+        held_back = _hold_back([row for row, _ in rows], actor, now) if terms.quarantines_clients else {}
         for part, (table, column) in PLACES.items():
-            cursor.execute(_TAKEN.format(table=table, column=column), [row.pk, part.value])
-        cursor.execute(_NOBODYS, {"question": row.pk, "now": now})
-        found = cursor.fetchall()
+            cursor.execute(_TAKEN.format(table=table, column=column), [keys, part.value])
+        cursor.execute(_NOBODYS, {"questions": keys, "now": now})
+        for question, *told in cursor.fetchall():
+            found.setdefault(question, []).append(tuple(told))
         cursor.execute("SET LOCAL enable_nestloop = on")
-    row.state, row.ended_at = QuestionState.QUARANTINED, now
-    row.save()
-    detail: dict[str, Any] = {
-        "from": row.owner.name,
-        "to": None,
-        "things": {part: number for part, number, _ in found},
-        "digests": {part: digest for part, _, digest in found},
-        "reason": why,
-    }
-    if held_back:
-        detail["clients_quarantined"] = held_back
-    record(Event.OWNERSHIP_QUARANTINED, actor=actor, subject=row, detail=detail)
+    for row, why in rows:
+        row.state, row.ended_at = QuestionState.QUARANTINED, now
+        told = found.get(row.pk, [])
+        detail: dict[str, Any] = {
+            "from": row.owner.name,
+            "to": None,
+            "things": {part: number for part, number, _ in told},
+            "digests": {part: digest for part, _, digest in told},
+            "reason": why,
+        }
+        if number := held_back.get(row.pk, 0):
+            detail["clients_quarantined"] = number
+        record(Event.OWNERSHIP_QUARANTINED, actor=actor, subject=row, detail=detail)
+    OwnershipQuestion.objects.bulk_update([row for row, _ in rows], ["state", "ended_at", "passes", *_ANSWERED])
 
 
-def _hold_back(row: OwnershipQuestion, actor: Actor, now: datetime) -> int:
-    """Have the admitted clients among it looked at again before anybody relies on them."""
-    keys = Tenure.objects.open().filter(question=row.pk, part=Part.CLIENT).values("subject_id")
-    clients = list(McpClient.objects.present().registered().filter(pk__in=keys, admission=Admission.ADMITTED))
-    reason = f"Nobody accepted it after {row.owner.name}."
-    return move(clients, Admission.QUARANTINED, Event.CLIENT_QUARANTINED, actor=actor, now=now, reason=reason)
+def _hold_back(rows: Sequence[OwnershipQuestion], actor: Actor, now: datetime) -> dict[UUID, int]:
+    """Have the admitted clients among it looked at again before anybody relies on them; how many of each question."""
+    asked = Tenure.objects.open().filter(question__in=rows, part=Part.CLIENT)
+    of = dict(asked.values_list("subject_id", "question_id"))
+    held: dict[UUID, list[McpClient]] = {}
+    for client in McpClient.objects.present().registered().filter(pk__in=list(of), admission=Admission.ADMITTED):
+        held.setdefault(of[client.pk], []).append(client)
+    return {
+        row.pk: move(
+            held[row.pk], Admission.QUARANTINED, Event.CLIENT_QUARANTINED,
+            actor=actor, now=now, reason=f"Nobody accepted it after {row.owner.name}.",
+        )
+        for row in rows if row.pk in held
+    }  # fmt: skip
 
 
 # ── How long nobody had accepted ───────────────────────────────────────────────────────────────

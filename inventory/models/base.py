@@ -8,6 +8,7 @@ from uuid import UUID
 from django.contrib.postgres.expressions import ArraySubquery
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.search import SearchQuery, SearchVector
+from django.db import connection as database
 from django.db import models
 
 PART = re.compile(r"[^\W_]+")
@@ -19,6 +20,13 @@ class Uuid7(models.Func):
     function = "keyreeve_uuid7"
     arity = 0
     output_field = models.UUIDField()
+
+
+def new_keys(number: int) -> list[UUID]:
+    """Keys for rows that are inserted together, in order."""
+    with database.cursor() as cursor:
+        cursor.execute("SELECT keyreeve_uuid7() FROM generate_series(1, %s)", [number])
+        return sorted(key for (key,) in cursor.fetchall())
 
 
 class Row(models.Model):

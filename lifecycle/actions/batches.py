@@ -24,6 +24,7 @@ from access.roles import Role
 from audit.actions import action, in_order, record
 from audit.events import Event
 from inventory.models import Credential, CredentialVersion, Owner
+from inventory.models.base import new_keys
 from lifecycle import plans
 from lifecycle.actions.findings import refuse_secrets
 from lifecycle.actions.requests import closed, say_why, supersede
@@ -325,7 +326,7 @@ class _Opening:
         supersede(superseded, actor=self.actor, now=self.now, reason=self.batch.reason, said=self.said)
         self._hurry(hurried)
         # A bulk insert does not give back the keys that the database makes, so they are made before it.
-        for (_, operation), key in zip(fresh, _new_keys(len(fresh)), strict=True):
+        for (_, operation), key in zip(fresh, new_keys(len(fresh)), strict=True):
             operation.pk = key
         for operation in Operation.objects.bulk_create([operation for _, operation in fresh]):
             record(Event.OPERATION_REQUESTED, actor=self.actor, subject=operation, detail=self._detail(operation))
@@ -418,12 +419,6 @@ class _Opening:
         )
         for row in held:
             record(Event.OPERATION_RESUMED, actor=self.actor, subject=row, detail={"step": row.step, **self.said})
-
-
-def _new_keys(number: int) -> list[UUID]:
-    with database.cursor() as cursor:
-        cursor.execute("SELECT keyreeve_uuid7() FROM generate_series(1, %s)", [number])
-        return sorted(key for (key,) in cursor.fetchall())
 
 
 def _set_opened(pairs: Sequence[tuple[UUID, UUID]]) -> None:

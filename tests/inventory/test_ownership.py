@@ -4,6 +4,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connection as database
+from django.test.utils import CaptureQueriesContext
 
 from access.actors import Actor
 from access.roles import Role
@@ -395,3 +397,28 @@ def test_clients_of_a_team_without_anybody_in_line_are_quarantined_and_nothing_i
     client = McpClient.objects.get(pk=client.pk)
     assert client.owner is None
     assert the_question().owner == team
+
+
+def test_many_owners_are_asked_passed_and_quarantined_in_as_many_statements_as_one(line: Line):
+    taken = []
+    for number in (1, 6):
+        for n in range(number):
+            factories.credential(owner=factories.owner(deputy=line.dana if n % 2 else None))
+        for days in (0, 14, 7, 7):
+            with CaptureQueriesContext(database) as asked:
+                line.pass_by(days * DAY)
+            taken.append(len(asked))
+    assert OwnershipQuestion.objects.filter(state=QuestionState.QUARANTINED).count() == 7
+    assert max(taken[4:]) <= max(taken[:4]) + 6  # what is passed on to a deputy beside what is quarantined
+
+
+def test_each_of_many_quarantined_together_has_an_entry_of_its_own(line: Line):
+    for name in ("Ana", "Bo"):
+        owner = factories.owner(name=name)
+        for _ in range(2):
+            factories.credential(owner=owner)
+    line.sweep()
+    line.pass_by(14 * DAY)
+    said = AuditEntry.objects.filter(event="ownership.quarantined").order_by("seq").values_list("detail", flat=True)
+    assert sorted((each["from"], each["things"]["credential"]) for each in said) == [("Ana", 2), ("Bo", 2)]
+    assert len({each["digests"]["credential"] for each in said}) == 2
