@@ -15,9 +15,15 @@ from lifecycle.states import LinkKind
 class DatesForm(forms.Form):
     """What somebody knows about a credential where no provider can be asked. An empty date leaves what is known."""
 
-    issued_on = forms.DateField(label="Issued", required=False, widget=forms.DateInput(attrs={"type": "date"}))
-    last_used_on = forms.DateField(label="Last used", required=False, widget=forms.DateInput(attrs={"type": "date"}))
-    expires_on = forms.DateField(label="Expires", required=False, widget=forms.DateInput(attrs={"type": "date"}))
+    issued_on = forms.DateField(
+        label="Issued", required=False, widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d")
+    )
+    last_used_on = forms.DateField(
+        label="Last used", required=False, widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d")
+    )
+    expires_on = forms.DateField(
+        label="Expires", required=False, widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d")
+    )
     reason = forms.CharField(
         label="How you know",
         max_length=500,
@@ -67,7 +73,7 @@ class WaiverForm(forms.Form):
     )
     until = forms.DateField(
         label="Until",
-        widget=forms.DateInput(attrs={"type": "date"}),
+        widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"),
         error_messages={"required": "Choose the last day of the waiver."},
     )
 

@@ -38,7 +38,9 @@ class CampaignForm(forms.Form):
         error_messages={"required": "Say what is reviewed."},
     )
     due_on = forms.DateField(
-        label="Due on", widget=forms.DateInput({"type": "date"}), help_text="At the end of this day, UTC."
+        label="Due on",
+        widget=forms.DateInput({"type": "date"}, format="%Y-%m-%d"),
+        help_text="At the end of this day, UTC.",
     )
     lead = OwnerNamed(label="Lead", required=False, help_text="Name or e-mail of whoever sees it through and signs it.")
     no_answer = forms.ChoiceField(
@@ -119,7 +121,9 @@ class StatementForm(forms.Form):
 
 class DueForm(forms.Form):
     due_on = forms.DateField(
-        label="Due on", widget=forms.DateInput({"type": "date"}), help_text="At the end of this day, UTC."
+        label="Due on",
+        widget=forms.DateInput({"type": "date"}, format="%Y-%m-%d"),
+        help_text="At the end of this day, UTC.",
     )
     reason = forms.CharField(
         max_length=500, help_text="Kept in the audit chain with your name.", error_messages={"required": "Say why."}

@@ -128,11 +128,15 @@ def serious(results) -> list[str]:
 
 WIDTHS = (360, 390, 768, 1440, 2560)
 THEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+# Names of rows that stand a few letters a line, because the other columns take all there is.
+SQUEEZED = """[...document.querySelectorAll("tbody .name")]
+  .filter(it => it.offsetWidth && it.offsetWidth < 60 && it.offsetHeight > 60).map(it => it.textContent)"""
 OF_COLOURS = ["color-contrast", "link-in-text-block"]  # the rules of axe that another theme can break
 
 
 def unfit(page: Page, axe: Axe, *urls: str, at: tuple[int, ...] = (1440,)) -> dict[str, list[str]]:
-    """What stops somebody on these pages, by page: in either theme `at` these widths, or by scrolling sideways at any.
+    """What stops somebody on these pages, by page: in either theme `at` these widths, or at any by scrolling
+    sideways or by names that fall apart.
 
     A page is loaded once: what a style sheet does with another width or theme it does without the server.
     """
@@ -145,6 +149,7 @@ def unfit(page: Page, axe: Axe, *urls: str, at: tuple[int, ...] = (1440,)) -> di
             page.set_viewport_size({"width": width, "height": 900})
             if page.evaluate("document.documentElement.scrollWidth") > width:
                 said.append(f"scrolls sideways at {width}")
+            said += [f"{name!r} falls apart at {width}" for name in page.evaluate(SQUEEZED)]
         for width, theme in product(at, THEMES):
             page.set_viewport_size({"width": width, "height": 900})
             page.emulate_media(color_scheme=theme, reduced_motion="reduce")

@@ -9,6 +9,7 @@ from reviews.actions.controls import measure_controls
 from reviews.models import EvidencePack
 from reviews.packing.building import build
 from tests.browser.conftest import unfit
+from tests.reviews.packed import member
 
 
 def test_a_pack_is_asked_for_watched_and_read(signed_in: Page, live_server, axe: Axe, settings, tmp_path):
@@ -30,6 +31,10 @@ def test_a_pack_is_asked_for_watched_and_read(signed_in: Page, live_server, axe:
     item = Credential.objects.order_by("pk").first()
     paths = (
         "/controls/", "/controls/PR.AA-01/", "/evidence/", "/evidence/new/", f"/evidence/{pack.pk}/",
-        "/evidence/sample/?size=5&seed=x&population=gone%3Dfalse", f"/evidence/sample/{item.pk}/",
+        "/evidence/sample/?size=5&seed=x&population=gone%3Dfalse", f"/evidence/sample/{item.pk}/", "/audit/",
+        "/audit/heads/", f"/credentials/{item.pk}/?as_of={timezone.now():%Y-%m-%dT%H:%M:%SZ}",
     )  # fmt: skip
-    assert unfit(signed_in, axe, *(live_server.url + path for path in paths)) == {}
+    assert unfit(signed_in, axe, *(live_server.url + path for path in paths), at=(390, 1440)) == {}
+    summary = tmp_path / "summary.html"
+    summary.write_bytes(member((tmp_path / "evidence" / f"{pack.pk}.zip").read_bytes(), "summary.html"))
+    assert unfit(signed_in, axe, summary.as_uri()) == {}

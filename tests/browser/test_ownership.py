@@ -38,8 +38,9 @@ def test_an_owner_accepts_what_is_in_their_name(signed_in: Page, administrator: 
     paths = (
         "/ownership/", f"/ownership/{mine.pk}/", f"/ownership/{gone.pk}/", f"/owners/{mira.pk}/", "/controls/",
         "/campaigns/", f"/credentials/{keys[0]}/",
+        *(f"/ownership/{mine.pk}/{how}/" for how in ("accept", "hand-over", "decline")),
     )  # fmt: skip
-    assert unfit(signed_in, axe, *(live_server.url + path for path in paths)) == {}
+    assert unfit(signed_in, axe, *(live_server.url + path for path in paths), at=(390, 1440)) == {}
     signed_in.goto(f"{live_server.url}/ownership/{mine.pk}/")
     signed_in.get_by_role("link", name="Accept…").click()
     signed_in.get_by_role("dialog").get_by_role("button", name="Accept").click()

@@ -244,5 +244,7 @@ def test_its_pages_are_accessible_in_both_themes_and_never_scroll_sideways(
     paths = (
         "/reviews/", "/campaigns/", f"/campaigns/{campaign.pk}/", f"/campaigns/{draft.pk}/", "/campaigns/new/",
         f"/campaigns/{draft.pk}/launch/", f"/campaigns/{campaign.pk}/cancel/", f"/campaigns/{campaign.pk}/attest/",
+        "/campaigns/by-itself/owner_left/", f"/campaigns/{campaign.pk}/due/", f"/campaigns/{campaign.pk}/remind/",
+        f"/reviews/{campaign.pk}/?has_reviewer=false",
     )  # fmt: skip
     assert unfit(mira, axe, *(live_server.url + path for path in paths), at=(390, 1440)) == {}

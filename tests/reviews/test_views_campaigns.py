@@ -197,3 +197,12 @@ def test_how_they_decide_in_a_large_campaign_is_counted_when_somebody_asks(compa
     lea = as_(company.lea)
     assert "Keeps in a row" not in text(lea.get(f"/campaigns/{campaign.pk}/"))
     assert "Keeps in a row" in text(lea.get(f"/campaigns/{campaign.pk}/?pace=yes"))
+
+
+def test_the_day_that_a_campaign_is_due_stands_in_its_forms_as_browsers_read_it(company: Company):
+    company.credential()
+    due = f'value="{company.now + timedelta(days=30):%Y-%m-%d}"'
+    draft, campaign = company.draft(name="Next quarter"), company.launch()
+    lea = as_(company.lea)
+    assert due in text(lea.get(f"/campaigns/{draft.pk}/change/"))
+    assert due in text(lea.get(f"/campaigns/{campaign.pk}/due/"))
