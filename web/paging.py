@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from typing import Any, Generic, NoReturn, TypeVar
+from typing import Any, Generic, NoReturn, Self, TypeVar
 from uuid import UUID
 
 from django.core.exceptions import EmptyResultSet, FieldError, ValidationError
@@ -232,6 +232,11 @@ class Capped:
 
     value: int
     more: bool = False
+
+    @classmethod
+    def of(cls, count: int, limit: int = COUNT_LIMIT) -> Self:
+        """Of a count that was made up to one more than `limit`."""
+        return cls(min(count, limit), count > limit)
 
     def __str__(self) -> str:
         return thousands(self.value) + ("+" if self.more else "")

@@ -8,13 +8,13 @@ LIMIT = 1_000
 
 
 class CappedCount(Subquery):
-    """How many rows a correlated queryset has, looked at up to one more than LIMIT."""
+    """How many rows a correlated queryset has, looked at up to one more than `limit`."""
 
     template = "(SELECT count(*) FROM (%(subquery)s) counted)"
     output_field = IntegerField()
 
-    def __init__(self, rows: QuerySet[Any], *distinct: str) -> None:
+    def __init__(self, rows: QuerySet[Any], *distinct: str, limit: int = LIMIT) -> None:
         listed = (
             rows.order_by().values_list(*distinct).distinct() if distinct else rows.order_by().values_list(Value(1))
         )
-        super().__init__(listed[: LIMIT + 1])
+        super().__init__(listed[: limit + 1])

@@ -28,7 +28,7 @@ from inventory.views.histories import history_of
 from inventory.views.presence import suited
 from inventory.views.questions import Question, ask, go, is_decided, refuse, way_back
 from web.lists import Column, Empty, ListPage, View
-from web.paging import Ordering, capped_counts
+from web.paging import COUNT_LIMIT, Capped, Ordering
 from web.past import answers_past
 
 SHOWN = 10  # of each noun on an owner's own page; the lists show the rest
@@ -105,11 +105,10 @@ def owner_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
     actor = request.actor  # type: ignore[attr-defined]
     rows = Owner.objects.visible_to(actor).select_related("manager", "deputy", "user")
     waits, leaving = Exists(_asked(OuterRef("pk"), actor)), Exists(_removals(OuterRef("pk"), actor))
-    owner: Any = get_object_or_404(rows.annotate(is_waited_for=waits, has_removals=leaving), pk=pk)
-    credentials = Credential.objects.visible_to(actor).live().filter(owner=owner)
-    servers = McpServer.objects.visible_to(actor).present().filter(answered_for_by(owner))
-    clients = McpClient.objects.visible_to(actor).present().filter(owner=owner)
-    counts = capped_counts([credentials, servers, clients, credentials.filter(open_findings__gt=0)])
+    held = _held(OuterRef("pk"), actor)
+    numbers = {name: CappedCount(each, limit=COUNT_LIMIT) for name, each in held.items()}
+    owner: Any = get_object_or_404(rows.annotate(is_waited_for=waits, has_removals=leaving, **numbers), pk=pk)
+    credentials, servers, clients, _ = _held(owner, actor).values()
     context = {
         "owner": owner,
         "credentials": list(credentials.select_related("environment").order_by("-risk", "-score", "-id")[:SHOWN]),
@@ -119,11 +118,22 @@ def owner_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
         if owner.has_removals
         else [],
         "asked": list(_asked(owner, actor).order_by("answer_by", "pk")[:SHOWN]) if owner.is_waited_for else [],
-        "counts": dict(zip(("credentials", "servers", "clients", "at_risk"), counts, strict=True)),
+        "counts": {name: Capped.of(getattr(owner, name)) for name in numbers},
         "history": history_of(owner, actor)[:HISTORY],
         "may_change": actor.may(Right.RECORD_OWNER),
     }
     return render(request, "inventory/owner_detail.html", context)
+
+
+def _held(owner: Any, actor: Any) -> dict[str, QuerySet[Any]]:
+    """What an owner answers for, by noun, and what of it is at risk."""
+    credentials = Credential.objects.visible_to(actor).live().filter(owner=owner)
+    return {
+        "credentials": credentials,
+        "servers": McpServer.objects.visible_to(actor).present().filter(answered_for_by(owner)),
+        "clients": McpClient.objects.visible_to(actor).present().filter(owner=owner),
+        "at_risk": credentials.filter(open_findings__gt=0),
+    }
 
 
 def _removals(owner: Any, actor: Any) -> QuerySet[ClientRemoval]:

@@ -163,8 +163,9 @@ def behind(scope: Scope, actor: Actor) -> list[UUID]:
     too many, which is how a caller sees it.
     """
     seen = Credential.objects.visible_to(actor).live()
-    keys = list(seen.filter(direct(scope)).order_by().values_list("pk", flat=True)[: MOST + 1])
-    if len(keys) <= MOST:
+    found = dict(seen.filter(direct(scope)).order_by().values_list("pk", "fingerprint")[: MOST + 1])
+    keys = list(found)
+    if len(keys) <= MOST and any(found.values()):
         shared = Credential.objects.filter(pk__in=keys).exclude(fingerprint="").order_by().values("fingerprint")
         again = seen.exclude(fingerprint="").filter(fingerprint__in=shared)
         keys = list({*keys, *again.order_by().values_list("pk", flat=True)[: MOST + 1]})
@@ -202,8 +203,9 @@ def preview(keys: Sequence[UUID], *, now: datetime) -> dict[str, Any]:
         servers=_first(uses, "server"),
         paths=paths(uses),
         open_operations=open_ones.values("kind", "state").annotate(number=Count("pk")).order_by("kind", "state"),
+        places=_places(chosen),
     )
-    hops = predicted(chosen, now=now)
+    hops = predicted(found["places"], now=now)
     by_hand = sum(hop["credentials"] for hop in hops if not hop["can_be_asked"])
     kinds: Counter[str] = Counter()
     for hop in hops:
@@ -270,13 +272,18 @@ def paths(uses: QuerySet[Use]) -> QuerySet[Use, Any]:
     return first
 
 
-def predicted(chosen: QuerySet[Credential], *, now: datetime) -> list[dict[str, Any]]:
-    """For each connection and kind of credential: how soon the first and the last of them would be seen refused."""
+def _places(chosen: QuerySet[Credential]) -> QuerySet[Credential, Any]:
+    """Each connection and kind of credential, how many there are, and how much is done there at once."""
     held = chosen.values("connection", "kind", place=F("connection__name"), place_kind=F("connection__kind"))
     load = ProviderLoad.objects.filter(connection=OuterRef("connection")).values("at_once")[:1]
-    rows = list(held.annotate(number=Count("pk"), load=Subquery(load)).order_by("place", "kind"))
+    found: QuerySet[Credential, Any] = held.annotate(number=Count("pk"), load=Subquery(load)).order_by("place", "kind")
+    return found
+
+
+def predicted(rows: Sequence[Mapping[str, Any]], *, now: datetime) -> list[dict[str, Any]]:
+    """For each connection and kind of credential: how soon the first and the last of them would be seen refused."""
     seen = _medians([row["connection"] for row in rows], since=now - HISTORY)
-    waiting: dict[UUID, int] = {}
+    waiting: dict[str, int] = {}
     hops = []
     for row in rows:
         can_be_asked = row["place_kind"] in OPERABLE
@@ -287,7 +294,7 @@ def predicted(chosen: QuerySet[Credential], *, now: datetime) -> list[dict[str, 
         last = None if seconds is None else seconds * ceil((before + row["number"]) / at_once)
         hops.append(
             {
-                "connection": str(row["connection"]),
+                "connection": row["connection"],
                 "name": row["place"],
                 "kind": row["kind"],
                 "credentials": row["number"],
@@ -302,7 +309,7 @@ def predicted(chosen: QuerySet[Credential], *, now: datetime) -> list[dict[str, 
     return hops
 
 
-def _expected(row: Mapping[str, Any], seen: Mapping[tuple[UUID, str], tuple[float, int]]) -> tuple[int | None, str]:
+def _expected(row: Mapping[str, Any], seen: Mapping[tuple[str, str], tuple[float, int]]) -> tuple[int | None, str]:
     known = seen.get((row["connection"], row["kind"]))
     if known is not None:
         return max(1, round(known[0])), f"median of {known[1]} revocations there in the last {HISTORY.days} days"
@@ -312,14 +319,14 @@ def _expected(row: Mapping[str, Any], seen: Mapping[tuple[UUID, str], tuple[floa
     return None, "by hand: nobody can be asked, so it takes as long as a person takes"
 
 
-def _medians(places: Sequence[UUID], *, since: datetime) -> dict[tuple[UUID, str], tuple[float, int]]:
+def _medians(places: Sequence[str], *, since: datetime) -> dict[tuple[str, str], tuple[float, int]]:
     with database.cursor() as cursor:
         cursor.execute(
             """
             SELECT o.connection_id, c.kind,
               percentile_cont(0.5) WITHIN GROUP (ORDER BY extract(epoch FROM o.refused_at - o.requested_at)), count(*)
             FROM lifecycle_operation o JOIN inventory_credential c ON c.id = o.credential_id
-            WHERE o.connection_id = ANY (%(places)s) AND o.kind = %(kind)s AND o.refused_at IS NOT NULL
+            WHERE o.connection_id = ANY (%(places)s::uuid[]) AND o.kind = %(kind)s AND o.refused_at IS NOT NULL
               AND o.requested_at > %(since)s AND o.is_urgent AND NOT o.by_hand AND o.proof = %(proof)s
             GROUP BY o.connection_id, c.kind""",
             {
@@ -329,7 +336,7 @@ def _medians(places: Sequence[UUID], *, since: datetime) -> dict[tuple[UUID, str
                 "proof": Proof.VERIFIED.value,
             },
         )
-        return {(place, kind): (float(seconds), number) for place, kind, seconds, number in cursor.fetchall()}
+        return {(str(place), kind): (float(seconds), number) for place, kind, seconds, number in cursor.fetchall()}
 
 
 def limits() -> OperatingLimits:

@@ -34,9 +34,8 @@ from lifecycle.models.reports import (
     progress,
     rows_of,
     said_of,
-    slowest,
+    standing_out,
     still_in_files,
-    troubled,
 )
 from lifecycle.models.scopes import ROWS, Scope, older_versions_of, preview
 from lifecycle.states import BatchKind, BatchState, ItemState, ScopeKind, Suggestion
@@ -360,14 +359,15 @@ def batch_detail(request: HttpRequest, pk: UUID) -> HttpResponseBase:
         return csv_response(lines(batch), REPORT_CSV, f"keyreeve-batch-{batch.pk}.csv")
     now = timezone.now()
     counts = progress(batch)
+    slow, troubled = standing_out(batch)
     context: dict[str, Any] = {
         "batch": batch,
         "now": now,
         "counts": counts,
         "parts": [Part(TONES[name], number, WORDS[name].capitalize()) for name, number in counts.items()],
         "done": batch.size - sum(counts.get(name, 0) for name in ("to_decide", "waiting", "open", "stalled")),
-        "slowest": [said_of(row) for row in slowest(batch)],
-        "troubled": [said_of(row) for row in troubled(batch)],
+        "slowest": [said_of(row) for row in slow],
+        "troubled": [said_of(row) for row in troubled],
         "is_live": batch.ended_at is None and batch.state in {BatchState.RUNNING, BatchState.DECIDING},
         "may_steer": batch.ended_at is None and _may_steer(batch, actor) and not batch.is_drill,
         "may_decide": actor.may(Right.DECIDE_MANY) and actor.kind is ActorKind.USER,

@@ -59,7 +59,7 @@ from lifecycle.views import timeline
 from providers.errors import ProviderError
 from web.lists import Column, Empty, ListPage, View
 from web.pages import render_page_or_fragment
-from web.paging import Ordering
+from web.paging import Ordering, rows_together
 from web.wording import plural, some
 
 METHODS = ["GET", "HEAD", "POST"]
@@ -626,11 +626,19 @@ def _ask_for(
 
 
 def consequences(kind: OperationKind, chosen: Sequence[Credential]) -> list[tuple[str, str]]:
-    """What it reaches, before it is asked for: four statements for any number."""
+    """What it reaches, before it is asked for: one statement for any number."""
     keys = [row.pk for row in chosen]
-    uses = Use.objects.present().filter(credential__in=keys)
-    counts = uses.aggregate(clients=Count("client", distinct=True), servers=Count("server", distinct=True))
-    names = list(uses.order_by("client__name").values_list("client__name", flat=True).distinct()[:50])
+    uses = Use.objects.present().filter(credential__in=keys).order_by()
+    found = rows_together(
+        reached=uses.annotate(every=Value(1))
+        .values("every")
+        .annotate(clients=Count("client", distinct=True), servers=Count("server", distinct=True)),
+        users=uses.order_by("client__name").values("client__name").distinct()[:50],
+        deliveries=Delivery.objects.filter(credential__in=keys).values("credential", "location"),
+        taken=Operation.objects.open().filter(credential__in=keys).values("credential__name")[:NAMED],
+    )
+    counts = next(iter(found["reached"]), {"clients": 0, "servers": 0})
+    names = [row["client__name"] for row in found["users"]]
     facts = [("Credentials" if len(chosen) > 1 else "Credential", some([str(row) for row in chosen], NAMED))]
     users = f"{plural(counts['clients'], 'client')} at {plural(counts['servers'], 'server')}"
     facts.append(("Blast radius", f"{users}: {some(names, NAMED)}" if names else "No known consumer"))
@@ -638,8 +646,8 @@ def consequences(kind: OperationKind, chosen: Sequence[Credential]) -> list[tupl
     if places:
         facts.append(("Environment", ", ".join(places)))
     if kind == OperationKind.ROTATION:
-        told = dict(Delivery.objects.filter(credential__in=keys).values_list("credential", "location"))
-        missing = [str(row) for row in chosen if row.pk not in told]
+        told = {row["credential"]: row["location"] for row in found["deliveries"]}
+        missing = [str(row) for row in chosen if str(row.pk) not in told]
         if told:
             facts.append(("New secret goes to", some(sorted(told.values()), NAMED)))
         if missing:
@@ -647,9 +655,7 @@ def consequences(kind: OperationKind, chosen: Sequence[Credential]) -> list[tupl
     manual = [str(row) for row in chosen if row.connection.kind not in OPERABLE]
     if manual:
         facts.append(("By hand", f"{some(manual, NAMED)}: no provider can be asked"))
-    taken = list(
-        Operation.objects.open().filter(credential__in=keys).values_list("credential__name", flat=True)[:NAMED]
-    )
+    taken = [row["credential__name"] for row in found["taken"]]
     if taken:
         facts.append(("Under way", f"{', '.join(taken)}: an operation is open already"))
     return facts

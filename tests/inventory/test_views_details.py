@@ -3,13 +3,19 @@
 import pytest
 from django.db import connection as database
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
+from access.actors import Actor
 from access.roles import Role
 from audit.events import Event
 from audit.models import AuditEntry
-from inventory.models import McpServer
+from inventory.actions.asking import sweep
+from inventory.actions.removals import announce_removals
+from inventory.actions.terms import Terms
+from inventory.models import McpServer, OwnershipQuestion
 from inventory.states import Storage
 from tests import factories
+from tests.inventory.test_admission import dynamic, these
 from tests.people import browser, owners_browser, text
 
 pytestmark = pytest.mark.django_db
@@ -85,14 +91,20 @@ def test_somebody_who_left_with_things_in_their_name_is_a_matter():
 
 
 def test_an_owner_page_stays_within_its_queries():
-    owner = factories.owner()
+    owner, now = factories.owner(), timezone.now()
     for _ in range(12):
         factories.credential(owner=owner)
         factories.server(iam_owner=owner)
         factories.client(owner=owner)
+    leaving = dynamic(name="on the way out", owner=owner)
+    announce_removals(these(leaving), actor=Actor.system("tests"), now=now, reason="nobody claims it")
+    sweep(now=now, terms=Terms())
     reviewer = browser(Role.REVIEWER)
     with CaptureQueriesContext(database) as queries:
-        reviewer.get(f"/owners/{owner.pk}/")
+        page = text(reviewer.get(f"/owners/{owner.pk}/"))
+    assert "on the way out" in page
+    assert f"/ownership/{OwnershipQuestion.objects.get().pk}/" in page
+    assert ">All 12<" in page
     assert len(queries) <= 12
 
 

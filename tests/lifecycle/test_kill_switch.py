@@ -23,7 +23,7 @@ from lifecycle.errors import (
     NothingBehind,
 )
 from lifecycle.models import Batch, BatchItem, OperatingLimits, Operation, StepAttempt
-from lifecycle.models.reports import progress, report_of
+from lifecycle.models.reports import progress, report_of, standing_out
 from lifecycle.models.scopes import Scope, behind
 from lifecycle.states import (
     AttemptOutcome,
@@ -333,6 +333,22 @@ def test_it_ends_with_its_last_operation_and_keeps_the_report(operator: Actor, c
     assert [each["file"] for each in report["still_in_files"]] == [still.file]
     assert batch.digest == batches.digest_of(report)
     assert AuditEntry.objects.get(event="batch.completed").detail["digest"] == batch.digest
+
+
+def test_what_took_longest_and_what_nobody_can_tell_stand_out_in_their_order(operator: Actor, cloud: Any) -> None:
+    for name in ("quick", "slow", "unknown", "stuck"):
+        factories.credential(connection=cloud, name=name)
+    batch = carried(batches.request_batch(of(ScopeKind.CONNECTION, cloud), actor=operator, now=NOW, reason="leak"))
+    by_name = {row.credential.name: row for row in Operation.objects.filter(batch=batch).select_related("credential")}
+    ended(by_name["quick"], after=5)
+    ended(by_name["slow"], after=40)
+    ended(by_name["unknown"], proof=Proof.UNVERIFIABLE)
+    Operation.objects.filter(pk=by_name["stuck"].pk).update(
+        state=OperationState.STALLED, stalled_at=NOW, due_at=None, error="It refused."
+    )
+    slow, troubled = standing_out(batch)
+    assert [str(row) for row in slow] == ["slow", "quick"]
+    assert [str(row) for row in troubled] == ["unknown", "stuck"]
 
 
 def test_one_that_gives_up_does_not_stop_a_kill_switch(

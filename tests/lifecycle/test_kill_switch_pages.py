@@ -168,13 +168,13 @@ def test_a_page_of_many_asks_the_database_no_more_often(
 ) -> None:
     for _ in range(30):
         factories.use(factories.credential(connection=cloud))
-    with django_assert_max_num_queries(14):
+    with django_assert_max_num_queries(12):
         mira.get(f"/batches/new/?kind=connection&id={cloud.pk}")
     mira.post("/batches/revoke/", {"kind": "connection", "id": cloud.pk, "decided": "yes", "reason": "leak"})
     batch = Batch.objects.get()
-    with django_assert_max_num_queries(14):
+    with django_assert_max_num_queries(12):
         mira.get(f"/batches/{batch.pk}/")
-    with django_assert_max_num_queries(9):
+    with django_assert_max_num_queries(8):
         mira.get(f"/batches/{batch.pk}/", headers=HTMX)
 
 
