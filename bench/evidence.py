@@ -1,11 +1,11 @@
-"""Evidence packs: written and verified, against a bare COPY of the rows that its lists hold, in the same two forms."""
+"""Evidence packs, of now and of the past: written and verified, against a bare COPY of the rows of their lists."""
 
 import resource
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -14,7 +14,9 @@ from django.utils import timezone
 
 from bench.lists import fill
 from bench.measure import Row, timed
+from bench.past import FIRST, SECOND, change
 from bench.scratch import scratch_database
+from history.past import looking_at
 from reviews import verifying
 from reviews.packing.building import one_snapshot, population_of
 from reviews.packing.lists import sources
@@ -22,6 +24,7 @@ from reviews.packing.writing import Inputs, write_pack
 
 SHARE = 0.1  # of a bare COPY: a pack judges, links, compresses and takes digests besides
 MOST_MEMORY = 64  # MiB that a pack may add, whatever its size
+SLOWER = 3  # a pack of the past, of which each row lies among those that have ended
 PERIOD = timedelta(days=90)
 # Its own memory: what `getrusage` says of a child begins with that of its parent.
 MEASURED = """
@@ -40,21 +43,15 @@ print(next(line.split()[1] for line in open("/proc/self/status") if line.startsw
 def run(size: int = 100_000) -> list[Row]:
     with scratch_database(), tempfile.TemporaryDirectory() as folder:
         fill(0, size)
-        return list(_run(Path(folder) / "pack.zip", size))
+        return list(_run(Path(folder), size))
 
 
-def _run(place: Path, size: int) -> Iterator[Row]:
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with timed() as took, place.open("w+b") as file, one_snapshot() as at:
-        inputs = Inputs(
-            purpose="Benchmark", begins_at=at - PERIOD, taken_at=at, release="", sample_size=25, sample_seed="s",
-            population=population_of(""),
-        )  # fmt: skip
-        written = write_pack(file, inputs, key=Ed25519PrivateKey.generate(), progress=lambda _step: None)
-    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-    rows = sum(entry["rows"] for entry in written.summary["files"] if entry["path"].startswith("lists/"))
+def _run(folder: Path, size: int) -> Iterator[Row]:
+    place = folder / "pack.zip"
+    with one_snapshot() as at:
+        rows, seconds, grown = _written(place, at)
     bare = _bare()
-    rate, limit = rows / took.seconds, rows / bare
+    rate, limit = rows / seconds, rows / bare
     yield Row(
         name="evidence pack, its list rows against a bare COPY",
         size=size,
@@ -62,22 +59,59 @@ def _run(place: Path, size: int) -> Iterator[Row]:
         unit="rows/s",
         limit=round(limit),
         ratio=round(rate / limit, 2),
-        budget=f"≥ {SHARE} × COPY; {place.stat().st_size >> 20} MiB in {took.seconds:.0f} s",
+        budget=f"≥ {SHARE} × COPY; {place.stat().st_size >> 20} MiB in {seconds:.0f} s",
         ok=rate >= SHARE * limit,
     )
     yield _memory("memory that a pack adds", size, grown)
-    checked, memory = _verified(place)
+    yield from _checked("the pack", place, size, rows, seconds)
+    for statements in (FIRST, SECOND):
+        then = timezone.now()
+        change(statements)
+    with connection.cursor() as cursor:
+        cursor.execute("VACUUM ANALYZE")
+    with one_snapshot(), looking_at(then, is_gathering=True):
+        rows, was, grown = _written(folder / "past.zip", then, ends_at=then)
     yield Row(
-        name="verification of the pack, against writing it",
+        name="the same as of a past instant, since when every row has changed",
         size=size,
-        value=round(rows / checked),
+        value=round(rows / was),
         unit="rows/s",
         limit=round(rate),
-        ratio=round(took.seconds / checked, 2),
-        budget="no slower than writing",
-        ok=checked <= took.seconds,
+        ratio=round(was / seconds, 2),
+        budget=f"≤ {SLOWER} × the seconds of the present; {was:.0f} s",
+        ok=was <= SLOWER * seconds,
     )
-    yield _memory("memory of the verifier", size, memory)
+    yield _memory("memory that a pack of the past adds", size, grown)
+    yield from _checked("the pack of the past", folder / "past.zip", size, rows, was)
+
+
+def _written(place: Path, at: datetime, *, ends_at: datetime | None = None) -> tuple[int, float, float]:
+    """How many rows its lists have, in how many seconds, and by how many MiB memory grew. Within a snapshot."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with timed() as took, place.open("w+b") as file:
+        inputs = Inputs(
+            purpose="Benchmark", begins_at=at - PERIOD, taken_at=at, ends_at=ends_at, release="", sample_size=25,
+            sample_seed="s", population=population_of(""),
+        )  # fmt: skip
+        written = write_pack(file, inputs, key=Ed25519PrivateKey.generate(), progress=lambda _step: None)
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    rows = sum(entry["rows"] for entry in written.summary["files"] if entry["path"].startswith("lists/"))
+    return rows, took.seconds, grown
+
+
+def _checked(what: str, place: Path, size: int, rows: int, written: float) -> Iterator[Row]:
+    seconds, memory = _verified(place)
+    yield Row(
+        name=f"verification of {what}, against writing it",
+        size=size,
+        value=round(rows / seconds),
+        unit="rows/s",
+        limit=round(rows / written),
+        ratio=round(written / seconds, 2),
+        budget=f"no slower than writing; {seconds:.0f} s",
+        ok=seconds <= written,
+    )
+    yield _memory(f"memory of the verifier of {what}", size, memory)
 
 
 def _memory(name: str, size: int, mib: float) -> Row:
@@ -107,10 +141,10 @@ def _bare() -> float:
 
 
 def _verified(place: Path) -> tuple[float, float]:
-    """The seconds that the verifier takes in a Python of its own, and its memory in MiB."""
+    """The seconds that the verifier takes in a clean Python of its own, and its memory in MiB."""
     with timed() as watch:
         process = subprocess.run(
-            [sys.executable, "-c", MEASURED, verifying.__file__, str(place)],
+            [sys.executable, "-I", "-c", MEASURED, verifying.__file__, str(place)],
             capture_output=True,
             text=True,
             check=False,

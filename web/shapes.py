@@ -204,8 +204,10 @@ class Link(serializers.Field[Any, Any, Any, Any]):
         return Case(When(**{f"{self.column}__isnull": False}, then=link), output_field=TextField())
 
     def parts(self) -> tuple[Sql, Sql]:
-        """How it is called and its id, for a table."""
-        return self.display, F(f"{self.column}_id")
+        """How it is called and its id, for a table; a display that is put together says nothing where there is none."""
+        is_there = Q(**{f"{self.column}__isnull": False})
+        named = self.display if isinstance(self.display, F) else Case(When(is_there, then=self.display))
+        return named, F(f"{self.column}_id")
 
 
 # ── Shapes ─────────────────────────────────────────────────────────────────────────────────────

@@ -96,7 +96,7 @@ def test_a_pack_is_built_kept_for_its_owner_alone_and_verified(kept_in: Path):
     assert [each.name for each in kept_in.iterdir()] == [place.name]
     checked = verifying.Pack(place, KEY.public_key().public_bytes_raw())
     checked.check()
-    assert len(checked.held) == 8
+    assert len(checked.held) == 9
     built = AuditEntry.objects.get(event="evidence_pack.built")
     assert built.detail["sha256"] == pack.sha256
     assert pack.summary["audit"]["entries"] == built.seq - 1
