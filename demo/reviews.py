@@ -32,7 +32,7 @@ LEAD, REVIEWER = "Priya Raman", "Mira Okafor"
 QUARTERLY = "Quarterly review, production keys"
 SIGNED = "What clients may use on our servers"
 DRAFTED = "Clients that registered themselves"
-EACH = timedelta(seconds=40)  # that a decision took
+MINUTE = timedelta(minutes=1)
 
 
 def let_in(now: datetime) -> None:
@@ -85,11 +85,13 @@ def decide_all(name: str, now: datetime) -> None:
     # Where nobody is left in line for the second part, any reviewer takes it.
     beside = items.undecided().filter(needs_second=True, second=None).exclude(reviewer__name=name)
     waiting = [*items.waiting_for(actor), *beside]
+    at = now
     for number, item in enumerate(waiting):
         what, reason, detail = _decision(item)
-        decide([item.pk], what, actor=actor, now=now + number * EACH, reason=reason, detail=detail)
-    submit(campaign, actor=actor, now=now + len(waiting) * EACH)
-    carry_on(clock=lambda: now + (1 + len(waiting)) * EACH, ring=lambda _operation: None)
+        decide([item.pk], what, actor=actor, now=at, reason=reason, detail=detail)
+        at += timedelta(seconds=20 + 13 * (number % 4))
+    submit(campaign, actor=actor, now=at)
+    carry_on(clock=lambda: at + MINUTE, ring=lambda _operation: None)
 
 
 def _decision(item: ReviewItem) -> tuple[What, str, dict[str, list[str]]]:
@@ -108,7 +110,7 @@ def sign_off(now: datetime) -> None:
     for name in (REVIEWER, LEAD):
         attest(campaign, actor=_actor(name), now=now, statement="I looked at each of them.")
     statement = "Each grant that is left has somebody who uses it."
-    sign(campaign, actor=_actor(LEAD), now=now + EACH, statement=statement)
+    sign(campaign, actor=_actor(LEAD), now=now + MINUTE, statement=statement)
 
 
 # ── What is under way ──────────────────────────────────────────────────────────────────────────

@@ -3,7 +3,8 @@
     python docs/screenshots.py [FOLDER] [--operations] [--reviews]
 
 Needs Chromium. Everything runs in a temporary home and is gone afterwards. With `--operations` only the pictures of
-rotations and revocations are taken: those that something is done for. With `--reviews` only those of an access review.
+rotations and revocations are taken: those that something is done for. With `--reviews` only those of an access review,
+of ownership, controls and evidence.
 """
 
 import os
@@ -59,8 +60,15 @@ TRIED = {"policy": ("Change…", "Maximum age: how many", "30", "Try it")}
 SHOWN = {"risk": "Risk order"}
 PATIENCE = 600  # seconds, as a busy machine takes several minutes to found the demo company
 # What is rotated, what is revoked, and the file in which a reference takes the place of a secret.
-ROTATED, REVOKED, HARD_CODED = "mcp-invoice-export", "operations", "/billing/.cursor/mcp.json"
+ROTATED, REVOKED, HARD_CODED = "mcp-invoice-export", "payroll", "/billing/.cursor/mcp.json"
 REFERENCE = "${env:BILLING_API_KEY}"
+# What a review rests on and leads to: taken with those of a review, by whoever reviews.
+ASSURANCE = [
+    ("ownership", "/ownership/", ""),
+    ("controls", "/controls/", ""),
+    ("campaign-signed", "/campaigns/", "What clients may use"),
+    ("evidence", "/evidence/", "The card scheme"),
+]
 
 
 def free_port() -> int:
@@ -191,6 +199,15 @@ def review(page: Page, link: str, folder: Path) -> None:
         page.screenshot(path=folder / f"{name}-{size[0]}-light.png")
         page.set_viewport_size({"width": WIDE[0], "height": WIDE[1]})
 
+    for name, path, followed in ASSURANCE:
+        page.goto(base + path)
+        if followed:
+            page.locator("tbody .name", has_text=followed).first.click()
+            page.get_by_role("heading", level=1, name=followed).wait_for()
+        while name == "evidence" and not page.get_by_role("link", name="Download", exact=True).count():
+            page.wait_for_timeout(1_000)  # a worker builds it within a minute
+            page.reload()
+        shoot(name)
     page.goto(f"{base}/reviews/")
     page.locator("tbody .name").first.click()
     page.locator("#sitting-progress").wait_for()

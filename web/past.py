@@ -17,7 +17,7 @@ from history import past
 
 View = Callable[..., HttpResponseBase]
 
-NOT_HERE = "This page knows the present alone."
+NOT_HERE = "This page shows the present only: it keeps no past."
 # A link of a page, but not the one that leads back to the present.
 LINK = re.compile(r'(?<!data-present )\b(href|hx-get)="(/[^"#?]*)(\?[^"#]*)?(#[^"]*)?"')
 

@@ -184,7 +184,7 @@ def test_an_instant_of_which_nothing_is_known_is_refused_with_a_way_on(asked: st
 def test_a_page_that_knows_the_present_alone_refuses_a_past_instant(db: None):
     answer = browser(Role.AUDITOR).get(reverse("operation_list"), {"as_of": half_a_day_ago()})
     assert answer.status_code == 400
-    assert "knows the present alone" in text(answer)
+    assert "shows the present only" in text(answer)
 
 
 def test_nothing_is_written_at_an_address_of_the_past(db: None):
