@@ -228,6 +228,15 @@ def test_the_command_line_says_first_and_does_with_yes(cloud: Any, capsys: Any, 
     assert Operation.objects.get().is_urgent
 
 
+@pytest.mark.parametrize("person", ["Ana", "guest@elsewhere.example"])
+def test_the_command_line_takes_a_person_by_name_or_as_their_tokens_call_them(cloud: Any, capsys: Any, person: str):
+    factories.owner(name="Ana", email="ana@halden.example")
+    for subject in ("ana@halden.example", "guest@elsewhere.example", "guest@elsewhere.example"):
+        factories.credential(connection=cloud, subject=subject)
+    call_command("kill", "person", person, "--format", "json")
+    assert json.loads(capsys.readouterr().out)["would"]["credentials"] == (1 if person == "Ana" else 2)
+
+
 def test_every_page_of_something_leads_there(mira: Client, cloud: Any) -> None:
     key = factories.credential(connection=cloud)
     use = factories.use(key)

@@ -92,14 +92,13 @@ class Command(BaseCommand):
             rows = [self._row(Credential, each) for each in what]
             label = rows[0].name if len(rows) == 1 else f"{len(rows)} chosen credentials"
             return Scope(kind, "", label[:200], tuple(str(row.pk) for row in rows))
-        return Scope.around(kind, self._row(ROWS[kind], " ".join(what)))
+        text = " ".join(what)
+        if kind is ScopeKind.PERSON and not _called(ROWS[kind], text):
+            return Scope.called(text)
+        return Scope.around(kind, self._row(ROWS[kind], text))
 
     def _row(self, model: Any, text: str) -> Any:
-        try:
-            wanted = Q(pk=UUID(text))
-        except ValueError:
-            wanted = Q(name=text)
-        found = list(model._default_manager.filter(wanted)[:2])
+        found = _called(model, text)
         if len(found) != 1:
             many = "Several are" if found else "Nothing is"
             raise CommandError(f"{many} called “{text}” there. Give the id.", returncode=USAGE)
@@ -156,6 +155,15 @@ class Command(BaseCommand):
         else:
             stands = ", ".join(f"{number} {name.replace('_', ' ')}" for name, number in progress(batch).items())
             self.stdout.write(f"{batch.get_state_display()}: {stands}. /batches/{batch.pk}/")
+
+
+def _called(model: Any, text: str) -> list[Any]:
+    """What has this id or this name, two of them at most."""
+    try:
+        wanted = Q(pk=UUID(text))
+    except ValueError:
+        wanted = Q(name=text)
+    return list(model._default_manager.filter(wanted)[:2])
 
 
 def _ended_well(batch: Batch) -> bool:
