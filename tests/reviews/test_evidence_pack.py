@@ -1,7 +1,6 @@
 """What a pack holds: the same bytes for the same inputs, figures that its own lists give, and no secret."""
 
 import csv
-import gzip
 import io
 import json
 import zipfile
@@ -9,7 +8,6 @@ from collections import Counter
 from hashlib import sha256
 from pathlib import Path
 
-import jsonschema_rs
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
@@ -24,15 +22,6 @@ from tests.factories import NOW, credential
 from tests.reviews.packed import KEY, an_estate, inputs, member, member_json, packed, sampled
 
 pytestmark = pytest.mark.django_db
-SCHEMA = Path(__file__).parent / "schemas" / "oscal-1.2.3-complete.json.gz"
-OFFICIAL = "384324105c7a817af0f65b120a963146caa0e0d55d969cf0daf60e063b87a206"  # of NIST's release, uncompressed
-
-
-@pytest.fixture(scope="module")
-def oscal() -> jsonschema_rs.Draft7Validator:
-    text = gzip.decompress(SCHEMA.read_bytes())
-    assert sha256(text).hexdigest() == OFFICIAL
-    return jsonschema_rs.Draft7Validator(json.loads(text), validate_formats=True)
 
 
 @pytest.fixture

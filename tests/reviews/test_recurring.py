@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from inventory.models import Connection, Credential, Grant, McpClient, McpServer
 from notifications.actions.recipients import keep_recipients
 from notifications.mail import rendered
 from notifications.models import Notice
+from reviews import verifying
 from reviews.actions.controls import measure_controls
 from reviews.actions.decisions import decide, submit
 from reviews.actions.recurring import ask_again, draft_due, launch_drafts
@@ -159,6 +161,23 @@ def test_a_pack_has_what_was_granted_and_admitted(company: Company, granted: Gra
 def test_what_ended_before_its_period_is_not_in_a_pack(company: Company, kept: Credential):
     lapsed(kept, company)
     assert in_pack(taken_at=company.now, begins_at=company.now + DAY) == []
+
+
+def test_a_pack_of_a_review_and_its_approvals_holds_and_keeps_to_oscal(
+    company: Company, kept: Credential, granted: Grant, tmp_path: Path, oscal
+):
+    lapsed(kept, company)
+    draft_due(now=company.now)
+    place = tmp_path / "pack.zip"
+    place.write_bytes(packed(inputs(taken_at=company.now, begins_at=company.now - DAY)))
+    checked = verifying.Pack(place)
+    checked.check()
+    assert not [each for each in checked.unchecked if "lists that are not" in each]
+    for document in ("assessment-results", "poam"):
+        if f"oscal/{document}.json" in checked.stated:
+            assert oscal.is_valid(member_json(place.read_bytes(), f"oscal/{document}.json"))
+    rows = {name: checked.stated[f"lists/{name}.json"]["rows"] for name in verifying.LISTS}
+    assert all(rows[name] for name in ("approvals", "campaigns", "review-items", "decisions", "grants")), rows
 
 
 def test_of_the_past_a_pack_has_an_approval_as_it_stood(company: Company, kept: Credential):
