@@ -130,6 +130,7 @@ class Event(StrEnum):
     REVIEW_ITEM_BEGUN = "review_item.begun"
     REVIEW_ITEM_RETURNED = "review_item.returned"
     REVIEW_ITEM_CLOSED = "review_item.closed"
+    REVIEW_ITEM_TOLD = "review_item.told"
     APPROVAL_LAPSED = "approval.lapsed"
     TRIGGER_SET = "trigger.set"
     OWNERSHIP_ASKED = "ownership.asked"

@@ -59,7 +59,7 @@ def _run(size: int) -> Iterator[Row]:
         evaluate(NOW, actor=ACTOR)
         with connection.cursor() as cursor:
             cursor.execute("VACUUM ANALYZE")  # as the database does by itself with an estate that stands
-        draft = create_campaign(actor=ACTOR, now=NOW, name="Everything", reviewed=["credential"], due_at=DUE)
+        draft = create_campaign(actor=ACTOR, now=NOW, name="Everything", reviewed=["credential"], due_at=DUE, decoys=2)
         with transaction.atomic(), connection.cursor() as cursor, timed() as limit:
             cursor.execute(BARE)
         with timed() as watch:

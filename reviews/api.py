@@ -173,7 +173,7 @@ class CampaignViewSet(WritingViewSet):
         serializers.DecideManyBody, "Decide about items that are alike. Nothing comes of it before it is submitted."
     )
     def decide(self, row: Campaign, given: Mapping[str, Any]) -> Campaign:
-        inside = ReviewItem.objects.filter(campaign=row, pk__in=given["items"]).count()
+        inside = ReviewItem.with_decoys.filter(campaign=row, pk__in=given["items"]).count()
         if inside != len(set(given["items"])):
             raise ValidationError({"items": ["Some of these are no items of this campaign."]})
         decisions.decide(given["items"], What(given["what"]), **decided(self.actor, given))
@@ -205,7 +205,7 @@ def decided(actor: Actor, given: Mapping[str, Any]) -> dict[str, Any]:
 class ReviewItemViewSet(WritingViewSet):
     """What is reviewed, as it was frozen, and what was decided about it."""
 
-    queryset = ReviewItem.objects.all()
+    queryset = ReviewItem.with_decoys.all()
     serializer_class = serializers.ReviewItemSerializer
     object_class = serializers.ReviewItemObjectSerializer
     filterset_class = filters.ReviewItemFilter
@@ -222,20 +222,26 @@ class ReviewItemViewSet(WritingViewSet):
     }
 
     def _decisions(self, pk: UUID) -> list[dict[str, Any]]:
-        rows = Decision.objects.select_related("to_owner").filter(item=pk).order_by("-id")[:SAID]
+        rows = Decision.with_decoys.select_related("to_owner").filter(item=pk).order_by("-id")[:SAID]
         return [serializers.DecisionSerializer.of(row) for row in rows]
 
     def _delegations(self, pk: UUID) -> list[dict[str, Any]]:
-        rows = Delegation.objects.select_related("from_owner", "to_owner").filter(item=pk).order_by("-id")[:SAID]
+        rows = Delegation.with_decoys.select_related("from_owner", "to_owner").filter(item=pk).order_by("-id")[:SAID]
         return [serializers.DelegationSerializer.of(row) for row in rows]
 
     @cached_property
     def _frozen(self) -> Mapping[str, Any]:
         """What was frozen whole. PostgreSQL makes an object of fifty members at most, so it is read beside the row."""
-        return ReviewItem.objects.values("reasons", "facts", "path", "bound").get(pk=self.kwargs["id"])
+        return ReviewItem.with_decoys.values("reasons", "facts", "path", "bound").get(pk=self.kwargs["id"])
 
     def _cuts(self, pk: UUID) -> list[dict[str, Any]]:
-        return [each.as_json() for each in cuts_of(ReviewItem.objects.get(pk=pk))]
+        row = ReviewItem.with_decoys.select_related("campaign").get(pk=pk)
+        if row.decoy and row.closed_at:
+            return []
+        own = None if row.is_told else str(row.subject_id)
+        return [
+            {**said, "id": None} if said["id"] == own else said for said in (each.as_json() for each in cuts_of(row))
+        ]
 
     parts: ClassVar = {
         "cuts": _cuts,
@@ -284,13 +290,13 @@ class ReviewItemViewSet(WritingViewSet):
 
 
 class DecisionViewSet(ReadOnlyViewSet):
-    queryset = Decision.objects.all()
+    queryset = Decision.with_decoys.all()
     serializer_class = serializers.DecisionSerializer
     filterset_class = filters.DecisionFilter
 
 
 class DelegationViewSet(ReadOnlyViewSet):
-    queryset = Delegation.objects.all()
+    queryset = Delegation.with_decoys.all()
     serializer_class = serializers.DelegationSerializer
     filterset_class = filters.DelegationFilter
 

@@ -30,6 +30,11 @@ from web.narrowing import ChoicesFilter, FlagFilter, LevelFilter, RowFilter, Sea
 Rows = QuerySet[Any]
 
 
+def _items(request: Any) -> QuerySet[ReviewItem]:
+    """What may be named in a filter: decoys too, as long as nothing tells them apart."""
+    return ReviewItem.with_decoys.visible_to(request.actor) if request else ReviewItem.with_decoys.all()
+
+
 class AlikeField(forms.CharField):
     """What items that are decided in one go have in common, which the database keeps as one text."""
 
@@ -103,14 +108,14 @@ class ReviewItemFilter(FilterSet):  # type: ignore[misc]
     closed_before = before("closed_at", "Closed before")
 
     def waiting_for_me(self, rows: Rows, name: str, value: bool) -> Rows:
-        mine = ReviewItem.objects.waiting_for(self.request.actor).order_by().values("pk")
+        mine = ReviewItem.with_decoys.waiting_for(self.request.actor).order_by().values("pk")
         return rows.filter(pk__in=mine) if value else rows.exclude(pk__in=mine)
 
     def still_open(self, rows: Rows, name: str, value: bool) -> Rows:
         return rows.filter(closed_at__isnull=value)
 
     def overdue(self, rows: Rows, name: str, value: bool) -> Rows:
-        late = ReviewItem.objects.undecided().filter(due_at__lte=timezone.now()).order_by().values("pk")
+        late = ReviewItem.with_decoys.undecided().filter(due_at__lte=timezone.now()).order_by().values("pk")
         return rows.filter(pk__in=late) if value else rows.exclude(pk__in=late)
 
     def recommended(self, rows: Rows, name: str, value: bool) -> Rows:
@@ -128,7 +133,7 @@ class ReviewItemFilter(FilterSet):  # type: ignore[misc]
 
 class DecisionFilter(FilterSet):  # type: ignore[misc]
     campaign = RowFilter(Campaign, field_name="campaign", label="Campaign")
-    item = RowFilter(ReviewItem, field_name="item", label="Review item")
+    item = RowFilter(ReviewItem, queryset=_items, field_name="item", label="Review item")
     what = ChoicesFilter(choices=[(each.value, each.label) for each in (*CHOICES, What.SUSPEND)], label="Decision")
     seat = ChoicesFilter(choices=Seat.choices, label="Part")
     is_against = FlagFilter(field_name="is_against", label="Against the recommendation")
@@ -149,7 +154,7 @@ class DecisionFilter(FilterSet):  # type: ignore[misc]
 
 
 class DelegationFilter(FilterSet):  # type: ignore[misc]
-    item = RowFilter(ReviewItem, field_name="item", label="Review item")
+    item = RowFilter(ReviewItem, queryset=_items, field_name="item", label="Review item")
     seat = ChoicesFilter(choices=Seat.choices, label="Part")
     why = ChoicesFilter(choices=Passed.choices, label="Why")
     from_owner = RowFilter(Owner, offered=True, field_name="from_owner", label="From")
@@ -187,7 +192,7 @@ class OccurrenceFilter(FilterSet):  # type: ignore[misc]
 
 class ApprovalFilter(FilterSet):  # type: ignore[misc]
     kind = ChoicesFilter(choices=Reviewed.choices, label="Kind")
-    item = RowFilter(ReviewItem, field_name="item", label="Review item")
+    item = RowFilter(ReviewItem, queryset=_items, field_name="item", label="Review item")
     is_standing = FlagFilter(method="standing", label="Stands")
     is_lapsed = FlagFilter(field_name="is_lapsed", label="Lapsed")
     approved_after = after("approved_at", "Approved from")

@@ -13,10 +13,11 @@ from inventory.states import CredentialKind, ServerRole, TrustModel
 from lifecycle.actions.findings import LONGEST_REASON
 from reviews.actions.signing import LONGEST_STATEMENT
 from reviews.models import Campaign, ReviewItem
-from reviews.states import NoAnswer, Reviewed, Seat, What
+from reviews.states import DECOYS_AT_MOST, NoAnswer, Reviewed, Seat, What
 
 ROWS = {"environments": Environment, "connections": Connection}
 PLAIN = ("name", "description", "reviewed", "kinds", "trust_models", "server_roles", "no_answer", "second_on_outliers")
+DECOYS = f"None to {DECOYS_AT_MOST}: invented credentials that have to go. At most one for each five real ones."
 
 
 SEATS = [(each.value, each.label) for each in (Seat.FIRST, Seat.SECOND)]
@@ -51,6 +52,14 @@ class CampaignForm(forms.Form):
         help_text="To keep it is no choice: silence approves nothing.",
     )
     second_on_outliers = forms.BooleanField(label="What stands out takes two reviewers", required=False)
+    decoys = forms.IntegerField(
+        label="Decoys for each reviewer",
+        min_value=0,
+        max_value=DECOYS_AT_MOST,
+        initial=0,
+        required=False,
+        help_text=DECOYS,
+    )
     environments = forms.ModelMultipleChoiceField(
         Environment.objects.order_by("-criticality", "name"), required=False, widget=forms.CheckboxSelectMultiple
     )
@@ -66,7 +75,7 @@ class CampaignForm(forms.Form):
         label="Repeat every, in days", min_value=1, max_value=731, required=False, help_text="Empty: once."
     )
 
-    main = ("name", "description", "reviewed", "due_on", "lead", "no_answer", "second_on_outliers")
+    main = ("name", "description", "reviewed", "due_on", "lead", "no_answer", "second_on_outliers", "decoys")
     refused = {"due_at": "due_on", "fresh_within": "fresh_days", "repeats_every": "repeat_days"}  # noqa: RUF012
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -92,6 +101,7 @@ class CampaignForm(forms.Form):
             **{name: given[name] for name in PLAIN},
             **{name: [row.pk for row in given[name]] for name in ROWS},
             "lead": given["lead"],
+            "decoys": given["decoys"] or 0,
             "tags": sorted({each.strip() for each in given["tags"].split(",") if each.strip()}),
             "due_at": timezone.make_aware(datetime.combine(given["due_on"], time(23, 59, 59))),
             "fresh_within": timedelta(days=given["fresh_days"] or 3),
@@ -101,7 +111,7 @@ class CampaignForm(forms.Form):
     @staticmethod
     def said_by(campaign: Campaign) -> dict[str, Any]:
         return {
-            **{name: getattr(campaign, name) for name in (*PLAIN, *ROWS)},
+            **{name: getattr(campaign, name) for name in (*PLAIN, *ROWS, "decoys")},
             "lead": campaign.lead.name if campaign.lead else "",
             "tags": ", ".join(campaign.tags),
             "due_on": campaign.due_at.date(),

@@ -109,14 +109,15 @@ ROWS: dict[str, str] = {
         SELECT i.id::text AS id, i.name,
                CASE WHEN i.decided_at <= i.due_at AND NOT i.by_clock THEN 'met' ELSE 'violated' END AS verdict
         FROM reviews_reviewitem i JOIN reviews_campaign c ON c.id = i.campaign_id
-        WHERE c.launched_at IS NOT NULL AND i.state <> '{ItemState.CANCELLED.value}'
+        WHERE c.launched_at IS NOT NULL AND i.decoy IS NULL AND i.state <> '{ItemState.CANCELLED.value}'
           AND i.ending <> '{Ending.GONE.value}' AND i.due_at > %(since)s AND i.due_at <= %(now)s
     """,
     "decisions-carried-out": f"""
         SELECT i.id::text AS id, i.name,
                CASE WHEN i.state = '{ItemState.CLOSED.value}' THEN 'met' ELSE 'violated' END AS verdict
         FROM reviews_reviewitem i
-        WHERE i.what <> '' AND i.what <> '{What.KEEP.value}' AND i.state <> '{ItemState.CANCELLED.value}'
+        WHERE i.decoy IS NULL
+          AND i.what <> '' AND i.what <> '{What.KEEP.value}' AND i.state <> '{ItemState.CANCELLED.value}'
           AND i.decided_at > %(since)s AND i.decided_at <= %(now)s - interval '7 days'
     """,
     "decisions-read": f"""
@@ -124,7 +125,7 @@ ROWS: dict[str, str] = {
                CASE WHEN d.took IS NULL THEN 'unknown'
                     WHEN d.took < interval '{QUICK.total_seconds()} s' THEN 'violated' ELSE 'met' END AS verdict
         FROM reviews_decision d JOIN reviews_reviewitem i ON i.id = d.item_id
-        WHERE d.withdrawn_at IS NULL AND d.seat <> '{Seat.CLOCK.value}'
+        WHERE i.decoy IS NULL AND d.withdrawn_at IS NULL AND d.seat <> '{Seat.CLOCK.value}'
           AND d.submitted_at > %(since)s AND d.submitted_at <= %(now)s
     """,
     "approvals-stand": f"""

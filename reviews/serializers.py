@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from django.db.models import F, Q, TextField, Value
+from django.db.models import Case, F, Q, TextField, Value, When
 from django.db.models.functions import Coalesce, NullIf
 from rest_framework import serializers
 
@@ -19,11 +19,12 @@ from reviews.models import (
     ReviewItem,
     Trigger,
 )
-from reviews.states import CHOICES, NoAnswer, Occasion, Reviewed, Seat, What
+from reviews.states import CHOICES, DECOYS_AT_MOST, UNDECIDED, NoAnswer, Occasion, Reviewed, Seat, What
 from web.shapes import Flag, Joined, Length, Level, Link, Shape, Text, TextFromMap, Url
 
 WHAT = {each.value: each.label for each in What}
 MOST = 1_000
+WITHHELD = "Null of an undecided item where the campaign has decoys."
 DECIDABLE = [(each.value, each.label) for each in CHOICES]
 SEATS = [(each.value, each.label) for each in (Seat.FIRST, Seat.SECOND)]
 
@@ -38,6 +39,19 @@ def keys(help_text: str = "") -> serializers.ListField:
 
 def grant_name(prefix: str = "") -> Joined:
     return Joined(F(f"{prefix}client__name"), Value(" on "), F(f"{prefix}server__name"))
+
+
+class Withheld(Link):
+    """A link of an item that would tell a decoy from the rest: where there are any it is told once that is decided."""
+
+    TOLD = Q(campaign__planted=0) | ~Q(state__in=UNDECIDED)
+
+    def sql(self, root: str, noun: str) -> Any:
+        return Case(When(self.TOLD, then=super().sql(root, noun)), output_field=TextField())
+
+    def parts(self) -> tuple[Any, Any]:
+        display, key = (Case(When(self.TOLD, then=each)) for each in super().parts())
+        return display, key
 
 
 class CampaignSerializer(Shape):
@@ -69,9 +83,9 @@ class CampaignSerializer(Shape):
             "id", "url", "display", "name", "description", "state", "origin", "lead", "reviewed", "kinds",
             "trust_models", "environments", "providers", "owners", "tags", "server_roles", "connections", "ids",
             "left_out", "due_at", "no_answer", "escalate_after", "reminders", "fresh_within", "second_on_outliers",
-            "repeats_every", "repeat_at", "follows", "created_by", "created_at", "launched_by", "launched_at",
-            "launch_error", "size", "completeness_digest", "scope_digest", "ended_at", "ended_reason", "signed_by",
-            "statement", "digest",
+            "decoys", "repeats_every", "repeat_at", "follows", "created_by", "created_at", "launched_by",
+            "launched_at", "launch_error", "size", "planted", "completeness_digest", "scope_digest", "ended_at",
+            "ended_reason", "signed_by", "statement", "digest",
         )  # fmt: skip
 
 
@@ -82,7 +96,9 @@ class CampaignObjectSerializer(CampaignSerializer):
     preview = serializers.JSONField(help_text="Of a draft: size, reviewers and what is not fresh; else null.")
     progress = serializers.JSONField(help_text="How many items stand how, and how they ended.")
     waiting_on = serializers.JSONField(help_text="Of whom it waits, for how many items.")
-    pace = serializers.JSONField(help_text="By reviewer: how many, how fast, how many at once and keeps in a row.")
+    pace = serializers.JSONField(
+        help_text="By reviewer: how many, how fast, how many at once and keeps in a row; of decoys how many were found."
+    )
 
     class Meta(CampaignSerializer.Meta):
         fields = (
@@ -97,16 +113,16 @@ class ReviewItemSerializer(Shape):
     url = Url()
     display = Text(F("name"))
     campaign = Link("campaigns", "campaign")
-    credential = Link("credentials", "credential", allow_null=True)
-    client = Link("clients", "client", allow_null=True)
-    grant = Link("grants", "grant", grant_name("grant__"), allow_null=True)
-    server = Link("servers", "server", allow_null=True)
+    credential = Withheld("credentials", "credential", allow_null=True, help_text=WITHHELD)
+    client = Withheld("clients", "client", allow_null=True, help_text=WITHHELD)
+    grant = Withheld("grants", "grant", grant_name("grant__"), allow_null=True, help_text=WITHHELD)
+    server = Withheld("servers", "server", allow_null=True, help_text=WITHHELD)
     connection = Link("connections", "connection")
     owner = Link("owners", "owner", allow_null=True, help_text="Who answered for it when it was frozen.")
     environment = Link("environments", "environment", allow_null=True)
     reviewer = Link("owners", "reviewer", allow_null=True, help_text="Null: whoever is a reviewer.")
     second = Link("owners", "second", allow_null=True)
-    last_item = Link("review-items", "last_item", allow_null=True, help_text="Of its last review.")
+    last_item = Withheld("review-items", "last_item", allow_null=True, help_text=f"Of its last review. {WITHHELD}")
     operation = Link("operations", "operation", operation_name("operation__"), allow_null=True)
     risk = Level(Severity, "risk")
     reasons = texts("What speaks for the recommendation.")
@@ -327,6 +343,10 @@ class CampaignBody(serializers.Serializer[Any]):
         child=serializers.IntegerField(min_value=1, max_value=365), required=False, default=[7, 3, 1], max_length=10
     )
     second_on_outliers = serializers.BooleanField(required=False, default=False)
+    decoys = serializers.IntegerField(
+        required=False, default=0, min_value=0, max_value=DECOYS_AT_MOST,
+        help_text="Planted among the credentials of each reviewer at most: one for each five.",
+    )  # fmt: skip
     repeats_every = serializers.IntegerField(required=False, allow_null=True, default=None, min_value=86_400)
 
 

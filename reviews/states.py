@@ -98,6 +98,7 @@ class Ending(TextChoices):
     REDUCED = "reduced", "Scope reduced"
     SUSPENDED = "suspended", "Suspended"
     GONE = "gone", "Ended by itself"
+    DECOY = "decoy", "Decoy"  # of those alone
 
 
 ENDINGS: dict[str, Ending] = {
@@ -154,4 +155,5 @@ REMINDERS = (7, 3, 1)  # days before the date
 SUSPENDED_FOR = timedelta(days=30)  # before what was suspended for want of an answer is destroyed
 ACCEPTED_WITHIN = timedelta(days=30)  # of standing without an owner who had accepted it
 APPROVED_AGAIN_WITHIN = timedelta(days=30)  # or decided otherwise, since what was approved changed
+DECOYS_AT_MOST = 10  # for one reviewer
 QUICK = timedelta(seconds=3)  # a decision faster than this was hardly read

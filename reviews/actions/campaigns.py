@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
+from random import SystemRandom
 from typing import Any
 from uuid import UUID
 
@@ -22,6 +23,7 @@ from inventory.models import Connection, Environment, Owner
 from inventory.states import CredentialKind, ServerRole, TrustModel
 from lifecycle.actions.findings import refuse_secrets
 from lifecycle.actions.requests import say_why
+from reviews.actions.planting import end_decoys, open_decoys, plant
 from reviews.errors import (
     CampaignNotRunning,
     CampaignRefused,
@@ -44,6 +46,7 @@ from reviews.models.subjects import COMPARED, IDLE, candidates, difference, dige
 from reviews.recommendations import recommend
 from reviews.states import (
     CAMPAIGN_FINAL,
+    DECOYS_AT_MOST,
     NAMED_EXCLUSIONS,
     RUNNING,
     CampaignState,
@@ -141,6 +144,8 @@ def _checked(values: Mapping[str, Any], now: datetime) -> dict[str, Any]:
         problems["left_out"] = "Give a reason for each thing that is left out."
     if any(not 0 < days <= 365 for days in values.get("reminders") or ()):
         problems["reminders"] = "Remind between 1 and 365 days before the date."
+    if not 0 <= (values.get("decoys") or 0) <= DECOYS_AT_MOST:
+        problems["decoys"] = f"Plant between none and {DECOYS_AT_MOST} decoys for each reviewer."
     lead = values.get("lead")
     if lead is not None and not lead.is_active:
         problems["lead"] = "Whoever leads it is active."
@@ -291,7 +296,7 @@ SELECT count(*), encode(sha256(convert_to(coalesce(string_agg(concat_ws(' ', i.i
   coalesce(i.credential_id, i.client_id, i.grant_id, i.server_id), i.bound_digest,
   encode(sha256(convert_to(i.facts::text, 'UTF8')), 'hex'), i.recommendation, i.reviewer_id, i.second_id),
   chr(10) ORDER BY i.id), ''), 'UTF8')), 'hex')
-FROM reviews_reviewitem i WHERE i.campaign_id = %(campaign)s
+FROM reviews_reviewitem i WHERE i.campaign_id = %(campaign)s AND i.decoy IS NULL
 """
 
 
@@ -346,7 +351,8 @@ def launch(campaign: Campaign, *, actor: Actor, now: datetime) -> Campaign:
     expected = sum(place["left_out"].get(reason, 0) for place in held for reason in named)
     if not inserted == number == size or left_out != expected:
         raise Incomplete
-    row.state, row.launched_at, row.size = CampaignState.OPEN, now, size
+    decoys = plant(row, now=now, chance=SystemRandom())
+    row.state, row.launched_at, row.size, row.planted = CampaignState.OPEN, now, size, decoys["planted"]
     row.launched_by, row.launched_by_key, row.launch_error = actor.label[:200], actor.key, ""
     row.completeness, row.scope_digest = held, scope_digest
     row.completeness_digest = digest_of(held)
@@ -358,6 +364,7 @@ def launch(campaign: Campaign, *, actor: Actor, now: datetime) -> Campaign:
         "stale": [place["name"] for place in held if place["is_stale"]],
         "completeness": row.completeness_digest,
         "digest": scope_digest,
+        **({"decoys": decoys} if row.planted else {}),
     }
     record(Event.CAMPAIGN_LAUNCHED, actor=actor, subject=row, detail=detail)
     if size >= MANY:
@@ -426,6 +433,7 @@ def change_due(campaign: Campaign, due_at: datetime, *, actor: Actor, now: datet
     if not now < due_at <= now + LONGEST:
         raise DueRefused
     moved = ReviewItem.objects.filter(campaign=row, due_at=row.due_at).undecided().update(due_at=due_at)
+    open_decoys(campaign=row, due_at=row.due_at).update(due_at=due_at)
     detail = {"from": row.due_at.isoformat(), "to": due_at.isoformat(), "items": moved, "reason": reason}
     Campaign.objects.filter(pk=row.pk).update(due_at=due_at, reminded=None)
     record(Event.CAMPAIGN_DUE_CHANGED, actor=actor, subject=row, detail=detail)
@@ -444,6 +452,7 @@ def cancel_campaign(campaign: Campaign, *, actor: Actor, now: datetime, reason: 
         .open()
         .update(state=ItemState.CANCELLED, closed_at=now, proof=f"The campaign was cancelled: {reason}")
     )
+    end_decoys(open_decoys(campaign=row), now=now)
     Campaign.objects.filter(pk=row.pk).update(
         state=CampaignState.CANCELLED, ended_at=now, ended_reason=reason, repeat_at=None
     )

@@ -22,6 +22,7 @@ from inventory.states import OwnerKind
 from lifecycle.actions.findings import LONGEST_REASON, refuse_secrets
 from lifecycle.errors import ReasonMissing
 from reviews.actions.approvals import bind
+from reviews.actions.planting import end_left_alone, tell
 from reviews.errors import (
     CampaignNotRunning,
     ChangedMeanwhile,
@@ -170,7 +171,7 @@ def decide(
             )
         )
     _withdraw(rows, actor, now)
-    ReviewItem.objects.bulk_update(
+    ReviewItem.with_decoys.bulk_update(
         rows,
         ["interested", "needs_second", "reviewer", "second", "first_chain", "second_chain", "version"],
         batch_size=500,
@@ -196,8 +197,8 @@ def _locked_items(items: Collection[UUID], actor: Actor, *, may_be_decided: bool
     wanted = set(items)
     if not wanted or len(wanted) > MOST:
         raise ItemNotVisible
-    visible = ReviewItem.objects.visible_to(actor).filter(pk__in=wanted)
-    rows = in_order(ReviewItem.objects.select_related("campaign").filter(pk__in=visible.order_by().values("pk")))
+    visible = ReviewItem.with_decoys.visible_to(actor).filter(pk__in=wanted)
+    rows = in_order(ReviewItem.with_decoys.select_related("campaign").filter(pk__in=visible.order_by().values("pk")))
     if len(rows) != len(wanted):
         raise ItemNotVisible
     if len({row.campaign_id for row in rows}) != 1:
@@ -245,7 +246,7 @@ def _said_of(rows: Sequence[ReviewItem]) -> dict[UUID, dict[str, Decision]]:
     """By item and part, what is decided in this round."""
     found: dict[UUID, dict[str, Decision]] = {}
     rounds = {row.pk: row.round for row in rows}
-    for said in Decision.objects.current().filter(item__in=list(rounds)).exclude(seat=Seat.CLOCK):
+    for said in Decision.with_decoys.current().filter(item__in=list(rounds)).exclude(seat=Seat.CLOCK):
         if said.round == rounds[said.item_id]:
             found.setdefault(said.item_id, {})[said.seat] = said
     return found
@@ -312,14 +313,14 @@ def _with_new_owners(row: ReviewItem, present: Present, person: _Person) -> list
 
 def _withdraw(rows: Sequence[ReviewItem], actor: Actor, now: datetime) -> None:
     """What the same person had decided about these before, in this round."""
-    before = Decision.objects.current().filter(item__in=[row.pk for row in rows], decided_by_key=actor.key)
+    before = Decision.with_decoys.current().filter(item__in=[row.pk for row in rows], decided_by_key=actor.key)
     before.filter(round=F("item__round")).update(withdrawn_at=now)
 
 
 def _took(campaign: UUID, actor: Actor, number: int, now: datetime) -> timedelta | None:
     """How long each took, as far as can be told: since the last decision of the same person, unless they had left."""
     last: datetime | None = (
-        Decision.objects.filter(campaign=campaign, decided_by_key=actor.key)
+        Decision.with_decoys.filter(campaign=campaign, decided_by_key=actor.key)
         .order_by("-decided_at")
         .values_list("decided_at", flat=True)
         .first()
@@ -333,9 +334,9 @@ def _took(campaign: UUID, actor: Actor, number: int, now: datetime) -> timedelta
 
 
 def _present(rows: Sequence[ReviewItem], now: datetime) -> dict[UUID, Present]:
-    found: dict[UUID, Present] = {}
+    found = {row.pk: Present(row.seen_digest, row.facts, frozenset()) for row in rows if row.decoy}
     for kind in {row.kind for row in rows}:
-        of_kind = {row.subject_id: row.pk for row in rows if row.kind == kind}
+        of_kind = {row.subject_id: row.pk for row in rows if row.kind == kind and not row.decoy}
         for subject, present in at_present(kind, of_kind, now=now).items():
             found[of_kind[subject]] = present
     return found
@@ -379,8 +380,10 @@ def note_drift(rows: Sequence[ReviewItem], *, actor: Actor, now: datetime) -> in
         row.version += 1
         detail = {"differs": sorted(row.drift)}
         record(Event.REVIEW_ITEM_LOOKED_AT, actor=actor, subject=row, detail=detail)
-    ReviewItem.objects.bulk_update(moved, ["drift", "drift_digest", "drift_at", "version"], batch_size=500)
-    Decision.objects.current().filter(item__in=[row.pk for row in moved], submitted_at=None).update(withdrawn_at=now)
+    ReviewItem.with_decoys.bulk_update(moved, ["drift", "drift_digest", "drift_at", "version"], batch_size=500)
+    Decision.with_decoys.current().filter(item__in=[row.pk for row in moved], submitted_at=None).update(
+        withdrawn_at=now
+    )
     return len(moved)
 
 
@@ -392,7 +395,9 @@ def undo(items: Collection[UUID], *, actor: Actor, now: datetime) -> int:
     """Take back one's own decisions that were not submitted; how many."""
     person = _Person.of(actor)
     rows = {row.pk: row for row in _locked_items(items, actor)}
-    mine = Decision.objects.current().filter(item__in=list(rows), decided_by_key=person.actor.key, submitted_at=None)
+    mine = Decision.with_decoys.current().filter(
+        item__in=list(rows), decided_by_key=person.actor.key, submitted_at=None
+    )
     undone = set(mine.values_list("item_id", flat=True))
     if not undone:
         raise NothingToUndo
@@ -400,7 +405,7 @@ def undo(items: Collection[UUID], *, actor: Actor, now: datetime) -> int:
     for key in undone:
         rows[key].version += 1
         record(Event.REVIEW_ITEM_UNDONE, actor=actor, subject=rows[key])
-    ReviewItem.objects.bulk_update([rows[key] for key in undone], ["version"], batch_size=500)
+    ReviewItem.with_decoys.bulk_update([rows[key] for key in undone], ["version"], batch_size=500)
     return len(undone)
 
 
@@ -413,6 +418,8 @@ class Submitted:
     disputed: int = 0
     begun: int = 0
     waiting: int = 0
+    decoys: int = 0
+    found: int = 0
     changed: list[UUID] = field(default_factory=list)
 
 
@@ -420,7 +427,7 @@ class Submitted:
 def submit(campaign: Campaign, *, actor: Actor, now: datetime, items: Collection[UUID] | None = None) -> Submitted:
     """Stand by one's decisions in a campaign, MOST at a time. What is kept closes; the rest is carried out."""
     _Person.of(actor)
-    own = Decision.objects.current().filter(
+    own = Decision.with_decoys.current().filter(
         campaign=campaign, decided_by_key=actor.key, submitted_at=None, seat__in=[Seat.FIRST, Seat.SECOND]
     )
     if items is not None:
@@ -435,15 +442,19 @@ def submit(campaign: Campaign, *, actor: Actor, now: datetime, items: Collection
     done.changed = [row.pk for row in rows if row.pk in said and said[row.pk].seen_digest != present[row.pk].digest]
     note_drift([row for row in rows if row.pk in done.changed], actor=actor, now=now)
     standing = [row for row in rows if row.pk in said and row.pk not in done.changed]
-    done.decisions = Decision.objects.filter(pk__in=[said[row.pk].pk for row in standing]).update(submitted_at=now)
+    Decision.with_decoys.filter(pk__in=[said[row.pk].pk for row in standing]).update(submitted_at=now)
+    decoys, standing = [row for row in standing if row.decoy], [row for row in standing if not row.decoy]
+    done.decisions, done.decoys, done.found = len(standing), len(decoys), tell(decoys, said, now=now)
     settle(standing, now=now, done=done)
     counts = {name: getattr(done, name) for name in ("decisions", "kept", "disputed", "begun", "waiting")}
+    if decoys:
+        counts |= {"decoys": done.decoys, "found": done.found}
     record(Event.CAMPAIGN_SUBMITTED, actor=actor, subject=campaign, detail={**counts, "changed": len(done.changed)})
     return done
 
 
 def settle(rows: Sequence[ReviewItem], *, now: datetime, done: Submitted) -> None:
-    """Part of an action that holds these items: what follows from what was submitted about each."""
+    """Part of an action that holds these items, none of them a decoy: what follows from what was submitted."""
     said = _said_of(rows)
     kept: list[ReviewItem] = []
     for row in rows:
@@ -588,10 +599,10 @@ def _pass_on(
         raise NothingDelegated
     for seat in (Seat.FIRST, Seat.SECOND):
         keys = [each.item_id for each in passed if each.seat == seat]
-        Decision.objects.current().filter(item__in=keys, seat=seat, submitted_at=None).update(withdrawn_at=now)
+        Decision.with_decoys.current().filter(item__in=keys, seat=seat, submitted_at=None).update(withdrawn_at=now)
     by_key = {row.pk: row for row in rows}
     _reopen_disputed([by_key[each.item_id] for each in passed], seats, now)
-    ReviewItem.objects.bulk_update(
+    ReviewItem.with_decoys.bulk_update(
         rows,
         ["reviewer", "second", "first_chain", "second_chain", "interested", "needs_second", "version", "state"],
         batch_size=500,
@@ -600,6 +611,8 @@ def _pass_on(
     for each in passed:
         detail = {"to": to.name, "as": each.seat, "why": why.value, "reason": reason}
         record(Event.REVIEW_ITEM_PASSED_ON, actor=actor, subject=by_key[each.item_id], detail=detail)
+    if why is Passed.REASSIGNED:  # by somebody who does not see what stands beside these
+        end_left_alone(rows[0].campaign_id, {each.from_owner_id for each in passed if each.seat == Seat.FIRST}, now=now)
     return len(passed)
 
 
@@ -609,5 +622,5 @@ def _reopen_disputed(rows: Sequence[ReviewItem], seats: Mapping[UUID, Seat], now
     for row in disputed:
         row.state = ItemState.OPEN
     for seat in {seats[row.pk] for row in disputed}:
-        of_seat = Decision.objects.current().filter(item__in=[row.pk for row in disputed if seats[row.pk] is seat])
+        of_seat = Decision.with_decoys.current().filter(item__in=[row.pk for row in disputed if seats[row.pk] is seat])
         of_seat.filter(seat=seat, round=F("item__round")).update(withdrawn_at=now)

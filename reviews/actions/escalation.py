@@ -13,6 +13,7 @@ from django.db import connection as database
 from access.actors import Actor
 from audit.actions import action, record
 from audit.events import Event
+from reviews.actions.planting import end_decoys, open_decoys
 from reviews.models import Campaign
 from reviews.models.seating import able
 from reviews.states import RUNNING, UNDECIDED, NoAnswer, Passed, Reviewed, Seat, What
@@ -130,7 +131,7 @@ def _record_by_campaign(cursor: Any, why: Passed, seat: Seat) -> None:
         """
         SELECT i.campaign_id, count(*), encode(sha256(convert_to(string_agg(concat_ws(' ', m.item, m.before, m.after),
           chr(10) ORDER BY m.item), 'UTF8')), 'hex')
-        FROM review_moves m JOIN reviews_reviewitem i ON i.id = m.item GROUP BY 1 ORDER BY 1"""
+        FROM review_moves m JOIN reviews_reviewitem i ON i.id = m.item AND i.decoy IS NULL GROUP BY 1 ORDER BY 1"""
     )
     found = cursor.fetchall()
     campaigns = Campaign.objects.in_bulk([key for key, _, _ in found])
@@ -163,7 +164,7 @@ UPDATE reviews_reviewitem i SET what = %(what)s, by_clock = true, state = 'actin
   acted_at = NULL, first_by = '', first_by_key = '', second_by = '', second_by_key = '', version = i.version + 1
 FROM reviews_campaign p
 WHERE p.id = i.campaign_id AND p.state = ANY (%(running)s) AND p.no_answer = %(answer)s AND i.due_at <= %(now)s
-  AND i.state = ANY (%(undecided)s) AND i.state <> 'disputed' AND i.kind <> %(server)s
+  AND i.state = ANY (%(undecided)s) AND i.state <> 'disputed' AND i.kind <> %(server)s AND i.decoy IS NULL
 RETURNING i.id, i.campaign_id
 """
 _BY_CLOCK = """
@@ -176,7 +177,7 @@ WITH late AS ({unanswered}), taken_back AS (
   SELECT i.id, i.campaign_id, 'clock', i.round, %(what)s, %(reason)s, '{{}}',
     coalesce(nullif(i.drift_digest, ''), i.bound_digest), i.recommendation <> %(what)s, %(by)s, %(key)s,
     %(now)s, %(now)s
-  FROM reviews_reviewitem i JOIN late ON late.id = i.id
+  FROM reviews_reviewitem i JOIN late ON late.id = i.id AND i.decoy IS NULL
 )
 SELECT late.campaign_id, count(*), encode(sha256(convert_to(
   string_agg(late.id::text, chr(10) ORDER BY late.id), 'UTF8')), 'hex') FROM late GROUP BY 1 ORDER BY 1
@@ -186,8 +187,9 @@ _DOES: Mapping[NoAnswer, What] = {NoAnswer.SUSPEND: What.SUSPEND, NoAnswer.REVOK
 
 @action
 def act_on_unanswered(*, now: datetime) -> int:
-    """Decide what nobody decided by the date, as each campaign said it would; how many."""
+    """Decide what nobody decided by the date, as each campaign said it would; how many. Decoys beside it just end."""
     acted = 0
+    end_decoys(open_decoys(due_at__lte=now, campaign__no_answer__in=_DOES, campaign__state__in=RUNNING), now=now)
     for answer, what in _DOES.items():
         with database.cursor() as cursor:
             cursor.execute(

@@ -15,6 +15,7 @@ from audit.events import Event
 from inventory.models import Owner
 from lifecycle.actions.findings import refuse_secrets
 from reviews.actions.campaigns import locked, running
+from reviews.actions.planting import end_decoys, open_decoys
 from reviews.errors import (
     AttestationsMissing,
     CampaignNotRunning,
@@ -26,6 +27,7 @@ from reviews.errors import (
     StillYours,
 )
 from reviews.models import Attestation, Campaign, Decision, ReviewItem
+from reviews.models.figures import decoys_of
 from reviews.states import RUNNING, CampaignState, Seat
 
 LONGEST_STATEMENT = 2_000
@@ -34,14 +36,15 @@ _ITEM_LINES = """
 SELECT concat_ws(' ', i.id, i.kind, coalesce(i.credential_id, i.client_id, i.grant_id, i.server_id), i.bound_digest,
   encode(sha256(convert_to(i.facts::text, 'UTF8')), 'hex'), i.recommendation, i.state, i.what, i.ending,
   i.first_by_key, i.second_by_key, i.operation_id, encode(sha256(convert_to(i.proof, 'UTF8')), 'hex'))
-FROM reviews_reviewitem i WHERE i.campaign_id = %(campaign)s ORDER BY i.id
+FROM reviews_reviewitem i WHERE i.campaign_id = %(campaign)s AND i.decoy IS NULL ORDER BY i.id
 """
 _DECISION_LINES = """
 SELECT concat_ws(' ', d.id, d.item_id, d.seat, d.round, d.what, d.to_owner_id, d.decided_by_key,
   to_char(d.decided_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US'),
   to_char(d.submitted_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US'), d.seen_digest,
   encode(sha256(convert_to(d.reason, 'UTF8')), 'hex'), encode(sha256(convert_to(d.detail::text, 'UTF8')), 'hex'))
-FROM reviews_decision d WHERE d.campaign_id = %(campaign)s AND d.submitted_at IS NOT NULL {own} ORDER BY d.id
+FROM reviews_decision d WHERE d.campaign_id = %(campaign)s AND d.submitted_at IS NOT NULL {own}
+  AND NOT EXISTS (SELECT 1 FROM reviews_reviewitem i WHERE i.id = d.item_id AND i.decoy IS NOT NULL) ORDER BY d.id
 """
 
 
@@ -88,13 +91,14 @@ def attest(campaign: Campaign, *, actor: Actor, now: datetime, statement: str) -
         raise NotAPerson
     row = running(campaign)
     waiting = ReviewItem.objects.filter(campaign=row).waiting_for(actor).count()
-    waiting += Decision.objects.current().filter(campaign=row, decided_by_key=actor.key, submitted_at=None).count()
+    waiting += Decision.with_decoys.current().filter(campaign=row, decided_by_key=actor.key, submitted_at=None).count()
     if waiting:
         raise StillYours(waiting)
     number = Decision.objects.filter(campaign=row, decided_by_key=actor.key, submitted_at__isnull=False).count()
     digest = _own_digest(row, actor.key)
     if not number or Attestation.objects.filter(campaign=row, signed_by_key=actor.key, digest=digest).exists():
         raise NothingToAttest
+    end_decoys(open_decoys(campaign=row, reviewer__in=Owner.objects.being(actor).values("pk")), now=now)
     made = Attestation.objects.create(
         campaign=row,
         statement=statement,
@@ -158,10 +162,13 @@ def sign(campaign: Campaign, *, actor: Actor, now: datetime, statement: str) -> 
     missing = unattested(row)
     if missing:
         raise AttestationsMissing(missing)
+    end_decoys(open_decoys(campaign=row), now=now)
     row.state, row.ended_at, row.statement = CampaignState.SIGNED, now, statement
     row.signed_by, row.signed_by_key = actor.label[:200], actor.key
     row.digest = digest_of(row)
     row.save(update_fields=["state", "ended_at", "statement", "signed_by", "signed_by_key", "digest"])
     detail = {"items": row.size, "digest": row.digest, "statement": statement}
+    if row.planted:
+        detail["decoys"] = decoys_of(row.pk)
     record(Event.CAMPAIGN_SIGNED, actor=actor, subject=row, detail=detail)
     return row

@@ -29,7 +29,7 @@ from reviews.states import (
 # What a person chooses before the launch, and a campaign that comes back takes from the one before.
 CHOSEN = (
     "name", "description", "reviewed", *SELECTORS, "connections", "ids", "left_out", "no_answer", "reminders",
-    "escalate_after", "fresh_within", "second_on_outliers", "repeats_every",
+    "escalate_after", "fresh_within", "second_on_outliers", "decoys", "repeats_every",
 )  # fmt: skip
 
 
@@ -45,7 +45,7 @@ class CampaignQuerySet(models.QuerySet["Campaign"]):
         me = Owner.objects.being(actor)
         item, reviewed = apps.get_model("reviews", "ReviewItem"), Q()  # which knows its campaign
         for part in ("reviewer", "second"):
-            items = item._default_manager.filter(**{f"{part}__in": me.values("pk")}, campaign=models.OuterRef("pk"))
+            items = item.with_decoys.filter(**{f"{part}__in": me.values("pk")}, campaign=models.OuterRef("pk"))
             reviewed |= Q(models.Exists(items))
         return self.filter(Q(lead__in=me.values("pk")) | reviewed)
 
@@ -94,6 +94,9 @@ class Campaign(Row):
     second_on_outliers = models.BooleanField(
         default=False, help_text="What stands out takes two reviewers, whoever answers for it."
     )
+    decoys = models.PositiveSmallIntegerField(
+        default=0, help_text="Planted among the credentials of each reviewer at most: one for each five."
+    )
     repeats_every = models.DurationField(null=True, blank=True)
     repeat_at = models.DateTimeField(null=True, blank=True, help_text="When the next one of it begins.")
     follows = models.ForeignKey("self", models.PROTECT, null=True, blank=True, related_name="+")
@@ -105,6 +108,9 @@ class Campaign(Row):
     launched_at = models.DateTimeField(null=True, blank=True)
     launch_error = models.TextField(blank=True, help_text="Why one that begins by itself has not.")
     size = models.PositiveIntegerField(default=0, help_text="How many items it has.")
+    planted = models.PositiveIntegerField(
+        default=0, help_text="How many decoys were planted. No other number counts them."
+    )
     completeness = models.JSONField(
         default=list, blank=True, help_text="By connection: what it holds, what became an item, what did not and why."
     )

@@ -21,7 +21,7 @@ WITH said AS (
   SELECT i.state, i.ending, i.what <> i.recommendation AND i.what <> '' AS is_against, i.reviewer_id, i.second_id,
     i.needs_second, s.is_first, s.is_second, count(*) AS number, min(i.due_at) AS due_at
   FROM reviews_reviewitem i LEFT JOIN said s ON s.item_id = i.id AND s.round = i.round
-  WHERE i.campaign_id = %(campaign)s GROUP BY 1, 2, 3, 4, 5, 6, 7, 8
+  WHERE i.campaign_id = %(campaign)s AND i.decoy IS NULL GROUP BY 1, 2, 3, 4, 5, 6, 7, 8
 ), asked AS (
   SELECT reviewer_id AS holder, number, due_at FROM stands WHERE state IN ({_UNDECIDED}) AND is_first IS NOT TRUE
   UNION ALL
@@ -55,22 +55,30 @@ def standing(campaign: UUID, *, most: int = 100) -> tuple[dict[str, Any], list[d
     return said, waiting
 
 
-# For each person: how many, how fast, how many at once, how many keeps in a row at most.
+# For each person: how many, how fast, how many at once, how many keeps in a row at most; beside that their decoys.
 _PACE = """
-WITH d AS (
+WITH decoy AS (
+  SELECT d.decided_by_key, max(d.decided_by) AS decided_by, count(*) AS number,
+    count(*) FILTER (WHERE d.what <> 'keep') AS found
+  FROM reviews_reviewitem i JOIN reviews_decision d ON d.item_id = i.id AND d.withdrawn_at IS NULL
+  WHERE i.campaign_id = %(campaign)s AND i.decoy IS NOT NULL AND d.submitted_at IS NOT NULL GROUP BY 1
+), d AS (
   SELECT d.decided_by_key, d.decided_by, d.what, d.took, d."group", d.is_against, d.submitted_at, d.decided_at, d.id,
     row_number() OVER (PARTITION BY d.decided_by_key ORDER BY d.decided_at, d.id)
       - row_number() OVER (PARTITION BY d.decided_by_key, d.what = 'keep' ORDER BY d.decided_at, d.id) AS run
   FROM reviews_decision d WHERE d.campaign_id = %(campaign)s AND d.withdrawn_at IS NULL AND d.seat <> 'clock'
+    AND NOT EXISTS (SELECT 1 FROM reviews_reviewitem i WHERE i.id = d.item_id AND i.decoy IS NOT NULL)
 ), streaks AS (
   SELECT decided_by_key, max(number) AS longest FROM (
     SELECT decided_by_key, count(*) AS number FROM d WHERE what = 'keep' GROUP BY decided_by_key, run) r GROUP BY 1
 )
-SELECT max(d.decided_by), count(*), count(d.submitted_at), count(*) FILTER (WHERE d.what = 'keep'),
+SELECT coalesce(max(d.decided_by), max(x.decided_by)), count(d.id), count(d.submitted_at),
+  count(*) FILTER (WHERE d.what = 'keep'),
   count(*) FILTER (WHERE d."group" IS NOT NULL), count(*) FILTER (WHERE d.took < %(quick)s::interval), count(d.took),
   extract(epoch FROM percentile_cont(0.5) WITHIN GROUP (ORDER BY d.took)), coalesce(max(s.longest), 0),
-  count(*) FILTER (WHERE d.is_against)
-FROM d LEFT JOIN streaks s USING (decided_by_key) GROUP BY d.decided_by_key ORDER BY 2 DESC, 1 LIMIT 100
+  count(*) FILTER (WHERE d.is_against), coalesce(max(x.number), 0), coalesce(max(x.found), 0)
+FROM d LEFT JOIN streaks s USING (decided_by_key) FULL JOIN decoy x USING (decided_by_key)
+GROUP BY decided_by_key ORDER BY 2 DESC, 1 LIMIT 100
 """
 
 
@@ -90,6 +98,23 @@ def pace(campaign: UUID) -> list[dict[str, Any]]:
                 "median_seconds": None if seconds is None else round(float(seconds), 1),
                 "longest_run_of_keeps": run,
                 "against_recommendation": against,
+                "decoys_decided": decoys,
+                "decoys_found": found,
             }
-            for name, number, submitted, keeps, in_bulk, quick, timed, seconds, run, against in cursor.fetchall()
-        ]
+            for (
+                name, number, submitted, keeps, in_bulk, quick, timed, seconds, run, against, decoys, found
+            ) in cursor.fetchall()
+        ]  # fmt: skip
+
+
+def decoys_of(campaign: UUID) -> dict[str, int]:
+    """Of the decoys of a campaign: how many were planted, decided and submitted, and found."""
+    with database.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT count(*), count(*) FILTER (WHERE i.what <> ''), count(*) FILTER (WHERE i.what NOT IN ('', 'keep'))
+            FROM reviews_reviewitem i WHERE i.campaign_id = %s AND i.decoy IS NOT NULL""",
+            [campaign],
+        )
+        planted, decided, found = cursor.fetchone()
+    return {"planted": planted, "decided": decided, "found": found}

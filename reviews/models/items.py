@@ -21,8 +21,15 @@ SUBJECTS = ("credential", "client", "grant", "server")
 def _about_exactly_one() -> Q:
     condition = Q()
     for kind in SUBJECTS:
-        condition |= Q(kind=kind, **{f"{other}__isnull": other != kind for other in SUBJECTS})
-    return condition
+        condition |= Q(kind=kind, decoy=None, **{f"{other}__isnull": other != kind for other in SUBJECTS})
+    return condition | Q(decoy__isnull=False)
+
+
+def _decoy_is_about_nothing() -> Q:
+    """Nothing can be done to what is not there, and nothing that came of an item is a decoy's."""
+    planted = Q(kind=Reviewed.CREDENTIAL, operation=None, by_clock=False, **dict.fromkeys(SUBJECTS))
+    reached = Q(state__in=[ItemState.OPEN, ItemState.CLOSED, ItemState.CANCELLED], ending__in=["", Ending.DECOY])
+    return Q(decoy=None) & ~Q(ending=Ending.DECOY) | Q(decoy__isnull=False) & planted & reached
 
 
 class ReviewItemQuerySet(models.QuerySet["ReviewItem"]):
@@ -50,7 +57,7 @@ class ReviewItemQuerySet(models.QuerySet["ReviewItem"]):
         mine = Q()
         me = Owner.objects.being(actor)
         for seat, column in ((Seat.FIRST, "reviewer_id"), (Seat.SECOND, "second_id")):
-            said = Decision.objects.current().filter(
+            said = Decision.with_decoys.current().filter(
                 item=models.OuterRef("pk"), seat=seat, submitted_at__isnull=False, round=models.OuterRef("round")
             )
             mine |= Q(AnyOf(column, me)) & ~Q(models.Exists(said))
@@ -61,12 +68,36 @@ class ReviewItemQuerySet(models.QuerySet["ReviewItem"]):
         return self.annotate(_words=words("name")).filter(_words=query) if query else self.none()
 
 
+class WithDecoysQuerySet(ReviewItemQuerySet):
+    """What somebody decides about: decoys too, but only those in which they have a part, whatever else they see."""
+
+    def visible_to(self, actor: Actor) -> Self:
+        me = Owner.objects.being(actor)
+        mine = Q(AnyOf("reviewer_id", me)) | Q(AnyOf("second_id", me))
+        if actor.sees_everything:
+            return self.filter(Q(decoy=None) | mine)
+        led = Campaign.objects.filter(lead__in=me.values("pk"))
+        return self.filter(mine | Q(AnyOf("campaign_id", led), decoy=None))
+
+    def told(self) -> Self:
+        """Decoys that were decided and submitted, newest first. Nobody is told of the others, whatever their role."""
+        return self.filter(decoy__isnull=False, ending=Ending.DECOY).order_by("-closed_at", "-id")
+
+
+class _WithoutDecoys(models.Manager["ReviewItem"]):
+    def get_queryset(self) -> ReviewItemQuerySet:
+        return ReviewItemQuerySet(self.model, using=self._db).filter(decoy=None)
+
+
 class ReviewItem(Row):
     """One credential, client, grant or ownership as its reviewers saw it. What is frozen at the launch never changes.
 
     `bound` is what a keep is bound to, `drift` what has changed in it since. Two parts are taken by two people where
     one may not decide alone: `interested` are those who answer for it and whoever acts for them. Nobody is in
     both chains.
+
+    A decoy is about nothing. `objects` has none, so that whatever counts, closes, acts, signs or packs never meets one;
+    `with_decoys` is for what a reviewer is shown and decides.
     """
 
     campaign = models.ForeignKey(Campaign, models.CASCADE, related_name="+", db_index=False)
@@ -75,6 +106,9 @@ class ReviewItem(Row):
     client = models.ForeignKey(McpClient, models.PROTECT, null=True, related_name="+", db_index=False)
     grant = models.ForeignKey(Grant, models.PROTECT, null=True, related_name="+", db_index=False)
     server = models.ForeignKey(McpServer, models.PROTECT, null=True, related_name="+", db_index=False)
+    decoy = models.UUIDField(
+        null=True, editable=False, help_text="Of a decoy, what stands where the key of a thing would; else null."
+    )
     # ── Frozen ──
     name = models.CharField(max_length=620)
     connection = models.ForeignKey(Connection, models.PROTECT, related_name="+", db_index=False)
@@ -132,11 +166,13 @@ class ReviewItem(Row):
     proof = models.TextField(blank=True, help_text="How it is known, once it is closed.")
     closed_at = models.DateTimeField(null=True)
 
-    objects = ReviewItemQuerySet.as_manager()
+    objects = _WithoutDecoys.from_queryset(ReviewItemQuerySet)()
+    with_decoys = WithDecoysQuerySet.as_manager()
 
     class Meta(Row.Meta):
         constraints: ClassVar = [
             models.CheckConstraint(condition=_about_exactly_one(), name="review_item_is_of_one_thing"),
+            models.CheckConstraint(condition=_decoy_is_about_nothing(), name="review_item_decoy_is_about_nothing"),
             *(
                 models.UniqueConstraint(
                     fields=["campaign", kind],
@@ -174,6 +210,7 @@ class ReviewItem(Row):
                 | Q(by_clock=True)
                 | Q(ending=Ending.GONE)
                 | Q(needs_second=False)
+                | Q(decoy__isnull=False)
                 | ~Q(first_by_key="") & ~Q(second_by_key="") & ~Q(first_by_key=F("second_by_key")),
                 name="review_item_of_two_decided_by_two",
             ),
@@ -194,6 +231,7 @@ class ReviewItem(Row):
             models.Index(
                 fields=["campaign", "state", "ending"],
                 include=["id", "what", "recommendation", "reviewer", "second", "needs_second", "due_at", "round"],
+                condition=Q(decoy=None),
                 name="review_item_figures",
             ),
             models.Index(fields=["campaign", "risk", "score", "id"], name="review_item_by_risk"),
@@ -202,6 +240,7 @@ class ReviewItem(Row):
             models.Index(fields=["second", "id"], condition=Q(second__isnull=False), name="review_item_by_second"),
             models.Index(fields=["due_at", "id"], condition=Q(state__in=UNDECIDED), name="review_item_due"),
             models.Index(fields=["id"], condition=Q(state=ItemState.ACTING), name="review_item_acting"),
+            models.Index(fields=["campaign", "id"], condition=Q(decoy__isnull=False), name="review_item_decoys"),
             models.Index(fields=["operation"], condition=Q(operation__isnull=False), name="review_item_by_operation"),
             *(
                 models.Index(
@@ -222,7 +261,12 @@ class ReviewItem(Row):
 
     @property
     def subject_id(self) -> Any:
-        return getattr(self, f"{self.kind}_id")
+        return self.decoy or getattr(self, f"{self.kind}_id")
+
+    @property
+    def is_told(self) -> bool:
+        """Whether it says what it is about: where there are decoys among its like, once it is decided."""
+        return self.decoy is None and not (self.campaign.planted and self.is_undecided)
 
     @property
     def is_undecided(self) -> bool:
@@ -244,6 +288,10 @@ class ReviewItem(Row):
         return " and ".join(name for name in (self.first_by, self.second_by) if name)
 
 
+def _of_decoys() -> models.QuerySet[ReviewItem]:
+    return ReviewItem.with_decoys.filter(pk=models.OuterRef("item"), decoy__isnull=False)
+
+
 class OfItemQuerySet(models.QuerySet[Any]):
     def visible_to(self, actor: Actor) -> Self:
         if actor.sees_everything:
@@ -253,6 +301,20 @@ class OfItemQuerySet(models.QuerySet[Any]):
     def current(self) -> Self:
         """Not taken back, and not replaced."""
         return self.filter(withdrawn_at=None)
+
+
+class OfItemWithDecoysQuerySet(OfItemQuerySet):
+    def visible_to(self, actor: Actor) -> Self:
+        if not actor.sees_everything:
+            return self.filter(AnyOf("item_id", ReviewItem.with_decoys.visible_to(actor)))
+        me = Owner.objects.being(actor)
+        mine = _of_decoys().filter(Q(AnyOf("reviewer_id", me)) | Q(AnyOf("second_id", me)))
+        return self.filter(~models.Exists(_of_decoys()) | models.Exists(mine))
+
+
+class _NotOfDecoys(models.Manager[Any]):
+    def get_queryset(self) -> OfItemQuerySet:
+        return OfItemQuerySet(self.model, using=self._db).filter(~models.Exists(_of_decoys()))
 
 
 class Decision(Row):
@@ -276,7 +338,8 @@ class Decision(Row):
     submitted_at = models.DateTimeField(null=True, blank=True)
     withdrawn_at = models.DateTimeField(null=True, blank=True)
 
-    objects = OfItemQuerySet.as_manager()
+    objects = _NotOfDecoys.from_queryset(OfItemQuerySet)()
+    with_decoys = OfItemWithDecoysQuerySet.as_manager()
 
     class Meta(Row.Meta):
         constraints: ClassVar = [
@@ -326,7 +389,8 @@ class Delegation(Row):
     passed_by_key = models.CharField(max_length=200)
     passed_at = models.DateTimeField()
 
-    objects = OfItemQuerySet.as_manager()
+    objects = _NotOfDecoys.from_queryset(OfItemQuerySet)()
+    with_decoys = OfItemWithDecoysQuerySet.as_manager()
 
     class Meta(Row.Meta):
         constraints: ClassVar = [

@@ -172,7 +172,7 @@ def sources(begins_at: datetime, ends_at: datetime | None = None) -> dict[str, S
         "snapshots": Shaped(lifecycle.SnapshotSerializer, Snapshot.objects.filter(**days)),
         "measure-days": Shaped(control_shapes.MeasureDaySerializer, MeasureDay.objects.filter(**days)),
         "campaigns": Plain(campaigns, _columns(Campaign)),
-        "review-items": Plain(items, _columns(ReviewItem)),
+        "review-items": Plain(items, _columns(ReviewItem, "decoy")),
         "decisions": Plain(Decision.objects.filter(**of_items, decided_at__lte=until), _columns(Decision)),
         "delegations": Plain(Delegation.objects.filter(**of_items, passed_at__lte=until), _columns(Delegation)),
         "attestations": Plain(Attestation.objects.filter(**of_campaigns, signed_at__lte=until), _columns(Attestation)),

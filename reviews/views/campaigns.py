@@ -40,6 +40,7 @@ from web.wording import plural
 METHODS = ["GET", "HEAD", "POST"]
 REFUSALS = (ReviewError, LifecycleError)
 EXCLUDED = 20
+TOLD = 50  # decoys that were decided, newest first
 PACED = 10_000  # items; how reviewers decide in a larger campaign is counted when somebody asks
 TONES = {
     ItemState.CLOSED: "ok",
@@ -227,6 +228,7 @@ def campaign_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
         if may_run or is_lead or actor.sees_everything:
             is_asked = campaign.size <= PACED or "pace" in request.GET
             context |= {"pace": pace(campaign.pk)} if is_asked else {"pace_waits": True}
+            context["told"] = list(ReviewItem.with_decoys.told().filter(campaign=campaign)[:TOLD])
         context["places"] = [_place(each) for each in campaign.completeness]
         excluded = Exclusion.objects.visible_to(actor).filter(campaign=campaign).select_related("connection")
         context["excluded"] = _excluded(excluded, request.GET.get("cursor", ""))
@@ -300,7 +302,8 @@ def campaign_launch(request: HttpRequest, pk: UUID) -> HttpResponse:
 
     def act(_: dict[str, Any]) -> str:
         row = campaigns.launch(campaign, actor=actor, now=timezone.now())
-        return f"Launched with {plural(row.size, 'item')}."
+        beside = f" and {plural(row.planted, 'decoy')}" if row.planted else ""
+        return f"Launched with {plural(row.size, 'item')}{beside}."
 
     facts: list[tuple[str, str]] = []
     if campaign.state == CampaignState.DRAFT and not is_decided(request):
@@ -310,6 +313,8 @@ def campaign_launch(request: HttpRequest, pk: UUID) -> HttpResponse:
             ("Reviewers", str(seen["reviewers"]["number"])),
             ("For any reviewer", str(seen["for_any_reviewer"])),
         ]
+        if campaign.decoys:
+            facts.append(("Decoys", f"{campaign.decoys} at most for each reviewer"))
         if seen["stale"]:
             facts.append(("Not looked at lately", ", ".join(seen["stale"][:5])))
     text = (

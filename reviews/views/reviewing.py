@@ -67,7 +67,7 @@ class SittingFilter(ReviewItemFilter):
         return rows.waiting_for(self.request.actor) if value else super().waiting_for_me(rows, name, value)
 
     def decided_by_me(self, rows: Any, name: str, value: bool) -> Any:
-        own = Decision.objects.current().filter(decided_by_key=self.request.actor.key, submitted_at=None)
+        own = Decision.with_decoys.current().filter(decided_by_key=self.request.actor.key, submitted_at=None)
         drafted = own.filter(round=F("item__round")).order_by().values("item")
         return rows.filter(pk__in=drafted) if value else rows.exclude(pk__in=drafted)
 
@@ -118,7 +118,7 @@ def _actor(request: HttpRequest) -> Actor:
 
 def _with_decisions(rows: Any, actor: Actor) -> Any:
     """Each with what this person decided in this round, and what somebody else has submitted."""
-    said = Decision.objects.current().filter(item=OuterRef("pk"), round=OuterRef("round")).exclude(seat=Seat.CLOCK)
+    said = Decision.with_decoys.current().filter(item=OuterRef("pk"), round=OuterRef("round")).exclude(seat=Seat.CLOCK)
     mine = said.filter(decided_by_key=actor.key)
     others = said.exclude(decided_by_key=actor.key).filter(submitted_at__isnull=False)
     return rows.annotate(
@@ -138,10 +138,10 @@ def _with_decisions(rows: Any, actor: Actor) -> Any:
 def review_queue(request: HttpRequest) -> HttpResponse:
     """My reviews: every campaign under way in which something waits for this person, soonest first."""
     actor = _actor(request)
-    waiting = ReviewItem.objects.seated(actor).waiting_for(actor).filter(campaign__state__in=RUNNING).order_by()
+    waiting = ReviewItem.with_decoys.seated(actor).waiting_for(actor).filter(campaign__state__in=RUNNING).order_by()
     per_campaign = waiting.values("campaign").annotate(number=Count("pk"), due=Min("due_at"))
     found = {each["campaign"]: each for each in per_campaign}
-    drafted = Decision.objects.current().filter(decided_by_key=actor.key, submitted_at=None).order_by()
+    drafted = Decision.with_decoys.current().filter(decided_by_key=actor.key, submitted_at=None).order_by()
     unsubmitted = dict(drafted.values_list("campaign").annotate(Count("pk")))
     campaigns = Campaign.objects.running().filter(pk__in={*found, *unsubmitted}).select_related("lead")
     rows = [(row, found.get(row.pk, {"number": 0, "due": row.due_at}), unsubmitted.get(row.pk, 0)) for row in campaigns]
@@ -169,7 +169,7 @@ def may_decide(actor: Actor, campaign: Campaign) -> bool:
 @requires_reader
 def review_sitting(request: HttpRequest, pk: UUID) -> HttpResponseBase:
     actor, campaign = _actor(request), _campaign(request, pk)
-    rows = _with_decisions(ReviewItem.objects.visible_to(actor).filter(campaign=campaign), actor)
+    rows = _with_decisions(ReviewItem.with_decoys.visible_to(actor).filter(campaign=campaign), actor)
     rows = rows.select_related("owner", "environment")
     may = may_decide(actor, campaign)
     context = {"campaign": campaign, "may_decide": may, "among_alike": "alike" in request.GET}
@@ -189,10 +189,10 @@ def _bulk() -> list[Bulk]:
 
 def _own_progress(campaign: Campaign, actor: Actor) -> dict[str, Any]:
     """How far this person is in a campaign: what is submitted, what is decided and not, what waits."""
-    own = Decision.objects.current().filter(campaign=campaign, decided_by_key=actor.key)
+    own = Decision.with_decoys.current().filter(campaign=campaign, decided_by_key=actor.key)
     waiting, drafted, submitted = capped_counts(
         [
-            ReviewItem.objects.filter(campaign=campaign).waiting_for(actor),
+            ReviewItem.with_decoys.filter(campaign=campaign).waiting_for(actor),
             own.filter(submitted_at=None),
             own.filter(submitted_at__isnull=False),
         ]
@@ -216,7 +216,7 @@ def _own_progress(campaign: Campaign, actor: Actor) -> dict[str, Any]:
 @requires_reader
 def review_item(request: HttpRequest, pk: UUID) -> HttpResponse:
     actor = _actor(request)
-    visible = _with_decisions(ReviewItem.objects.visible_to(actor), actor)
+    visible = _with_decisions(ReviewItem.with_decoys.visible_to(actor), actor)
     joined = visible.select_related("campaign", "owner", "environment", "connection", "reviewer", "second", "last_item")
     its_own = visible.waiting_for(actor).filter(pk=OuterRef("pk")).values("pk")
     row = get_object_or_404(joined.annotate(waits_for_me=Exists(its_own)), pk=pk)
@@ -226,7 +226,7 @@ def review_item(request: HttpRequest, pk: UUID) -> HttpResponse:
     before, after = _around(row, beside if request.GET.get("all") else beside.waiting_for(actor))
     if not (before or after or row.waits_for_me):  # nothing waits for them, so they look at all
         before, after = _around(row, beside)
-    said = Decision.objects.current().filter(item=row, round=row.round).select_related("to_owner").order_by("id")
+    said = Decision.with_decoys.current().filter(item=row, round=row.round).select_related("to_owner").order_by("id")
     context: dict[str, Any] = {
         "row": row,
         "campaign": row.campaign,
@@ -235,8 +235,8 @@ def review_item(request: HttpRequest, pk: UUID) -> HttpResponse:
         "after": after,
         "said": [each for each in said if each.submitted_at or each.decided_by_key == actor.key],
         "moved": _moved(row, now) if row.is_undecided and row.campaign.state in RUNNING else {},
-        "subject_url": _subject_url(row),
-        "cuts": [(each, _cut_ways(each, actor)) for each in cuts_of(row)] if row.campaign.state in RUNNING else [],
+        "subject_url": _subject_url(row) if row.is_told else "",
+        "cuts": _cuts(row, actor) if row.campaign.state in RUNNING else [],
         "now": now,
     }
     return render(request, "reviews/review_item.html", context)
@@ -257,6 +257,13 @@ def _moved(row: ReviewItem, now: Any) -> dict[str, Any]:
         name: [seen.get(name), present.facts.get(name)] for name in BOUND if seen.get(name) != present.facts.get(name)
     }
     return found or {"something": ["as it was frozen", "otherwise"]}
+
+
+def _cuts(row: ReviewItem, actor: Actor) -> list[tuple[Cut, list[tuple[str, str]]]]:
+    """Each hop with how it is cut there. Nothing is cut of what turned out to be a decoy."""
+    if row.decoy and row.closed_at:
+        return []
+    return [(each, _cut_ways(each, actor) if row.is_told or not each.what else []) for each in cuts_of(row)]
 
 
 def _cut_ways(cut: Cut, actor: Actor) -> list[tuple[str, str]]:
@@ -336,7 +343,7 @@ def _asked_for(request: HttpRequest, actor: Actor) -> tuple[list[ReviewItem], di
         raise Http404 from exc
     if len(keys) > decisions.MOST:
         raise Http404
-    found = ReviewItem.objects.visible_to(actor).filter(pk__in=keys).select_related("campaign")
+    found = ReviewItem.with_decoys.visible_to(actor).filter(pk__in=keys).select_related("campaign")
     rows = {row.pk: row for row in found}
     if len(rows) != len(keys):
         raise Http404
@@ -434,7 +441,7 @@ def _decided(
 ) -> HttpResponse:
     """Without script the page it came from, or the next item; with it the one cell, and the cursor moves on."""
     if wants_fragment(request) and request.POST.get("cell") and len(rows) == 1:
-        row = _with_decisions(ReviewItem.objects.filter(pk=rows[0].pk), actor).select_related("campaign").get()
+        row = _with_decisions(ReviewItem.with_decoys.filter(pk=rows[0].pk), actor).select_related("campaign").get()
         context: dict[str, Any] = {
             "row": row,
             "may_decide": may_decide(actor, row.campaign),
@@ -464,8 +471,10 @@ def _among_all(url: str) -> str:
 
 def _next_of(row: ReviewItem, actor: Actor) -> str:
     """The next item that waits for this person and that they have not decided, else the table."""
-    undone = ReviewItem.objects.filter(campaign=row.campaign_id).waiting_for(actor)
-    mine = Decision.objects.current().filter(decided_by_key=actor.key, campaign=row.campaign_id, round=F("item__round"))
+    undone = ReviewItem.with_decoys.filter(campaign=row.campaign_id).waiting_for(actor)
+    mine = Decision.with_decoys.current().filter(
+        decided_by_key=actor.key, campaign=row.campaign_id, round=F("item__round")
+    )
     undone = undone.exclude(pk__in=mine.values("item"))
     key = undone.filter(pk__gt=row.pk).order_by("pk").values_list("pk", flat=True).first()
     if key is None:
@@ -493,7 +502,7 @@ def review_undo(request: HttpRequest) -> HttpResponse:
 @requires(Right.REVIEW)
 def review_look_again(request: HttpRequest, pk: UUID) -> HttpResponse:
     actor = _actor(request)
-    row = get_object_or_404(ReviewItem.objects.visible_to(actor), pk=pk)
+    row = get_object_or_404(ReviewItem.with_decoys.visible_to(actor), pk=pk)
     try:
         decisions.look_again([row.pk], actor=actor, now=timezone.now())
     except REFUSALS as exc:
@@ -546,7 +555,7 @@ def review_submit(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Stand by what one decided in a campaign. Before it everything can be taken back, after it nothing."""
     actor, campaign = _actor(request), _campaign(request, pk)
     back = way_back(request, f"{reverse('review_sitting', args=[campaign.pk])}?{TO_DECIDE}")
-    own = Decision.objects.current().filter(campaign=campaign, decided_by_key=actor.key, submitted_at=None)
+    own = Decision.with_decoys.current().filter(campaign=campaign, decided_by_key=actor.key, submitted_at=None)
     counts = dict(own.order_by().values_list("what").annotate(Count("pk")))
     number = sum(counts.values())
     revoked = list(own.filter(what=What.REVOKE).order_by("item").values_list("item", flat=True)[: decisions.MOST])
@@ -573,14 +582,23 @@ def review_submit(request: HttpRequest, pk: UUID) -> HttpResponse:
     return ask(request, question)
 
 
+def _of_decoys(done: decisions.Submitted) -> str:
+    was = "1 item was a decoy" if done.decoys == 1 else f"{done.decoys} items were decoys"
+    if done.decoys == 1:
+        return f"{was}, and you {'found' if done.found else 'kept'} it. Nothing comes of it."
+    return f"{was}, of which you found {done.found or 'none'}. Nothing comes of them."
+
+
 def _tell(request: HttpRequest, done: decisions.Submitted) -> None:
     said = [
-        f"{plural(done.decisions, 'decision')} submitted",
+        f"{plural(done.decisions + done.decoys, 'decision')} submitted",
         f"{done.kept} kept" if done.kept else "",
         f"{done.begun} being carried out" if done.begun else "",
         f"{done.waiting} wait for the second reviewer" if done.waiting else "",
     ]
     messages.success(request, f"{', '.join(each for each in said if each)}.")
+    if done.decoys:
+        messages.info(request, _of_decoys(done))
     if done.disputed:
         messages.warning(request, f"Reviewers disagree about {plural(done.disputed, 'item')}; decide them again.")
     if done.changed:

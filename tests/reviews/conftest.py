@@ -40,3 +40,10 @@ def shared_pack(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> by
         except _Enough:
             pass
     return made[0]
+
+
+@pytest.fixture
+def mail_is_on(settings) -> None:
+    settings.MAIL_SERVER = object()
+    settings.PUBLIC_URL = "https://keyreeve.halden.example"
+    settings.DEFAULT_FROM_EMAIL = "keyreeve@halden.example"

@@ -335,13 +335,6 @@ def test_a_campaign_that_was_cancelled_does_not_come_back(company: Company):
 # ── Reminders ──────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.fixture
-def mail_is_on(settings) -> None:
-    settings.MAIL_SERVER = object()
-    settings.PUBLIC_URL = "https://keyreeve.halden.example"
-    settings.DEFAULT_FROM_EMAIL = "keyreeve@halden.example"
-
-
 def test_reviewers_are_told_at_each_step_once(company: Company, mail_is_on: None):
     company.credential()
     keep_recipients(NOW)

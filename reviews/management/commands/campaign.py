@@ -22,7 +22,7 @@ from reviews.actions.campaigns import cancel_campaign, create_campaign, launch
 from reviews.actions.closing import close_what_is_gone
 from reviews.errors import ReviewError
 from reviews.models import Campaign
-from reviews.models.figures import pace, standing
+from reviews.models.figures import decoys_of, pace, standing
 from reviews.models.preview import preview
 from reviews.states import NoAnswer, Reviewed
 from web.wording import plural
@@ -59,6 +59,7 @@ class Command(BaseCommand):
             made.add_argument("--connection", nargs="+", default=[], dest="connections", help="By name or id.")
             made.add_argument("--no-answer", choices=NoAnswer.values, default=NoAnswer.ESCALATE.value)
             made.add_argument("--second-on-outliers", action="store_true")
+            made.add_argument("--decoys", type=int, default=0, metavar="N", help="Planted for each reviewer at most.")
             made.add_argument("--repeats-every", type=int, metavar="DAYS")
         for verb in ("status", "close"):
             one = commands.add_parser(verb)
@@ -110,7 +111,9 @@ class Command(BaseCommand):
         if row is None:
             row = create_campaign(actor=actor, now=now, **self._values(options))
         row = launch(row, actor=actor, now=now)
-        self._say(_as_json(row), options, f"{row.name} is open: {plural(row.size, 'item')}, due {row.due_at:%Y-%m-%d}.")
+        beside = f" and {plural(row.planted, 'decoy')}" if row.planted else ""
+        said = f"{row.name} is open: {plural(row.size, 'item')}{beside}, due {row.due_at:%Y-%m-%d}."
+        self._say(_as_json(row), options, said)
 
     def _status(self, options: dict[str, Any]) -> None:
         self._tell(_named(options["name"]), options)
@@ -127,13 +130,15 @@ class Command(BaseCommand):
 
     def _tell(self, row: Campaign, options: dict[str, Any]) -> None:
         stands, waits = standing(row.pk)
-        said = {**_as_json(row), **stands, "waiting_on": waits, "pace": pace(row.pk)}
+        decoys = decoys_of(row.pk)
+        said = {**_as_json(row), **stands, "waiting_on": waits, "pace": pace(row.pk), "decoys": decoys}
         states = ", ".join(f"{number} {name}" for name, number in stands["states"].items())
         self._say(
             said,
             options,
             f"{row.name}: {row.get_state_display().lower()}, {states or 'no items'}.",
             *(f"  waits for {each['name'] or 'any reviewer'}: {each['items']}" for each in waits[:10]),
+            *(["  {planted} decoys: {found} found of {decided} decided".format(**decoys)] if row.planted else []),
         )
         if row.ended_at is None:
             raise SystemExit(UNFINISHED)
@@ -150,6 +155,7 @@ class Command(BaseCommand):
             "lead": Owner.objects.get(pk=_key(Owner, options["lead"])) if options["lead"] else None,
             "due_at": _due(options["due"]),
             "second_on_outliers": options["second_on_outliers"],
+            "decoys": options["decoys"],
             "repeats_every": timedelta(days=days) if days else None,
         }
 
