@@ -34,7 +34,7 @@ demo: $(DEMO)
 	@exec $(BIN)/python -m demo
 
 test: $(DEV)
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n 3 --dist worksteal
 
 fuzz: $(DEV)
 	KEYREEVE_FUZZ=20000 $(BIN)/python -m pytest tests/api/test_fuzz.py -o log_cli=true

@@ -97,8 +97,8 @@ class Pack:
 
     def check(self) -> None:
         """Look at everything. Raises Broken with the first thing that does not hold."""
-        csv.field_size_limit(LONGEST)
         self._seal()
+        usual = csv.field_size_limit(LONGEST)  # of the process
         try:
             with zipfile.ZipFile(self.path) as self.zip:
                 self._manifest()
@@ -117,6 +117,8 @@ class Pack:
             raise
         except Exception as exc:  # whatever a forged file makes a parser stumble over, it is not what was written
             raise Broken(f"the pack cannot be read: {type(exc).__name__}: {exc}") from exc
+        finally:
+            csv.field_size_limit(usual)
 
     def _tell(self) -> None:
         """What nobody looked at, and what nobody can see in a file."""

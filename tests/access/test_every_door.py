@@ -104,6 +104,7 @@ def test_what_a_page_is_for_is_told_to_who_is_refused() -> None:
     assert "operator" in text(answer)
 
 
+@pytest.mark.long
 def test_each_verb_of_the_api_takes_its_right() -> None:
     """Asked with a parameter that none knows, so that nothing is read or done: 400 says that the right was held."""
     by_scheme = {scheme: {role: token_browser(role, scheme) for role in Role} for scheme in ("Token", "Bearer")}

@@ -1,5 +1,6 @@
 """Controls, evidence packs and samples in the browser: in both themes, at every width, and while a pack is built."""
 
+import pytest
 from axe_playwright_python.sync_playwright import Axe
 from django.utils import timezone
 from playwright.sync_api import Page, expect
@@ -12,6 +13,7 @@ from tests.browser.conftest import unfit
 from tests.reviews.packed import member
 
 
+@pytest.mark.long
 def test_a_pack_is_asked_for_watched_and_read(signed_in: Page, live_server, axe: Axe, settings, tmp_path):
     settings.EVIDENCE_DIR, settings.CHAIN_KEY = tmp_path / "evidence", tmp_path / "chain.key"
     measure_controls(timezone.now())

@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 from django.utils import timezone
 from playwright.sync_api import Browser, Page, expect
 
@@ -111,6 +112,7 @@ def test_the_palette_opens_by_its_button_and_by_its_key_and_finds_a_credential_b
     signed_in.wait_for_url(re.compile("/credentials/|/servers/"))
 
 
+@pytest.mark.long
 def test_every_page_is_accessible_in_both_themes_and_never_scrolls_sideways(signed_in: Page, live_server, axe) -> None:
     assert unfit(signed_in, axe, *(live_server.url + path for path in [*PAGES, *detail_pages()])) == {}
 

@@ -57,6 +57,7 @@ def work(pk: UUID) -> None:
         connections.close_all()
 
 
+@pytest.mark.long
 def test_servers_are_asked_by_a_form_judged_and_their_tools_granted(
     at_work: Page, live_server, demo_servers: DemoServers
 ) -> None:

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+import pytest
 from axe_playwright_python.sync_playwright import Axe
 from django.utils import timezone
 from playwright.sync_api import Page, expect
@@ -17,6 +18,7 @@ from tests.browser.conftest import unfit
 DAY = timedelta(days=1)
 
 
+@pytest.mark.long
 def test_an_owner_accepts_what_is_in_their_name(signed_in: Page, administrator: User, live_server, axe: Axe):
     otto = factories.owner(name="Otto Brandt", email="otto@halden.example")
     mira = factories.owner(

@@ -66,6 +66,7 @@ def founded(tmp_path: Path, db: None) -> datetime:
     return now
 
 
+@pytest.mark.long
 def test_what_the_editor_shows_of_a_change_is_what_saving_it_then_does(founded: datetime) -> None:
     evaluate(timezone.now(), actor=ACTOR, full=True)
     policy = Policy.objects.get(name="API keys")

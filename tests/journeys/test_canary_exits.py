@@ -274,6 +274,7 @@ def test_no_secret_that_a_database_answers_with_is_kept_said_or_logged(
 # ── Who works ──────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.long
 def test_no_secret_is_in_the_log_of_a_live_worker(estate: Path, canaries: Canaries, tmp_path: Path) -> None:
     """At its most talkative, while it reads the estate, evaluates it and writes it into a stream."""
     place = create_connection(

@@ -60,6 +60,7 @@ def test_a_streamed_answer_is_finished_after_the_web_server_was_asked_to_end(tmp
     assert (answer.status, len(lines)) == (200, ROWS)
 
 
+@pytest.mark.long
 def test_a_task_is_finished_after_its_worker_was_asked_to_end(tmp_path: Path) -> None:
     known = database.settings_dict
     conninfo = psycopg.conninfo.make_conninfo(host=known["HOST"], dbname=known["NAME"], user=known["USER"])

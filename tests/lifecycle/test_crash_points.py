@@ -366,6 +366,7 @@ def test_every_call_and_every_boundary_of_every_plan_may_be_the_last_one(plan: s
     keep_no_secret_anywhere(play.estate)
 
 
+@pytest.mark.long
 @pytest.mark.django_db
 @pytest.mark.parametrize("plan", PLANS)
 def test_every_boundary_of_every_plan_may_be_the_last_one_where_effects_show_late(plan: str) -> None:

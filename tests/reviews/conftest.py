@@ -1,26 +1,16 @@
 """What tests of evidence share: one pack, made once and only read, and the official schema of OSCAL."""
 
-import gzip
-import json
-from hashlib import sha256
-from pathlib import Path
-
 import jsonschema_rs
 import pytest
 from django.db import transaction
 from pytest_django.plugin import DjangoDbBlocker
 
-from tests.reviews.packed import an_estate, packed
-
-SCHEMA = Path(__file__).parent / "schemas" / "oscal-1.2.3-complete.json.gz"
-OFFICIAL = "384324105c7a817af0f65b120a963146caa0e0d55d969cf0daf60e063b87a206"  # of NIST's release, uncompressed
+from tests.reviews.packed import an_estate, official_oscal, packed
 
 
 @pytest.fixture(scope="session")
 def oscal() -> jsonschema_rs.Draft7Validator:
-    text = gzip.decompress(SCHEMA.read_bytes())
-    assert sha256(text).hexdigest() == OFFICIAL
-    return jsonschema_rs.Draft7Validator(json.loads(text), validate_formats=True)
+    return official_oscal()
 
 
 class _Enough(Exception):

@@ -1,11 +1,15 @@
 """A small estate with something of everything, and packs of it."""
 
+import gzip
 import io
 import json
 import zipfile
 from datetime import timedelta
+from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
+import jsonschema_rs
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from django.db import connection as database
 
@@ -23,6 +27,14 @@ from tests.factories import NOW, client, credential, exposure, owner, server, us
 SYSTEM = Actor.system("test")
 KEY = Ed25519PrivateKey.generate()
 DAY = timedelta(days=1)
+SCHEMA = Path(__file__).parent / "schemas" / "oscal-1.2.3-complete.json.gz"
+OFFICIAL = "384324105c7a817af0f65b120a963146caa0e0d55d969cf0daf60e063b87a206"  # of NIST's release, uncompressed
+
+
+def official_oscal() -> jsonschema_rs.Draft7Validator:
+    text = gzip.decompress(SCHEMA.read_bytes())
+    assert sha256(text).hexdigest() == OFFICIAL
+    return jsonschema_rs.Draft7Validator(json.loads(text), validate_formats=True)
 
 
 def an_estate(now=NOW, key=KEY) -> list[Credential]:
