@@ -92,6 +92,12 @@ def as_owner(*statements: str) -> None:
         cursor.execute("SET LOCAL session_replication_role = origin")
 
 
+# By way of numbers that no entry has: rows are changed in no order of theirs.
+REMOVED = """
+DELETE FROM audit_auditentry WHERE seq = 3;
+UPDATE audit_auditentry SET seq = -seq WHERE seq > 3;
+UPDATE audit_auditentry SET seq = -seq - 1 WHERE seq < 0
+"""
 SWAPPED = """
 UPDATE audit_auditentry SET seq = CASE seq WHEN 2 THEN -3 ELSE -2 END WHERE seq IN (2, 3);
 UPDATE audit_auditentry SET seq = -seq WHERE seq < 0"""
@@ -148,9 +154,7 @@ def test_what_the_owner_of_the_database_changes_is_found(sealed: Installation, t
         "UPDATE audit_auditentry SET actor_label = 'nobody' WHERE seq = 2",
         "UPDATE audit_auditentry SET detail = '{}' WHERE seq = 1",
         "UPDATE audit_auditentry SET at = at - interval '1 day'",
-        # By way of numbers that no entry has: rows are changed in no order of theirs.
-        "DELETE FROM audit_auditentry WHERE seq = 3; UPDATE audit_auditentry SET seq = -seq WHERE seq > 3;"
-        " UPDATE audit_auditentry SET seq = -seq - 1 WHERE seq < 0",
+        REMOVED,
         SWAPPED,
     ],
     ids=["label", "detail", "time", "removed", "reordered"],
