@@ -127,7 +127,7 @@ def test_grants_that_run_out_are_a_range_of_an_index():
 
 def test_the_grants_of_a_server_are_found_by_an_index():
     taken = plan_of(Grant.objects.current().filter(server=McpServer.objects.get(name="server 7")))
-    assert indexes(taken) & {"grant_current_by_server", "inventory_grant_server_id_ab1a3e2f"}
+    assert indexes(taken) & {"grant_current_by_server", "inventory_grant_server_id_fb9c3ac7"}
     assert not scanned(taken)
 
 
