@@ -16,6 +16,7 @@ from inventory.connection_fields import NO_REFERENCE, is_reference
 from inventory.models import Environment, Owner
 from inventory.models.logged import LONGEST_EVIDENCE
 from inventory.states import OwnerKind, ServerRole
+from web.narrowing import Day
 
 SUGGESTED = 500
 SERVER_OWNERS = (
@@ -304,7 +305,7 @@ class LoggingForm(forms.Form):
 class ApproveGrantsForm(ReasonForm):
     """Until when, and why. The action says what is too late."""
 
-    ends_on = forms.DateField(label="Until", widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"))
+    ends_on = forms.DateField(label="Until", widget=Day)
     as_seen = forms.CharField(widget=forms.HiddenInput, max_length=64, required=False)
     field_order = ("ends_on", "reason", "as_seen")
 

@@ -10,20 +10,15 @@ from inventory.models import Connection
 from lifecycle.models.waivers import MOST_ACTIVE
 from lifecycle.models.work import LONGEST_COMMENT
 from lifecycle.states import LinkKind
+from web.narrowing import Day
 
 
 class DatesForm(forms.Form):
     """What somebody knows about a credential where no provider can be asked. An empty date leaves what is known."""
 
-    issued_on = forms.DateField(
-        label="Issued", required=False, widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d")
-    )
-    last_used_on = forms.DateField(
-        label="Last used", required=False, widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d")
-    )
-    expires_on = forms.DateField(
-        label="Expires", required=False, widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d")
-    )
+    issued_on = forms.DateField(label="Issued", required=False, widget=Day)
+    last_used_on = forms.DateField(label="Last used", required=False, widget=Day)
+    expires_on = forms.DateField(label="Expires", required=False, widget=Day)
     reason = forms.CharField(
         label="How you know",
         max_length=500,
@@ -73,7 +68,7 @@ class WaiverForm(forms.Form):
     )
     until = forms.DateField(
         label="Until",
-        widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"),
+        widget=Day,
         error_messages={"required": "Choose the last day of the waiver."},
     )
 

@@ -14,6 +14,7 @@ from lifecycle.actions.findings import LONGEST_REASON
 from reviews.actions.signing import LONGEST_STATEMENT
 from reviews.models import Campaign, ReviewItem
 from reviews.states import DECOYS_AT_MOST, NoAnswer, Reviewed, Seat, What
+from web.narrowing import Day
 
 ROWS = {"environments": Environment, "connections": Connection}
 PLAIN = ("name", "description", "reviewed", "kinds", "trust_models", "server_roles", "no_answer", "second_on_outliers")
@@ -40,7 +41,7 @@ class CampaignForm(forms.Form):
     )
     due_on = forms.DateField(
         label="Due on",
-        widget=forms.DateInput({"type": "date"}, format="%Y-%m-%d"),
+        widget=Day,
         help_text="At the end of this day, UTC.",
     )
     lead = OwnerNamed(label="Lead", required=False, help_text="Name or e-mail of whoever sees it through and signs it.")
@@ -132,7 +133,7 @@ class StatementForm(forms.Form):
 class DueForm(forms.Form):
     due_on = forms.DateField(
         label="Due on",
-        widget=forms.DateInput({"type": "date"}, format="%Y-%m-%d"),
+        widget=Day,
         help_text="At the end of this day, UTC.",
     )
     reason = forms.CharField(

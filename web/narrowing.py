@@ -36,7 +36,12 @@ class OneText(forms.widgets.Input):
 
 
 class Day(OneText, forms.DateInput):
-    pass
+    """A day as browsers take and give one, whatever the language: in another form their picker comes up empty."""
+
+    input_type = "date"
+
+    def __init__(self, attrs: Any = None) -> None:
+        super().__init__(attrs, format="%Y-%m-%d")
 
 
 class Unseen(OneText, forms.HiddenInput):
@@ -121,7 +126,7 @@ class LevelFilter(ChoicesFilter):
 
 
 class MomentField(forms.DateTimeField):
-    widget = Day(attrs={"type": "date"}, format="%Y-%m-%d")
+    widget = Day
     default_error_messages: ClassVar[Any] = {"invalid": "Give a day (2026-06-30) or an instant (2026-06-30T12:00:00Z)."}
 
 

@@ -40,6 +40,7 @@ from reviews.packs import (
 from reviews.sampling import METHOD
 from reviews.tasks import ring_pack
 from web.lists import Column, Empty, ListPage, View
+from web.narrowing import Day
 from web.pages import render_page_or_fragment
 from web.paging import Ordering, capped_count
 
@@ -99,13 +100,13 @@ class PackForm(forms.Form):
     purpose = forms.CharField(label="What it is for", max_length=200, initial=USUAL_PURPOSE)
     begins_at = forms.DateField(
         label="Since",
-        widget=forms.DateInput(format="%Y-%m-%d", attrs={"type": "date"}),
+        widget=Day,
         help_text="Of what has happened, from this day.",
     )
     ends_at = forms.DateField(
         label="Until",
         required=False,
-        widget=forms.DateInput(format="%Y-%m-%d", attrs={"type": "date"}),
+        widget=Day,
         help_text="As everything stood at the end of this day (UTC). Empty: as it stands now.",
     )
     sample_size = forms.IntegerField(
